@@ -1,0 +1,43 @@
+# make demo   simulate a company, score its leads, credit its channels, answer on loopback
+# make test   everything the project claims, checked
+# make lint   style and types
+# make bench  claims of truth and of speed, measured
+# make clean  forget the environment and the demo
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+install: $(STAMP)
+
+# uv lives in the environment it fills. Bytecode is compiled now, or every start would pay for it.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
+	    --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/touchstone demo --workspace demo-workspace
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/bpic2012.py
+	$(BIN)/python benchmarks/features.py
+
+clean:
+	rm -rf .venv demo-workspace *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""What is known about a lead, and when: contract, lake, history, catalogue."""

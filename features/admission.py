@@ -1,0 +1,98 @@
+"""Admission: a file's rows, typed by the contract, each with a sentence for everything wrong with it.
+
+The rules of each type are DuckDB macros, so that a row is judged where it is read, a million at a time.
+"""
+
+from __future__ import annotations
+
+from features.contract import ROW_HASH, TABLES, Column, literal, quoted
+
+# A clock time that says its zone: 2026-02-28T09:00:00Z, 2026-02-28 10:00+01:00.
+# A local time that a clock change skipped or repeated has no single moment: NULL, never a guess.
+MACROS = r"""
+CREATE TEMP MACRO text_of(x) AS nullif(trim(CAST(x AS VARCHAR)), '');
+CREATE TEMP MACRO says_zone(t) AS regexp_matches(t, '\d:\d{2}.*(Z|z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$');
+CREATE TEMP MACRO in_zone(local, zone) AS timezone(zone, local);
+CREATE TEMP MACRO has_one_moment(local, zone) AS
+    timezone(zone, in_zone(local, zone)) = local
+    AND timezone(zone, in_zone(local, zone) - INTERVAL 1 HOUR) <> local
+    AND timezone(zone, in_zone(local, zone) + INTERVAL 1 HOUR) <> local;
+CREATE TEMP MACRO moment_of(t, zone) AS CASE
+    WHEN says_zone(t) THEN TRY_CAST(t AS TIMESTAMPTZ)
+    WHEN has_one_moment(TRY_CAST(t AS TIMESTAMP), zone) THEN in_zone(TRY_CAST(t AS TIMESTAMP), zone) END;
+CREATE TEMP MACRO time_of(t, zone) AS CASE
+    WHEN moment_of(t, zone) BETWEEN TIMESTAMPTZ '1900-01-01' AND TIMESTAMPTZ '2200-01-01'
+    THEN moment_of(t, zone) END;
+CREATE TEMP MACRO number_of(t) AS CASE WHEN isfinite(TRY_CAST(t AS DOUBLE)) THEN TRY_CAST(t AS DOUBLE) END;
+CREATE TEMP MACRO money_of(t) AS TRY_CAST(t AS DECIMAL(18, 4));
+CREATE TEMP MACRO json_of(t) AS CASE
+    WHEN NOT json_valid(t) THEN NULL WHEN json_type(t) = 'OBJECT' THEN t END;
+
+CREATE TEMP MACRO missing(name, t) AS CASE WHEN t IS NULL THEN name || ' is empty.' END;
+CREATE TEMP MACRO wrong(name, t, value, remedy) AS
+    CASE WHEN t IS NOT NULL AND value IS NULL THEN name || ' "' || t || '" ' || remedy END;
+CREATE TEMP MACRO time_remedy(t, zone) AS CASE
+    WHEN says_zone(t) OR TRY_CAST(t AS TIMESTAMP) IS NULL OR has_one_moment(TRY_CAST(t AS TIMESTAMP), zone)
+    THEN 'is not a time between 1900 and 2200. Write it as 2026-02-28T09:00:00Z.'
+    WHEN zone IS NULL THEN 'names no time zone. Set timezone in touchstone.toml.'
+    ELSE 'was skipped or came twice when the clocks changed in ' || zone || '. Write its offset.' END;
+"""
+
+
+def admission(name: str, mapped: str, present: set[str], timezone: str | None) -> str:
+    """Return SQL that types the rows of ``mapped`` and says of each what is wrong with it.
+
+    Args:
+        name: table of the contract.
+        mapped: relation with ``raw``, the row as it came, and columns that carry the table's names.
+        present: those names; the table's other columns are NULL.
+        timezone: zone of times written without one, or None.
+
+    The result has the table's columns, ``row_hash``, ``raw``, and ``why``: NULL for a good row, else its
+    sentences. The connection must know ``MACROS``.
+
+    """
+    table = TABLES[name]
+    zone = literal(timezone) if timezone else "NULL"
+    texts = (
+        f"text_of({quoted(c.name)}) AS {quoted(c.name)}"
+        if c.name in present
+        else f"NULL::VARCHAR AS {quoted(c.name)}"
+        for c in table.columns
+    )
+    typed = (f"{_value(c, zone)} AS {quoted(c.name)}" for c in table.columns)
+    complaints = [complaint for c in table.columns for complaint in _complaints(c, zone)]
+    complaints += [f"CASE WHEN NOT ({rule.holds}) THEN {literal(rule.sentence)} END" for rule in table.rules]
+    content = (f"{quoted(c.name)} := {quoted(c.name)}" for c in table.columns if c.default != ROW_HASH)
+    filled = (
+        f"coalesce({quoted(c.name)}, {quoted(c.default)}) AS {quoted(c.name)}"
+        for c in table.columns
+        if c.default
+    )
+    return f"""
+        WITH texts AS (SELECT raw, {", ".join(texts)} FROM {mapped}),
+             typed AS (SELECT raw, nullif(concat_ws(' ', {", ".join(complaints)}), '') AS why,
+                              {", ".join(typed)} FROM texts),
+             hashed AS (SELECT *, md5(CAST(to_json(struct_pack({", ".join(content)})) AS VARCHAR)) AS {ROW_HASH}
+                        FROM typed)
+        SELECT * REPLACE ({", ".join(filled)}) FROM hashed
+    """
+
+
+def _value(column: Column, zone: str) -> str:
+    text = quoted(column.name)
+    if column.type == "time":
+        return f"time_of({text}, {zone})"
+    return text if column.type == "text" else f"{column.type}_of({text})"
+
+
+def _complaints(column: Column, zone: str) -> list[str]:
+    text, name = quoted(column.name), literal(column.name)
+    remedy = {
+        "time": f"time_remedy({text}, {zone})",
+        "number": "'is not a finite number.'",
+        "money": "'is not an amount. Write it as 1234.50, without a currency sign.'",
+        "json": "'is not a JSON object.'",
+    }.get(column.type)
+    complaints = [f"missing({name}, {text})"] if column.required else []
+    return complaints + ([f"wrong({name}, {text}, {_value(column, zone)}, {remedy})"] if remedy else [])

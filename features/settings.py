@@ -1,0 +1,216 @@
+"""touchstone.toml: every setting, its default and its meaning, on one page.
+
+A setting may also come from the environment, which wins: ``TOUCHSTONE_GOAL__HORIZON_DAYS=60``.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from features.errors import ConfigError
+
+FILE = "touchstone.toml"
+
+
+class Section(BaseModel):
+    """A table of the file; an unknown key is an error, not a silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Expression(Section):
+    """What a column is made of when it is not simply another column."""
+
+    sql: str | None = Field(None, description="a DuckDB expression over the file's columns")
+    value: str | None = Field(None, description="the same text in every row")
+
+    @model_validator(mode="after")
+    def one_of_two(self) -> Expression:
+        """Hold exactly one of the two forms."""
+        if (self.sql is None) == (self.value is None):
+            message = 'write { sql = "…" } or { value = "…" }, one of the two'
+            raise ValueError(message)
+        return self
+
+
+class Source(Section):
+    """How one kind of file becomes rows of one table; a file may have several."""
+
+    file: str = Field(description="name of the file, or a pattern such as touches-*.csv")
+    table: Literal["leads", "touches", "stages"]
+    where: str | None = Field(None, description="take only rows for which this DuckDB condition holds")
+    timezone: str | None = Field(None, description="zone of times written without one, such as Europe/Berlin")
+    keep_other_columns: bool = Field(
+        True, description="keep unmapped columns as attributes of the lead or properties of the touch"
+    )
+    columns: dict[str, str | Expression] = Field({}, description="our column = theirs")
+
+
+class Ingest(Section):
+    """How files are read."""
+
+    timezone: str | None = Field(
+        None, description="zone of times written without one; unset: such rows are refused",
+        examples=["Europe/Berlin"],
+    )  # fmt: skip
+    default_channel: str | None = Field(
+        None, description="channel of touches that name none; unset: such rows are refused",
+        examples=["Direct"],
+    )  # fmt: skip
+
+
+class Goal(Section):
+    """What counts as won and lost, and how far the score looks ahead."""
+
+    won: list[str] = Field(["won"], description="stages that mean: the lead closed", min_length=1)
+    lost: list[str] = Field(["lost"], description="stages that mean: the lead will not close")
+    horizon_days: float = Field(
+        90, description="the score is the probability of closing within so many days", gt=0
+    )
+
+
+class Snapshots(Section):
+    """The moments at which open leads are looked at to learn from."""
+
+    every_days: float = Field(7, description="one snapshot of every open lead each so many days", gt=0)
+    ages_days: list[float] = Field([], description="instead: one snapshot at each of these ages of the lead")
+    max_age_days: float = Field(365, description="leads older than this are not looked at any more", gt=0)
+    mature_when: Literal["horizon", "closed"] = Field(
+        "horizon",
+        description="horizon: an outcome counts once the horizon is past; "
+        "closed: once the lead is won or lost, whatever the horizon (for data with a natural end)",
+    )
+    reporting_lag_days: float = Field(0, description="outcomes are reported up to so many days late", ge=0)
+
+
+class Training(Section):
+    """The model. The defaults are conservative on purpose: lead-sized data punishes larger ones."""
+
+    trees: int = Field(150, description="trees of each member of the ensemble", gt=0)
+    learning_rate: float = Field(0.04, gt=0, description="step of each tree")
+    leaves: int = Field(8, description="leaves of each tree", gt=1)
+    rows_per_leaf: int = Field(20, description="least number of snapshots in a leaf", gt=0)
+    column_fraction: float = Field(0.7, description="share of features each tree may use", gt=0, le=1)
+    row_fraction: float = Field(0.8, description="share of snapshots each tree sees", gt=0, le=1)
+    l2: float = Field(5, description="shrinkage of leaf values", ge=0)
+    members: int = Field(
+        5, description="members of the ensemble; each leaves out one part of the leads", gt=1
+    )
+    fewest_outcomes: int = Field(
+        20, description="below so many wins or non-wins the base rate is the score", gt=1
+    )
+    test_share: float = Field(
+        0.2, description="latest share of snapshots a new model is judged on", gt=0, lt=1
+    )
+    seed: int = Field(0, description="same data, seed and threads give the same model")
+    threads: int = Field(1, description="threads of LightGBM", gt=0)
+
+
+class Attribution(Section):
+    """Which touches may earn credit, and by which models."""
+
+    models: list[str] = Field(
+        ["first", "last", "last_non_direct", "linear", "position_based", "time_decay", "markov:1"],
+        description="attribution models to run",
+    )
+    lookback_days: float | None = Field(
+        90, description="touches older than this at the close earn nothing", gt=0
+    )
+    half_life_days: float = Field(7, description="time decay: a touch this much older earns half", gt=0)
+    currency: str = Field("EUR", description="reporting currency; amounts without a currency are in it")
+
+
+class Serve(Section):
+    """The service. It listens on loopback."""
+
+    port: int = Field(3000, description="port on 127.0.0.1; 0 takes a free one", ge=0, le=65535)
+
+
+class Settings(BaseSettings):
+    """Everything that a workspace configures."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", env_prefix="TOUCHSTONE_", env_nested_delimiter="__", frozen=True
+    )
+
+    ingest: Ingest = Ingest()  # type: ignore[call-arg]  # every field has a default
+    sources: list[Source] = []
+    goal: Goal = Goal()  # type: ignore[call-arg]
+    snapshots: Snapshots = Snapshots()  # type: ignore[call-arg]
+    training: Training = Training()  # type: ignore[call-arg]
+    attribution: Attribution = Attribution()  # type: ignore[call-arg]
+    serve: Serve = Serve()  # type: ignore[call-arg]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # the signature is the library's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file."""
+        return env_settings, init_settings
+
+
+def read_settings(workspace: Path) -> Settings:
+    """Return the settings of a workspace; without a file, the defaults.
+
+    Raises:
+        ConfigError: naming every setting that is wrong, at once.
+
+    """
+    path = workspace / FILE
+    try:
+        return Settings(**tomllib.loads(path.read_text("utf-8")) if path.exists() else {})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}. Mend that line.") from None
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(
+            f"{path} cannot be used. {problems}. `touchstone init` explains every setting."
+        ) from None
+
+
+def settings_page() -> str:
+    """Return a touchstone.toml with every setting at its default and explained."""
+    return "\n".join(_page_lines())
+
+
+EXAMPLE_SOURCE = """
+# [[sources]]                          # one block for each kind of file; repeat as needed
+# file = "crm-export*.csv"             # name of the file, or a pattern
+# table = "touches"                    # leads, touches or stages
+# where = "status <> 'test'"           # take only these rows
+# timezone = "Europe/Berlin"           # zone of times written without one
+# keep_other_columns = true            # as attributes of the lead or properties of the touch
+# [sources.columns]                    # our column = theirs
+# lead_id = "Contact ID"
+# occurred_at = "Timestamp"
+# kind = { sql = "lower(activity)" }   # a DuckDB expression
+# channel = { value = "Email" }        # the same in every row
+"""
+
+
+def _page_lines() -> Iterator[str]:
+    yield "# Touchstone's settings. Each line shows its default; delete what you do not change."
+    for name, section in Settings.model_fields.items():
+        if name == "sources":
+            yield EXAMPLE_SOURCE
+            continue
+        kind = section.annotation
+        if not (isinstance(kind, type) and issubclass(kind, Section)):
+            continue
+        yield f"\n[{name}]  # {kind.__doc__}"
+        for key, field in kind.model_fields.items():
+            unset = field.default is None
+            value = json.dumps((field.examples or [""])[0] if unset else field.default, ensure_ascii=False)
+            yield f"{'# ' if unset else ''}{key} = {value}  # {field.description}"

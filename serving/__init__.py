@@ -1,0 +1,1 @@
+"""What a promoted model says: the scorer, batch scores and the service."""

@@ -1,0 +1,117 @@
+"""Scores in words: grade, trend and reasons, as sales sees them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.catalogue import feature_matrix
+from features.history import DAY
+from features.verbs import Moments
+from serving.scorer import Floats, Scorer, Spec
+
+REASONS = 5  # up, and as many down
+GRADES = (("A", 90), ("B", 70), ("C", 40), ("D", 0))  # from this percentile on
+TREND_DAYS = 7
+STEADY = 0.1  # a smaller change of the log-odds is no trend
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One fact and its effect on the log-odds."""
+
+    feature: str
+    value: float | str | None
+    effect: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """What is said of one lead."""
+
+    lead_id: str
+    as_of: int  # microseconds
+    horizon_days: float
+    probability: float
+    low: float
+    high: float
+    percentile: float
+    grade: str
+    trend: str
+    fit: float
+    engagement: float
+    reasons: tuple[Reason, ...]
+    evidence: str
+    model_version: str
+
+
+def scores(scorer: Scorer, moments: Moments) -> list[Score]:
+    """Return the score at each moment, from what was known before it."""
+    matrix = feature_matrix(scorer.spec.features, moments)
+    margins = scorer.margins(matrix)
+    probabilities = scorer.calibrated(margins)
+    low, high = scorer.intervals(margins)
+    percentiles = scorer.percentiles(probabilities)
+    trends = _trends(scorer, moments, scorer.log_odds(margins))
+    effects = scorer.effects(matrix, margins)
+    is_fit = np.array([feature.group == "fit" for feature in scorer.spec.features], bool)
+    return [
+        Score(
+            lead_id=moments.history.lead_ids[lead],
+            as_of=int(moments.as_of[i]),
+            horizon_days=scorer.spec.horizon_days,
+            probability=float(probabilities[i]),
+            low=float(low[i]),
+            high=float(high[i]),
+            percentile=float(percentiles[i]),
+            grade=next(grade for grade, least in GRADES if percentiles[i] >= least),
+            trend=trends[i],
+            fit=float(effects[i, is_fit].sum()),
+            engagement=float(effects[i, ~is_fit].sum()),
+            reasons=_reasons(scorer.spec, matrix[i], effects[i]),
+            evidence=scorer.spec.evidence,
+            model_version=scorer.version,
+        )
+        for i, lead in enumerate(moments.lead)
+    ]
+
+
+def _trends(scorer: Scorer, moments: Moments, log_odds: Floats) -> list[str]:
+    """Compare with a week ago, for leads that existed then."""
+    before = moments.as_of - TREND_DAYS * DAY
+    existed = moments.history.created[moments.lead] < before
+    then = np.full(len(moments), np.nan)
+    earlier = Moments(moments.history, moments.lead[existed], before[existed])
+    then[existed] = scorer.log_odds(scorer.margins(feature_matrix(scorer.spec.features, earlier)))
+    return [_trend(float(moved)) for moved in log_odds - then]
+
+
+def _trend(moved: float) -> str:
+    if math.isnan(moved):
+        return "not enough information"
+    if abs(moved) < STEADY:
+        return "steady"
+    return "improving" if moved > 0 else "declining"
+
+
+def _reasons(spec: Spec, row: Floats, effects: Floats) -> tuple[Reason, ...]:
+    order = np.argsort(effects, kind="stable")
+    up = [i for i in order[::-1][:REASONS] if effects[i] > 0]
+    down = [i for i in order[:REASONS] if effects[i] < 0]
+    return tuple(_reason(spec, int(i), float(row[i]), float(effects[i])) for i in (*up, *down))
+
+
+def _reason(spec: Spec, i: int, value: float, effect: float) -> Reason:
+    feature, median = spec.features[i], spec.medians[i]
+    said = feature.said(value)
+    usual = "" if median is None or feature.levels else f" (usually {feature.said(median)})"
+    direction = "raises" if effect > 0 else "lowers"
+    return Reason(
+        feature=feature.name,
+        value=None if math.isnan(value) else said if feature.levels else value,
+        effect=effect,
+        text=f"{feature.about}: {said}{usual}. This {direction} the odds {math.exp(abs(effect)):.2f} times.",
+    )

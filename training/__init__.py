@@ -1,0 +1,1 @@
+"""How a score is learned and judged: snapshots, labels, model, calibration, backtest, registry."""

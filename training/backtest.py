@@ -1,0 +1,112 @@
+"""Backtest: every prediction is made by a model that knew only what was known when it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from features.catalogue import feature_matrix, learned_features
+from features.errors import DataError
+from features.history import NEVER, History
+from features.settings import Settings
+from training.ensemble import fit
+from training.metrics import metrics
+from training.snapshots import Labelled, labelled
+
+ORIGINS = (0.6, 0.7, 0.8, 0.9)  # a fold starts at each of these shares of the snapshots
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Metrics over all folds and of each, and every prediction.
+
+    ``predictions`` has the columns lead_id, as_of, horizon_days, probability, low, high, label.
+    """
+
+    overall: dict[str, float | int | None]
+    folds: list[dict[str, object]]
+    predictions: pd.DataFrame
+
+
+def backtest(
+    history: History,
+    settings: Settings,
+    as_of: int,
+    test_from: Sequence[int] = (),
+    progress: Callable[[str], None] = lambda _: None,
+) -> Backtest:
+    """Judge the settings on later data: for each origin, train on what was known then, test on what came next.
+
+    Args:
+        history: of all leads.
+        settings: goal, snapshots and training.
+        as_of: outcomes known before this moment (microseconds) are used for judging.
+        test_from: start of each fold; by default four folds over the latest 40 % of the snapshots.
+        progress: called with a sentence before each fold.
+
+    Raises:
+        DataError: when no snapshot has a known outcome after the first origin.
+
+    """
+    known = labelled(history, settings, as_of)
+    origins = list(test_from) or _origins(known)
+    folds, predictions = [], []
+    for start, end in zip(origins, [*origins[1:], NEVER], strict=True):
+        progress(f"Fold from {moment(start):%Y-%m-%d}")
+        test = known.between(start, end)
+        if len(test.labels):
+            predicted = predictions_of(history, settings, start, test)
+            predictions.append(predicted)
+            folds.append({
+                "test_from": moment(start).isoformat(),
+                "test_to": moment(int(test.moments.as_of.max())).isoformat(),
+                **_metrics(predicted),
+            })  # fmt: skip
+    if not folds:
+        raise DataError(
+            f"No snapshot from {moment(origins[0]):%Y-%m-%d} on has a known outcome before {moment(as_of):%Y-%m-%d}. "
+            "Take an earlier --test-from, a shorter goal.horizon_days, or wait."
+            if origins
+            else "No snapshot has a known outcome yet. Ingest more history, or shorten goal.horizon_days."
+        )
+    together = pd.concat(predictions, ignore_index=True)
+    return Backtest(_metrics(together), folds, together)
+
+
+def predictions_of(history: History, settings: Settings, start: int, test: Labelled) -> pd.DataFrame:
+    """Return what a model trained on outcomes known before ``start`` says of the test snapshots."""
+    features = learned_features(history, start)
+    model = fit(labelled(history, settings, start), features, settings.goal.horizon_days, settings.training)
+    scorer = model.scorer()
+    margins = scorer.margins(feature_matrix(features, test.moments))
+    low, high = scorer.intervals(margins)
+    ids = np.array(history.lead_ids, object)
+    return pd.DataFrame({
+        "lead_id": ids[test.moments.lead],
+        "as_of": pd.to_datetime(test.moments.as_of, unit="us", utc=True).as_unit("us"),
+        "horizon_days": settings.goal.horizon_days,
+        "probability": scorer.calibrated(margins),
+        "low": low,
+        "high": high,
+        "label": test.labels.astype(np.int64),
+    })  # fmt: skip
+
+
+def moment(microseconds: int) -> datetime:
+    """Return microseconds since 1970 as a datetime in UTC."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+
+
+def _origins(known: Labelled) -> list[int]:
+    if not len(known.labels):
+        return []
+    moments = np.sort(known.moments.as_of)
+    return sorted({int(moments[int(share * len(moments))]) for share in ORIGINS})
+
+
+def _metrics(predicted: pd.DataFrame) -> dict[str, float | int | None]:
+    return metrics(predicted["label"].to_numpy(np.float64), predicted["probability"].to_numpy(np.float64))

@@ -1,0 +1,125 @@
+"""The model: LightGBM trees fitted to parts of the leads in turn, calibrated on the part left out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from features.catalogue import feature_matrix
+from features.settings import Training
+from features.verbs import Feature
+from serving.scorer import Scorer, Spec, probability
+from training.calibration import beta_calibration
+from training.snapshots import Labelled
+
+Floats = NDArray[np.float64]
+GOLDEN_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Model:
+    """A spec and the trees' text: what ``serving.scorer.save`` writes."""
+
+    spec: Spec
+    trees: str
+
+    def scorer(self) -> Scorer:
+        """Return the model ready to score, without a version: for judging it."""
+        return Scorer(self.spec, lgb.Booster(model_str=self.trees) if self.trees else None, "unsaved")
+
+
+def fit(rows: Labelled, features: tuple[Feature, ...], horizon_days: float, how: Training) -> Model:
+    """Return a model of the snapshots; with too few outcomes of either kind, their base rate."""
+    n, positives = len(rows.labels), int(rows.labels.sum())
+    rate = (positives + 0.5) / (n + 1)
+    spec = Spec(features, horizon_days, math.log(rate / (1 - rate)), snapshots=n, medians=(None,) * len(features))
+    if min(positives, n - positives) < how.fewest_outcomes:
+        return Model(spec, "")
+    matrix = feature_matrix(features, rows.moments)
+    part = _parts(rows.moments.lead, how)
+    margins, texts = np.empty(n), []
+    for member in range(how.members):
+        booster = _booster(matrix[part != member], rows.labels[part != member], features, how)
+        margins[part == member] = booster.predict(matrix[part == member], raw_score=True, num_threads=how.threads)
+        texts.append(booster.model_to_string())
+    calibration = beta_calibration(margins, rows.labels)
+    ranks = np.quantile(probability(calibration.log_odds(margins)), np.linspace(0, 1, 101))
+    spec = Spec(
+        features=features,
+        horizon_days=horizon_days,
+        base_log_odds=spec.base_log_odds,
+        members=how.members,
+        trees=how.trees,
+        calibration=calibration,
+        evidence="model",
+        snapshots=n,
+        ranks=tuple(ranks.tolist()),
+        medians=_medians(matrix),
+    )
+    return _with_golden_rows(Model(spec, merged(texts)), matrix)
+
+
+def merged(texts: list[str]) -> str:
+    """Return one LightGBM text that holds the trees of several, in order.
+
+    Their sum is the sum of the boosters; ``start_iteration`` reaches each booster's own part.
+    """
+    head, _, tail = texts[0].partition("\nTree=0\n")
+    trees = [tree for text in texts for tree in _trees(text)]
+    head = "\n".join(line for line in head.split("\n") if not line.startswith("tree_sizes="))
+    body = "\n".join(f"Tree={i}\n{tree}" for i, tree in enumerate(trees))
+    joined = f"{head}\n{body}\nend of trees\n{tail.partition('end of trees')[2].lstrip()}"
+    return str(lgb.Booster(model_str=joined).model_to_string())
+
+
+def _trees(text: str) -> list[str]:
+    body = text.partition("\nTree=0\n")[2].partition("end of trees")[0]
+    return [part.partition("\n")[2] if i else part for i, part in enumerate(body.split("Tree="))]
+
+
+def _booster(matrix: Floats, labels: Floats, features: tuple[Feature, ...], how: Training) -> lgb.Booster:
+    parameters: dict[str, Any] = {
+        "objective": "binary",
+        "learning_rate": how.learning_rate,
+        "num_leaves": how.leaves,
+        "min_data_in_leaf": how.rows_per_leaf,
+        "feature_fraction": how.column_fraction,
+        "bagging_fraction": how.row_fraction,
+        "bagging_freq": 1,
+        "lambda_l2": how.l2,
+        "seed": how.seed,
+        "num_threads": how.threads,
+        "deterministic": True,
+        "force_col_wise": True,
+        "verbose": -1,
+    }
+    categories = [i for i, feature in enumerate(features) if feature.levels]
+    data = lgb.Dataset(matrix, labels, categorical_feature=categories or "auto", params={"verbose": -1})
+    return lgb.train(parameters, data, num_boost_round=how.trees)
+
+
+def _parts(lead: NDArray[np.int64], how: Training) -> NDArray[np.int64]:
+    """Return the part of each snapshot; all snapshots of a lead are in the same one."""
+    leads, place = np.unique(lead, return_inverse=True)
+    order = np.random.default_rng(how.seed).permutation(len(leads))
+    return np.asarray((order % how.members)[place])
+
+
+def _medians(matrix: Floats) -> tuple[float | None, ...]:
+    columns = (column[~np.isnan(column)] for column in matrix.T)
+    return tuple(float(np.median(known)) if len(known) else None for known in columns)
+
+
+def _with_golden_rows(model: Model, matrix: Floats) -> Model:
+    chosen = matrix[np.linspace(0, len(matrix) - 1, GOLDEN_ROWS).astype(int)]
+    expected = model.scorer().probabilities(chosen)
+    rows = tuple(
+        (tuple(None if math.isnan(value) else float(value) for value in row), float(p))
+        for row, p in zip(chosen, expected, strict=True)
+    )
+    return replace(model, spec=replace(model.spec, golden=rows))

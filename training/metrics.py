@@ -1,0 +1,65 @@
+"""How good probabilities are: ranking, calibration, and what a sales team gains from the top of the list."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+
+Floats = NDArray[np.float64]
+BINS = 15  # of equal size, for the calibration error
+
+
+def metrics(labels: Floats, probabilities: Floats) -> dict[str, float | int | None]:
+    """Return the metrics of n predictions; a metric that has no meaning there (one class, no rows) is None.
+
+    roc_auc, pr_auc: ranking. log_loss, brier: nats and squares, lower is better. ece: mean distance between
+    promised and realised share over 15 bins of equal size. lift_at_10: share of wins among the 10 % most
+    probable over their share among all.
+    """
+    n, positives = len(labels), int(labels.sum())
+    if n == 0:
+        names = ("base_rate", "mean_probability", "roc_auc", "pr_auc", "log_loss", "brier", "ece", "lift_at_10")
+        return {"n": 0, "positives": 0, **dict.fromkeys(names)}
+    both = 0 < positives < n
+    return {
+        "n": n,
+        "positives": positives,
+        "base_rate": positives / n,
+        "mean_probability": float(probabilities.mean()),
+        "roc_auc": float(roc_auc_score(labels, probabilities)) if both else None,
+        "pr_auc": float(average_precision_score(labels, probabilities)) if both else None,
+        "log_loss": float(log_loss(labels, probabilities, labels=[0, 1])),
+        "brier": float(np.mean((probabilities - labels) ** 2)),
+        "ece": calibration_error(labels, probabilities),
+        "lift_at_10": lift(labels, probabilities, 0.1) if both else None,
+    }
+
+
+def calibration_error(labels: Floats, probabilities: Floats) -> float:
+    """Return the expected calibration error over bins of equal size.
+
+    >>> calibration_error(np.array([0.0, 1.0]), np.array([0.1, 0.8]))
+    0.15
+    """
+    promised, realised, sizes = reliability(labels, probabilities)
+    return round(float(np.average(np.abs(promised - realised), weights=sizes)), 12)
+
+
+def reliability(labels: Floats, probabilities: Floats, bins: int = BINS) -> tuple[Floats, Floats, Floats]:
+    """Return mean probability, share of wins and size of each bin of equal size."""
+    order = np.argsort(probabilities, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    promised = np.array([probabilities[part].mean() for part in parts])
+    realised = np.array([labels[part].mean() for part in parts])
+    return promised, realised, np.array([len(part) for part in parts], np.float64)
+
+
+def lift(labels: Floats, probabilities: Floats, share: float) -> float:
+    """Return the share of wins among the most probable ``share`` of rows, over their share among all.
+
+    >>> lift(np.array([1.0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), np.linspace(1, 0.1, 10), 0.1)
+    5.0
+    """
+    top = np.argsort(-probabilities, kind="stable")[: max(1, round(share * len(labels)))]
+    return float(labels[top].mean() / labels.mean())
