@@ -55,9 +55,7 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
     table = TABLES[name]
     zone = literal(timezone) if timezone else "NULL"
     texts = (
-        f"text_of({quoted(c.name)}) AS {quoted(c.name)}"
-        if c.name in present
-        else f"NULL::VARCHAR AS {quoted(c.name)}"
+        f"text_of({quoted(c.name)}) AS {quoted(c.name)}" if c.name in present else f"NULL::VARCHAR AS {quoted(c.name)}"
         for c in table.columns
     )
     typed = (f"{_value(c, zone)} AS {quoted(c.name)}" for c in table.columns)
@@ -65,9 +63,7 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
     complaints += [f"CASE WHEN NOT ({rule.holds}) THEN {literal(rule.sentence)} END" for rule in table.rules]
     content = (f"{quoted(c.name)} := {quoted(c.name)}" for c in table.columns if c.default != ROW_HASH)
     filled = (
-        f"coalesce({quoted(c.name)}, {quoted(c.default)}) AS {quoted(c.name)}"
-        for c in table.columns
-        if c.default
+        f"coalesce({quoted(c.name)}, {quoted(c.default)}) AS {quoted(c.name)}" for c in table.columns if c.default
     )
     return f"""
         WITH texts AS (SELECT raw, {", ".join(texts)} FROM {mapped}),

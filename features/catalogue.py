@@ -67,9 +67,7 @@ CATALOGUE: tuple[Feature, ...] = (
 )
 
 
-def learned_features(
-    history: History, before: int, catalogue: Sequence[Feature] = CATALOGUE
-) -> tuple[Feature, ...]:
+def learned_features(history: History, before: int, catalogue: Sequence[Feature] = CATALOGUE) -> tuple[Feature, ...]:
     """Return the catalogue with its templates written out for what was known before a moment (microseconds)."""
     return tuple(feature for line in catalogue for feature in _written_out(line, history, before))
 
@@ -120,9 +118,7 @@ def _attributes(line: Feature, history: History, before: int) -> Iterator[Featur
     known = [history.attributes[row] for row in np.flatnonzero(history.versions.known < before)]
     for name in sorted({name for attributes in known for name in attributes}):
         values = [value for attributes in known if (value := attributes.get(name)) not in (None, "")]
-        feature = replace(
-            line, each="", name=line.name.format(name), about=line.about.format(name), column=name
-        )
+        feature = replace(line, each="", name=line.name.format(name), about=line.about.format(name), column=name)
         if values and all(not math.isnan(number(value)) for value in values):
             yield feature
         elif levels := _frequent(Counter(map(str, values)), MOST_LEVELS):

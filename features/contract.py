@@ -98,7 +98,7 @@ TABLES = {
             Column("currency"),
             Column("reason"),
         ),
-        order=("lead_id", "occurred_at", ROW_HASH),
+        order=("lead_id", "occurred_at", "stage", ROW_HASH),
         rules=(
             Rule(
                 "currency IS NULL OR regexp_full_match(currency, '[A-Z]{3}')",

@@ -21,6 +21,11 @@ from features.lake import Lake
 
 Ints = NDArray[np.int64]
 DAY = 86_400_000_000  # microseconds
+READ = {
+    "leads": "lead_id, created_at, observed_at, attributes, row_hash",
+    "touches": "lead_id, occurred_at, received_at, event_id, kind, channel",
+    "stages": "lead_id, occurred_at, received_at, stage, row_hash",
+}
 NEVER = np.iinfo(np.int64).max  # a moment that does not come
 
 
@@ -77,16 +82,15 @@ def history_of(leads: pa.Table, touches: pa.Table, stages: pa.Table) -> History:
 
 def read_history(lake: Lake, lead_ids: Sequence[str] | None = None) -> History:
     """Return the stored history of some leads, or of all."""
-    tables = ("leads", "touches", "stages")
-    if lead_ids is None:
-        return history_of(*(lake.query(f"SELECT {_columns(name)} FROM {name}") for name in tables))
-    wanted = "lead_id IN (SELECT unnest($1::VARCHAR[]))"
-    return history_of(
-        *(
-            lake.query(f"SELECT {_columns(name)} FROM {name} WHERE {wanted}", [list(lead_ids)])
-            for name in tables
+    where = "" if lead_ids is None else "WHERE lead_id IN (SELECT unnest($1::VARCHAR[]))"
+    wanted = [] if lead_ids is None else [list(lead_ids)]
+    with lake.connection(READ) as connection:
+        return history_of(
+            *(
+                connection.sql(f"SELECT {columns} FROM {name} {where}", params=wanted).to_arrow_table()
+                for name, columns in READ.items()
+            )
         )
-    )
 
 
 def microseconds(moment: datetime) -> int:
@@ -98,33 +102,22 @@ def microseconds(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def _columns(name: str) -> str:
-    used = {
-        "leads": "lead_id, created_at, observed_at, attributes, row_hash",
-        "touches": "lead_id, occurred_at, received_at, event_id, kind, channel",
-        "stages": "lead_id, occurred_at, received_at, stage, row_hash",
-    }
-    return used[name]
-
-
 def _ordered(name: str, table: pa.Table) -> pa.Table:
     return table.sort_by([(column, "ascending") for column in TABLES[name].order])
 
 
 def _microseconds(table: pa.Table, column: str) -> Ints:
     times = table[column].cast(ARROW["time"]).cast(pa.int64())
-    return np.asarray(times, dtype=np.int64)
+    return np.array(times, dtype=np.int64)
 
 
-def _events(
-    lead_ids: pa.Array, table: pa.Table, occurred: str, received: str, coded: Sequence[str]
-) -> Events:
+def _events(lead_ids: pa.Array, table: pa.Table, occurred: str, received: str, coded: Sequence[str]) -> Events:
     lead = pc.index_in(table["lead_id"], lead_ids)
     table, lead = table.filter(lead.is_valid()), lead.drop_null()
     codes, names = {}, {}
     for column in coded:
         encoded = table[column].combine_chunks().dictionary_encode()
-        codes[column] = np.asarray(encoded.indices.fill_null(-1), dtype=np.int32)
+        codes[column] = np.array(encoded.indices.fill_null(-1), dtype=np.int32)
         names[column] = tuple(encoded.dictionary.to_pylist())
     happened = _microseconds(table, occurred)
     return Events(

@@ -77,7 +77,7 @@ def ingest(
 
 
 def _ingest_one(lake: Lake, settings: Settings, file: Path, source: Source, as_of: datetime) -> Ingested:
-    with lake.connection(file) as connection:
+    with lake.connection((source.table, "quarantine"), [file]) as connection:
         connection.execute(MACROS)
         open_file(connection, file)
         present = map_columns(connection, source, settings, file)

@@ -6,7 +6,7 @@ Appends are atomic, every version stays readable, and any engine that reads Delt
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,9 +49,7 @@ class Lake:
         if isinstance(rows, pa.Table):
             rows = rows.to_reader()
         batches = (batch.select(target.names).cast(target) for batch in rows if batch.num_rows)
-        write_deltalake(
-            str(self.folder / name), pa.RecordBatchReader.from_batches(target, batches), mode="append"
-        )
+        write_deltalake(str(self.folder / name), pa.RecordBatchReader.from_batches(target, batches), mode="append")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -61,11 +59,9 @@ class Lake:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def connection(self, *files: Path) -> duckdb.DuckDBPyConnection:
-        """Return a DuckDB connection with one view for each table, which can read nothing but those and ``files``."""
-        connection = duckdb.connect(
-            config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
-        )
+    def connection(self, tables: Iterable[str] = TABLES, files: Iterable[Path] = ()) -> duckdb.DuckDBPyConnection:
+        """Return a DuckDB connection with a view for each table, which can read nothing but the lake and ``files``."""
+        connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
         spill = self.folder / ".spill"
         folders = ", ".join(literal(f"{folder}/") for folder in (self.folder, spill))
         paths = ", ".join(literal(str(file)) for file in files)
@@ -78,7 +74,7 @@ class Lake:
             SET enable_external_access = false;
             SET lock_configuration = true;
         """)
-        for name in TABLES:
+        for name in tables:
             self._view(connection, name)
         return connection
 

@@ -38,9 +38,7 @@ def open_moments(history: History, outcomes: Outcomes, moments: Moments) -> Mome
 def _first(history: History, names: list[str], before: int) -> tuple[Ints, Ints]:
     """Return of each lead when the first of some stages occurred, and when one of them was first known."""
     stages = history.stages
-    meant = np.isin(
-        stages.codes["stage"], [i for i, name in enumerate(stages.names["stage"]) if name in names]
-    )
+    meant = np.isin(stages.codes["stage"], [i for i, name in enumerate(stages.names["stage"]) if name in names])
     meant &= stages.known < before
     leads = stages.leads()[meant]
     occurred, known = np.full((2, len(history.lead_ids)), NEVER)

@@ -71,9 +71,7 @@ class Goal(Section):
 
     won: list[str] = Field(["won"], description="stages that mean: the lead closed", min_length=1)
     lost: list[str] = Field(["lost"], description="stages that mean: the lead will not close")
-    horizon_days: float = Field(
-        90, description="the score is the probability of closing within so many days", gt=0
-    )
+    horizon_days: float = Field(90, description="the score is the probability of closing within so many days", gt=0)
 
 
 class Snapshots(Section):
@@ -100,15 +98,9 @@ class Training(Section):
     column_fraction: float = Field(0.7, description="share of features each tree may use", gt=0, le=1)
     row_fraction: float = Field(0.8, description="share of snapshots each tree sees", gt=0, le=1)
     l2: float = Field(5, description="shrinkage of leaf values", ge=0)
-    members: int = Field(
-        5, description="members of the ensemble; each leaves out one part of the leads", gt=1
-    )
-    fewest_outcomes: int = Field(
-        20, description="below so many wins or non-wins the base rate is the score", gt=1
-    )
-    test_share: float = Field(
-        0.2, description="latest share of snapshots a new model is judged on", gt=0, lt=1
-    )
+    members: int = Field(5, description="members of the ensemble; each leaves out one part of the leads", gt=1)
+    fewest_outcomes: int = Field(20, description="below so many wins or non-wins the base rate is the score", gt=1)
+    test_share: float = Field(0.2, description="latest share of snapshots a new model is judged on", gt=0, lt=1)
     seed: int = Field(0, description="same data, seed and threads give the same model")
     threads: int = Field(1, description="threads of LightGBM", gt=0)
 
@@ -120,9 +112,7 @@ class Attribution(Section):
         ["first", "last", "last_non_direct", "linear", "position_based", "time_decay", "markov:1"],
         description="attribution models to run",
     )
-    lookback_days: float | None = Field(
-        90, description="touches older than this at the close earn nothing", gt=0
-    )
+    lookback_days: float | None = Field(90, description="touches older than this at the close earn nothing", gt=0)
     half_life_days: float = Field(7, description="time decay: a touch this much older earns half", gt=0)
     currency: str = Field("EUR", description="reporting currency; amounts without a currency are in it")
 
@@ -136,9 +126,7 @@ class Serve(Section):
 class Settings(BaseSettings):
     """Everything that a workspace configures."""
 
-    model_config = SettingsConfigDict(
-        extra="forbid", env_prefix="TOUCHSTONE_", env_nested_delimiter="__", frozen=True
-    )
+    model_config = SettingsConfigDict(extra="forbid", env_prefix="TOUCHSTONE_", env_nested_delimiter="__", frozen=True)
 
     ingest: Ingest = Ingest()  # type: ignore[call-arg]  # every field has a default
     sources: list[Source] = []
@@ -175,9 +163,7 @@ def read_settings(workspace: Path) -> Settings:
         raise ConfigError(f"{path} is not TOML: {error}. Mend that line.") from None
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(
-            f"{path} cannot be used. {problems}. `touchstone init` explains every setting."
-        ) from None
+        raise ConfigError(f"{path} cannot be used. {problems}. `touchstone init` explains every setting.") from None
 
 
 def settings_page() -> str:

@@ -51,14 +51,10 @@ def open_file(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     try:
         {"csv": _open_csv, "parquet": _open_parquet, "json": _open_json}[kind](connection, file)
     except (duckdb.Error, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{file} cannot be read as {kind}: {_first_line(error)}. Nothing was stored."
-        ) from None
+        raise DataError(f"{file} cannot be read as {kind}: {_first_line(error)}. Nothing was stored.") from None
 
 
-def map_columns(
-    connection: duckdb.DuckDBPyConnection, source: Source, settings: Settings, file: Path
-) -> set[str]:
+def map_columns(connection: duckdb.DuckDBPyConnection, source: Source, settings: Settings, file: Path) -> set[str]:
     """Make the relation ``mapped``: the file's rows under the table's names; return the names it has.
 
     Raises:
@@ -174,9 +170,7 @@ def _open_json(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     """)
     keys = connection.sql("SELECT DISTINCT unnest(json_keys(line)) AS key FROM lines WHERE good ORDER BY key")
     names = [key for (key,) in keys.fetchall()]
-    paths = ", ".join(
-        f"json_extract_string(line, {literal(_path(name))}) AS {quoted(name)}" for name in names
-    )
+    paths = ", ".join(f"json_extract_string(line, {literal(_path(name))}) AS {quoted(name)}" for name in names)
     connection.execute(f"CREATE TEMP VIEW file_rows AS SELECT {paths or 'line'} FROM lines WHERE good")
 
 

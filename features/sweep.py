@@ -55,9 +55,7 @@ def sweep(events: Events, lead: Ints, as_of: Ints, measures: Sequence[Measure]) 
         group_start,
         group_slots,
         len(wheres),
-        np.array(
-            [days * DAY if days < np.inf else np.iinfo(np.int64).max // 2 for days in windows], np.int64
-        ),
+        np.array([days * DAY if days < np.inf else np.iinfo(np.int64).max // 2 for days in windows], np.int64),
         np.array([days * DAY for days in half_lives], np.float64),
         lead[order],
         as_of[order],
@@ -105,9 +103,7 @@ def _slots(events: Events, wheres: Sequence[Where]) -> tuple[Ints, Ints, Ints]:
 def _arrivals(events: Events) -> Ints:
     """Return the events of each lead in the order in which they became known."""
     in_order = np.diff(events.known) >= 0
-    in_order[events.start[1:-1][(events.start[1:-1] > 0) & (events.start[1:-1] < len(events.known))] - 1] = (
-        True
-    )
+    in_order[events.start[1:-1][(events.start[1:-1] > 0) & (events.start[1:-1] < len(events.known))] - 1] = True
     if in_order.all():
         return np.arange(len(events.known))
     return np.lexsort((events.known, events.leads()))

@@ -156,9 +156,7 @@ def load(folder: Path) -> Scorer:
         hashes = json.loads(manifest)["files"]
         contents = {name: (folder / name).read_bytes() for name in (MODEL, SPEC)}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"The model in {folder} cannot be read: {error}. Train again or roll back."
-        ) from None
+        raise ModelError(f"The model in {folder} cannot be read: {error}. Train again or roll back.") from None
     damaged = [name for name, content in contents.items() if _sha256(content) != hashes.get(name)]
     if _sha256(manifest)[:12] != folder.name:
         damaged.append(MANIFEST)

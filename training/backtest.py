@@ -59,12 +59,15 @@ def backtest(
         progress(f"Fold from {moment(start):%Y-%m-%d}")
         test = known.between(start, end)
         if len(test.labels):
-            predicted = predictions_of(history, settings, start, test)
+            learned = labelled(history, settings, start)
+            predicted = predictions_of(history, settings, start, learned, test)
             predictions.append(predicted)
             folds.append({
                 "test_from": moment(start).isoformat(),
                 "test_to": moment(int(test.moments.as_of.max())).isoformat(),
                 **_metrics(predicted),
+                "trained_on": len(learned.labels),
+                "trained_base_rate": (learned.labels.sum() + 0.5) / (len(learned.labels) + 1),
             })  # fmt: skip
     if not folds:
         raise DataError(
@@ -77,10 +80,10 @@ def backtest(
     return Backtest(_metrics(together), folds, together)
 
 
-def predictions_of(history: History, settings: Settings, start: int, test: Labelled) -> pd.DataFrame:
-    """Return what a model trained on outcomes known before ``start`` says of the test snapshots."""
+def predictions_of(history: History, settings: Settings, start: int, learned: Labelled, test: Labelled) -> pd.DataFrame:
+    """Return what a model of the snapshots ``learned``, known before ``start``, says of the test snapshots."""
     features = learned_features(history, start)
-    model = fit(labelled(history, settings, start), features, settings.goal.horizon_days, settings.training)
+    model = fit(learned, features, settings.goal.horizon_days, settings.training)
     scorer = model.scorer()
     margins = scorer.margins(feature_matrix(features, test.moments))
     low, high = scorer.intervals(margins)

@@ -19,7 +19,9 @@ def beta_calibration(margins: Floats, labels: Floats) -> Calibration:
     terms = {"a": -np.logaddexp(0, -margins), "b": np.logaddexp(0, margins)}  # ln p and −ln(1 − p)
     while terms:
         # Newton, since lbfgs at its default tolerance stops early where wins are rare.
-        fit = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8).fit(np.stack([*terms.values()], 1), labels)
+        fit = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8).fit(
+            np.stack([*terms.values()], 1), labels
+        )
         slopes = dict(zip(terms, map(float, fit.coef_[0]), strict=True))
         worst = min(slopes, key=lambda name: slopes[name])
         if slopes[worst] >= 0:

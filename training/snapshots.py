@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.history import DAY, NEVER, History, Ints, microseconds
-from features.outcomes import outcomes_of, open_moments
+from features.outcomes import open_moments, outcomes_of
 from features.settings import Goal, Settings, Snapshots
 from features.verbs import Moments
 

@@ -1,0 +1,74 @@
+"""Batch scores: every open lead, as of one moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from features.contract import schema
+from features.errors import DataError
+from features.history import History
+from features.lake import Lake
+from features.outcomes import open_moments, outcomes_of
+from features.settings import Goal
+from features.verbs import Moments
+from serving.scorer import Scorer
+from serving.scores import Score, scores
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+
+
+def open_leads(history: History, goal: Goal, as_of: int) -> Moments:
+    """Return (lead, as_of) of every lead that is open for all that is known at ``as_of`` (microseconds)."""
+    everyone = np.arange(len(history.lead_ids))
+    return open_moments(history, outcomes_of(history, goal), Moments(history, everyone, np.full(len(everyone), as_of)))
+
+
+def score_open(scorer: Scorer, history: History, goal: Goal, as_of: int) -> pd.DataFrame:
+    """Return the table ``scores`` of every open lead, the most probable first."""
+    return score_table(scores(scorer, open_leads(history, goal, as_of)))
+
+
+def score_table(scored: Sequence[Score]) -> pd.DataFrame:
+    """Return scores as rows of the table ``scores``; reasons are JSON."""
+    rows = [
+        {
+            "lead_id": score.lead_id,
+            "as_of": pd.Timestamp(score.as_of, unit="us", tz="UTC").as_unit("us"),
+            "horizon_days": score.horizon_days,
+            "probability": score.probability,
+            "low": score.low,
+            "high": score.high,
+            "grade": score.grade,
+            "trend": score.trend,
+            "reasons": json.dumps([asdict(reason) for reason in score.reasons], ensure_ascii=False),
+            "model_version": score.model_version,
+        }
+        for score in sorted(scored, key=lambda score: (-score.probability, score.lead_id))
+    ]
+    return pd.DataFrame(rows, columns=schema("scores").names)
+
+
+def store(lake: Lake, table: pd.DataFrame) -> None:
+    """Append scores to the lake, as served."""
+    lake.append("scores", pa.Table.from_pandas(table, schema("scores"), preserve_index=False))
+
+
+def write(table: pd.DataFrame, file: Path) -> None:
+    """Write a table as CSV or Parquet, by the file's ending; a text that a spreadsheet would run is quoted."""
+    if file.suffix == ".parquet":
+        table.to_parquet(file, index=False)
+    elif file.suffix == ".csv":
+        table.map(_harmless).to_csv(file, index=False)
+    else:
+        raise DataError(f"{file} is neither .csv nor .parquet. Give the file one of these endings.")
+
+
+def _harmless(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

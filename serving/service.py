@@ -1,0 +1,160 @@
+"""The service: scores over HTTP, by BentoML, on one port of loopback.
+
+The BentoML service is exported as an ASGI app and run by our own uvicorn, because ``bentoml serve`` listens on
+every interface and opens a second, unauthenticated port.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import numpy as np
+import uvicorn
+from bentoml.exceptions import InvalidArgument
+
+from features.errors import ConfigError
+from features.history import History, history_of, microseconds, read_history
+from features.lake import Lake
+from features.outcomes import open_moments, outcomes_of
+from features.settings import Goal, Settings
+from features.verbs import Moments
+from serving.messages import MOST_LEADS, ReasonReply, ScoreReply, ScoreRequest, ScoresReply, tables
+from serving.scorer import champion
+from serving.scores import Score, scores
+
+HOST = "127.0.0.1"
+NAMED = 5  # leads that an error names
+
+
+def service(workspace: Path, settings: Settings) -> Any:
+    """Return the BentoML service of a workspace; its champion is loaded when the service is made."""
+    lake, scorer = Lake(workspace / "lake"), champion(workspace / "models")
+
+    @bentoml.service(name="touchstone")
+    class Touchstone:
+        """Close probabilities of leads, with reasons."""
+
+        @bentoml.api(route="/score")
+        def score(self, request: ScoreRequest, /) -> ScoresReply:
+            """Score leads by id, or with their history sent along."""
+            now = datetime.now(UTC)
+            as_of = request.as_of or now
+            stored = _asked(read_history(lake, request.lead_ids), request.lead_ids, as_of)
+            sent = _asked(history_of(*tables(request.leads)), [lead.lead_id for lead in request.leads], as_of)
+            problems = _problems(request, stored, sent, settings.goal)
+            if problems:
+                raise InvalidArgument(" ".join(problems))
+            scored = scores(scorer, stored) + scores(scorer, sent)
+            return ScoresReply(scores=[_reply(score, as_of, now) for score in scored])
+
+    return Touchstone
+
+
+def app(workspace: Path, settings: Settings) -> Any:
+    """Return the service as an ASGI app."""
+    logging.getLogger("bentoml._internal.server.http_app").addFilter(_is_ours_to_mend)
+    return PlainErrors(service(workspace, settings).to_asgi())
+
+
+def listen(port: int) -> socket.socket:
+    """Return a socket on loopback; port 0 takes a free one.
+
+    Raises:
+        ConfigError: when the port is taken.
+
+    """
+    # asyncio switches Nagle's delay off only for a socket that says it is TCP
+    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        opened.bind((HOST, port))
+    except OSError as error:
+        opened.close()
+        raise ConfigError(f"Port {port} cannot be used: {error.strerror}. Choose another with --port.") from None
+    return opened
+
+
+def server(workspace: Path, settings: Settings) -> uvicorn.Server:
+    """Return a server, not yet running, for ``run(sockets=[listen(port)])``."""
+    config = uvicorn.Config(app(workspace, settings), log_level="warning", access_log=False)
+    return uvicorn.Server(config)
+
+
+class PlainErrors:
+    """Say a refusal as ``{"error": sentence}``; BentoML wraps it in a list."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass everything through but the body of a 400."""
+        held: list[Any] = []
+
+        async def send_plain(message: Any) -> None:
+            if message["type"] == "http.response.start" and message["status"] == HTTPStatus.BAD_REQUEST:
+                held.append(message)
+            elif held and message["type"] == "http.response.body":
+                said = json.loads(message["body"])
+                body = json.dumps(said[0] if isinstance(said, list) else said).encode()
+                headers = [(name, value) for name, value in held[0]["headers"] if name != b"content-length"]
+                await send({**held.pop(), "headers": [*headers, (b"content-length", str(len(body)).encode())]})
+                await send({**message, "body": body})
+            else:
+                await send(message)
+
+        await self.inner(scope, receive, send_plain)
+
+
+def _is_ours_to_mend(record: logging.LogRecord) -> bool:
+    """Keep a refused request out of the log: its sender has been told what to mend."""
+    return not (record.exc_info and isinstance(record.exc_info[1], InvalidArgument))
+
+
+def _asked(history: History, lead_ids: Sequence[str], as_of: datetime) -> Moments:
+    """Return the moments asked for, in the order in which they were asked; position −1 for a lead unknown."""
+    return Moments(history, history.positions(lead_ids), np.full(len(lead_ids), microseconds(as_of)))
+
+
+def _problems(request: ScoreRequest, stored: Moments, sent: Moments, goal: Goal) -> list[str]:
+    """Return a sentence for everything that is wrong with a request."""
+    count = len(stored) + len(sent)
+    unknown = [lead_id for lead_id, at in zip(request.lead_ids, stored.lead, strict=True) if at < 0]
+    ids = [lead.lead_id for lead in request.leads]
+    twice = sorted({lead_id for lead_id in ids if ids.count(lead_id) > 1})
+    not_open = [*_not_open(stored, goal), *_not_open(sent, goal)]
+    sentences = (
+        (count == 0, "Name at least one lead in lead_ids, or send one along in leads."),
+        (count > MOST_LEADS, f"{count} leads are more than the {MOST_LEADS} of one request. Send several requests."),
+        (unknown, f"{_listed(unknown)} not in the lake. Ingest first, or send the history along in leads."),
+        (twice, f"{_listed(twice)} sent along more than once. Send each lead once."),
+        (not_open, f"{_listed(not_open)} not open as of then: not created yet, or already won or lost."),
+    )
+    return [sentence for broken, sentence in sentences if broken]
+
+
+def _not_open(moments: Moments, goal: Goal) -> list[str]:
+    history = moments.history
+    known = moments.lead[moments.lead >= 0]
+    asked = Moments(history, known, moments.as_of[moments.lead >= 0])
+    still = open_moments(history, outcomes_of(history, goal), asked).lead
+    return [history.lead_ids[lead] for lead in known if lead not in still]
+
+
+def _listed(lead_ids: Sequence[str]) -> str:
+    named = ", ".join(lead_ids[:NAMED])
+    more = f" and {len(lead_ids) - NAMED} more" if len(lead_ids) > NAMED else ""
+    return f"{named}{more} {'is' if len(lead_ids) == 1 else 'are'}"
+
+
+def _reply(score: Score, as_of: datetime, now: datetime) -> ScoreReply:
+    reasons = [ReasonReply(**asdict(reason)) for reason in score.reasons]
+    return ScoreReply(**asdict(score) | {"reasons": reasons, "as_of": as_of, "scored_at": now})

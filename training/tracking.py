@@ -1,0 +1,100 @@
+"""MLflow's record of a training run: parameters, metrics, plot, lake versions, dependencies, model and alias.
+
+MLflow is a record, not an authority: what serves is decided by the pointer in the workspace's ``models``.
+``MLFLOW_TRACKING_URI`` points a team at its server; without it the record is SQLite in the workspace.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+NAME = "touchstone"  # of the experiment and of the registered model
+REQUIREMENTS = ("lightgbm", "mlflow", "numpy", "pandas", "pyarrow", "duckdb", "deltalake", "numba", "pydantic")
+ROOMS = ("features", "serving")  # what a logged model needs of ours
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is recorded of one training run."""
+
+    model: Path  # folder of the saved model
+    features: Sequence[str]  # their names, in order
+    parameters: Mapping[str, Any]
+    metrics: Mapping[str, float | int | None]
+    lake_versions: Mapping[str, int]
+    plot: Figure | None
+    champion: bool
+
+
+def record(workspace: Path, run: Record) -> str:
+    """Record a finished training run, register its model, and return the run's id."""
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    with _store(workspace) as artifacts:
+        experiment = mlflow.get_experiment_by_name(NAME)
+        identity = experiment.experiment_id if experiment else mlflow.create_experiment(NAME, artifacts)
+        with mlflow.start_run(experiment_id=identity, run_name=run.model.name) as active:
+            mlflow.log_params(run.parameters)
+            mlflow.log_params({f"lake.{table}": version for table, version in run.lake_versions.items()})
+            mlflow.log_metrics({name: value for name, value in run.metrics.items() if value is not None})
+            if run.plot is not None:
+                mlflow.log_figure(run.plot, "calibration.png")
+            mlflow.log_text("\n".join(_installed()), "dependencies.txt")
+            model_uri = _log_model(run)
+        with redirect_stderr(StringIO()):  # where it says that it registered the model
+            registered = mlflow.register_model(model_uri, NAME, tags={"touchstone_version": run.model.name})
+        alias = "champion" if run.champion else "challenger"
+        mlflow.MlflowClient().set_registered_model_alias(NAME, alias, registered.version)
+        return str(active.info.run_id)
+
+
+def _log_model(run: Record) -> str:
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    columns = Schema([ColSpec(DataType.double, name) for name in run.features])
+    warnings.filterwarnings("ignore", message=".*An input example was not provided", module="mlflow.pyfunc")
+    logged = mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(Path(__file__).with_name("pyfunc.py")),
+        artifacts={"model": str(run.model)},
+        signature=ModelSignature(inputs=columns, outputs=Schema([ColSpec(DataType.double, "probability")])),
+        pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS],
+        code_paths=[str(Path(__file__).parents[1] / room) for room in ROOMS],
+    )
+    return str(logged.model_uri)
+
+
+@contextmanager
+def _store(workspace: Path) -> Iterator[str | None]:
+    """Point MLflow at the team's server, or at the workspace for as long as it is needed.
+
+    Yields where artifacts of a new experiment go; None leaves it to the server.
+    """
+    import mlflow
+
+    if "MLFLOW_TRACKING_URI" in os.environ:
+        yield None
+        return
+    mlflow.set_tracking_uri(f"sqlite:///{workspace.resolve() / 'mlflow.db'}")
+    try:
+        yield (workspace.resolve() / "mlflow-artifacts").as_uri()
+    finally:  # MLflow keeps the address in the environment; another workspace must not inherit it
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # None is how it forgets
+
+
+def _installed() -> list[str]:
+    return sorted({f"{d.name}=={d.version}" for d in importlib.metadata.distributions()}, key=str.lower)
