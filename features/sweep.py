@@ -41,9 +41,9 @@ def sweep(events: Events, lead: Ints, as_of: Ints, measures: Sequence[Measure]) 
 
     ``lead`` holds positions in ``events``, ``as_of`` microseconds; moments may come in any order.
     """
-    wheres = _unique(measure.where for measure in measures)
-    windows = _unique(measure.days for measure in measures if measure.what == "count")
-    half_lives = _unique(measure.days for measure in measures if measure.what == "decayed")
+    wheres = list(dict.fromkeys(measure.where for measure in measures))
+    windows = list(dict.fromkeys(measure.days for measure in measures if measure.what == "count"))
+    half_lives = list(dict.fromkeys(measure.days for measure in measures if measure.what == "decayed"))
     group, group_start, group_slots = _slots(events, wheres)
     order = np.lexsort((as_of, lead))
     counts, decayed, recency, first, latest = _sweep(
@@ -77,10 +77,6 @@ def sweep(events: Events, lead: Ints, as_of: Ints, measures: Sequence[Measure]) 
     return {measure: column(measure) for measure in measures}
 
 
-def _unique(items):  # type: ignore[no-untyped-def]  # of any hashable type
-    return list(dict.fromkeys(items))
-
-
 def _slots(events: Events, wheres: Sequence[Where]) -> tuple[Ints, Ints, Ints]:
     """Return the group of each event, and in compressed rows the slots (wheres) that each group matches."""
     columns = list(events.codes)
@@ -110,9 +106,20 @@ def _arrivals(events: Events) -> Ints:
 
 
 @njit(cache=True, nogil=True)
-def _sweep(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912  # one loop nest, compiled as a whole
-    start, occurred, known, arrivals, group, group_start, group_slots, slots, windows, half_lives, lead, as_of
-):
+def _sweep(  # noqa: C901, PLR0912  # one loop nest, compiled as a whole
+    start: Ints,
+    occurred: Ints,
+    known: Ints,
+    arrivals: Ints,
+    group: Ints,
+    group_start: Ints,
+    group_slots: Ints,
+    slots: int,
+    windows: Ints,
+    half_lives: Floats,
+    lead: Ints,
+    as_of: Ints,
+) -> tuple[NDArray[np.int32], Floats, Floats, Floats, Floats]:
     moments, n_windows, n_half_lives = len(lead), len(windows), len(half_lives)
     counts = np.zeros((moments, slots, n_windows), np.int32)
     decayed = np.zeros((moments, slots, n_half_lives))
@@ -169,8 +176,8 @@ def _sweep(  # type: ignore[no-untyped-def]  # noqa: ANN202, C901, PLR0912  # on
         for slot in range(slots):
             last = last_row[slot]
             if last >= 0:
-                recency[m, slot] = (now - occurred[last]) / 86_400_000_000
-                first[m, slot] = (now - occurred[first_row[slot]]) / 86_400_000_000
+                recency[m, slot] = (now - occurred[last]) / DAY
+                first[m, slot] = (now - occurred[first_row[slot]]) / DAY
                 latest[m, slot] = last
                 for h in range(n_half_lives):
                     decayed[m, slot, h] = decay[slot, h] * 2.0 ** (-(now - occurred[last]) / half_lives[h])

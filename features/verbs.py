@@ -45,7 +45,7 @@ class Feature:
             return "unknown" if self.group == "fit" else "none"
         if self.levels:
             return self.levels[int(value)] if value < len(self.levels) else "other"
-        return f"{value:,.{0 if value == int(value) else 1}f}{' ' + self.unit if self.unit else ''}"
+        return f"{value:,.{0 if value == int(value) else 1}f}"
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,9 @@ def _as_measured(_feature: Feature, _moments: Moments, measured: Floats) -> Floa
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    missing = np.full(len(numerator), np.nan)
-    return np.divide(numerator, denominator, out=missing, where=denominator > 0)
+    ratio = np.full(len(numerator), np.nan)
+    np.divide(numerator, denominator, out=ratio, where=denominator > 0)
+    return ratio
 
 
 def _trend(_feature: Feature, _moments: Moments, recent: Floats, longer: Floats) -> Floats:

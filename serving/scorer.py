@@ -23,6 +23,7 @@ from features.verbs import Feature
 
 Floats = NDArray[np.float64]
 MODEL, SPEC, MANIFEST = "model.txt", "spec.json", "manifest.json"
+TINY = 1e-12  # log-odds; nothing moved
 Z90 = 1.6449  # of a two-sided interval of 90 %
 
 
@@ -114,7 +115,7 @@ class Scorer:
         effects, base = raw[:, :-1], raw[:, -1]
         moved = margins.mean(axis=0) - base
         calibrated = self.log_odds(margins) - self.spec.calibration.log_odds(base)
-        scale = np.divide(calibrated, moved, out=np.zeros_like(moved), where=np.abs(moved) > 1e-12)
+        scale = np.divide(calibrated, moved, out=np.zeros_like(moved), where=np.abs(moved) > TINY)
         return np.asarray(effects * scale[:, None])
 
     def percentiles(self, probabilities: Floats) -> Floats:

@@ -113,5 +113,5 @@ def _reason(spec: Spec, i: int, value: float, effect: float) -> Reason:
         feature=feature.name,
         value=None if math.isnan(value) else said if feature.levels else value,
         effect=effect,
-        text=f"{feature.about}: {said}{usual}. This {direction} the odds {math.exp(abs(effect)):.2f} times.",
+        text=f"{feature.about}: {said}{usual}, {direction} the odds {math.exp(abs(effect)):.2f} times",
     )

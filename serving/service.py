@@ -43,7 +43,7 @@ def service(workspace: Path, settings: Settings) -> Any:
     class Touchstone:
         """Close probabilities of leads, with reasons."""
 
-        @bentoml.api(route="/score")
+        @bentoml.api(route="/score")  # type: ignore[untyped-decorator]  # BentoML ships no types
         def score(self, request: ScoreRequest, /) -> ScoresReply:
             """Score leads by id, or with their history sent along."""
             now = datetime.now(UTC)

@@ -13,7 +13,7 @@ from features.catalogue import feature_matrix, learned_features
 from features.errors import DataError
 from features.history import NEVER, History
 from features.settings import Settings
-from training.ensemble import fit
+from training.ensemble import fit, smoothed_rate
 from training.metrics import metrics
 from training.snapshots import Labelled, labelled
 
@@ -22,12 +22,13 @@ ORIGINS = (0.6, 0.7, 0.8, 0.9)  # a fold starts at each of these shares of the s
 
 @dataclass(frozen=True)
 class Backtest:
-    """Metrics over all folds and of each, and every prediction.
+    """Metrics over all folds and of each, those of the base rate known at each origin, and every prediction.
 
     ``predictions`` has the columns lead_id, as_of, horizon_days, probability, low, high, label.
     """
 
     overall: dict[str, float | int | None]
+    base_rate: dict[str, float | int | None]
     folds: list[dict[str, object]]
     predictions: pd.DataFrame
 
@@ -54,30 +55,25 @@ def backtest(
     """
     known = labelled(history, settings, as_of)
     origins = list(test_from) or _origins(known)
-    folds, predictions = [], []
+    folds: list[dict[str, object]] = []
+    predictions, rates = [], []
     for start, end in zip(origins, [*origins[1:], NEVER], strict=True):
         progress(f"Fold from {moment(start):%Y-%m-%d}")
         test = known.between(start, end)
-        if len(test.labels):
-            learned = labelled(history, settings, start)
-            predicted = predictions_of(history, settings, start, learned, test)
-            predictions.append(predicted)
-            folds.append({
-                "test_from": moment(start).isoformat(),
-                "test_to": moment(int(test.moments.as_of.max())).isoformat(),
-                **_metrics(predicted),
-                "trained_on": len(learned.labels),
-                "trained_base_rate": (learned.labels.sum() + 0.5) / (len(learned.labels) + 1),
-            })  # fmt: skip
+        if not len(test.labels):
+            continue
+        learned = labelled(history, settings, start)
+        predicted = predictions_of(history, settings, start, learned, test)
+        predictions.append(predicted)
+        rates.append(np.full(len(predicted), smoothed_rate(learned.labels)))
+        until = moment(int(test.moments.as_of.max())).isoformat()
+        window = {"test_from": moment(start).isoformat(), "test_to": until}
+        folds.append({**window, **_metrics(predicted), "trained_on": len(learned.labels)})
     if not folds:
-        raise DataError(
-            f"No snapshot from {moment(origins[0]):%Y-%m-%d} on has a known outcome before {moment(as_of):%Y-%m-%d}. "
-            "Take an earlier --test-from, a shorter goal.horizon_days, or wait."
-            if origins
-            else "No snapshot has a known outcome yet. Ingest more history, or shorten goal.horizon_days."
-        )
+        raise DataError(_nothing_to_judge(origins, as_of))
     together = pd.concat(predictions, ignore_index=True)
-    return Backtest(_metrics(together), folds, together)
+    labels = together["label"].to_numpy(np.float64)
+    return Backtest(_metrics(together), metrics(labels, np.concatenate(rates)), folds, together)
 
 
 def predictions_of(history: History, settings: Settings, start: int, learned: Labelled, test: Labelled) -> pd.DataFrame:
@@ -102,6 +98,15 @@ def predictions_of(history: History, settings: Settings, start: int, learned: La
 def moment(microseconds: int) -> datetime:
     """Return microseconds since 1970 as a datetime in UTC."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+
+
+def _nothing_to_judge(origins: Sequence[int], as_of: int) -> str:
+    if not origins:
+        return "No snapshot has a known outcome yet. Ingest more history, or shorten goal.horizon_days."
+    return (
+        f"No snapshot from {moment(origins[0]):%Y-%m-%d} on has a known outcome before {moment(as_of):%Y-%m-%d}. "
+        "Take an earlier --test-from, a shorter goal.horizon_days, or wait."
+    )
 
 
 def _origins(known: Labelled) -> list[int]:

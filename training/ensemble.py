@@ -36,7 +36,7 @@ class Model:
 def fit(rows: Labelled, features: tuple[Feature, ...], horizon_days: float, how: Training) -> Model:
     """Return a model of the snapshots; with too few outcomes of either kind, their base rate."""
     n, positives = len(rows.labels), int(rows.labels.sum())
-    rate = (positives + 0.5) / (n + 1)
+    rate = smoothed_rate(rows.labels)
     spec = Spec(features, horizon_days, math.log(rate / (1 - rate)), snapshots=n, medians=(None,) * len(features))
     if min(positives, n - positives) < how.fewest_outcomes:
         return Model(spec, "")
@@ -62,6 +62,11 @@ def fit(rows: Labelled, features: tuple[Feature, ...], horizon_days: float, how:
         medians=_medians(matrix),
     )
     return _with_golden_rows(Model(spec, merged(texts)), matrix)
+
+
+def smoothed_rate(labels: Floats) -> float:
+    """Return the share of wins, with half a win and half a loss added, so that it is never 0 or 1."""
+    return float((labels.sum() + 0.5) / (len(labels) + 1))
 
 
 def merged(texts: list[str]) -> str:

@@ -8,14 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
 
 from serving.scorer import Scorer, load
 
 
-class CloseProbability(mlflow.pyfunc.PythonModel):
+class CloseProbability(PythonModel):
     """Feature frame in, close probability out; the trees and the spec are read by our own loader."""
 
     scorer: Scorer
@@ -30,4 +31,4 @@ class CloseProbability(mlflow.pyfunc.PythonModel):
         return pd.Series(self.scorer.probabilities(model_input[names].to_numpy(np.float64)), name="probability")
 
 
-mlflow.models.set_model(CloseProbability())
+set_model(CloseProbability())

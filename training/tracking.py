@@ -46,8 +46,8 @@ def record(workspace: Path, run: Record) -> str:
         experiment = mlflow.get_experiment_by_name(NAME)
         identity = experiment.experiment_id if experiment else mlflow.create_experiment(NAME, artifacts)
         with mlflow.start_run(experiment_id=identity, run_name=run.model.name) as active:
-            mlflow.log_params(run.parameters)
-            mlflow.log_params({f"lake.{table}": version for table, version in run.lake_versions.items()})
+            versions = {f"lake.{table}": version for table, version in run.lake_versions.items()}
+            mlflow.log_params({**run.parameters, **versions})
             mlflow.log_metrics({name: value for name, value in run.metrics.items() if value is not None})
             if run.plot is not None:
                 mlflow.log_figure(run.plot, "calibration.png")

@@ -98,11 +98,9 @@ def _gate(judged: Backtest | None) -> tuple[bool, str]:
     """Refuse a model that predicts worse than the share of wins known when it was trained."""
     if judged is None:
         return True, "No outcome is known yet: the base rate serves until there are some."
-    labels = judged.predictions["label"].to_numpy(np.float64)
-    rival = metrics(labels, np.full(len(labels), judged.folds[0]["trained_base_rate"], np.float64))
-    loss, plain = judged.overall["log_loss"], rival["log_loss"]
-    assert loss is not None
-    assert plain is not None
+    loss, plain = judged.overall["log_loss"], judged.base_rate["log_loss"]
+    if loss is None or plain is None:
+        return True, "There is no later data to judge on yet."
     said = f"log loss on later data {loss:.4f}, base rate's {plain:.4f}"
     if loss > plain * WORSE:
         return False, f"Refused: worse than the base rate ({said}). The champion stays."
