@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+import terminal
 
 app = typer.Typer(
     help="Which leads will close, and which touches made them.",
@@ -33,7 +35,6 @@ Port = Annotated[int | None, typer.Option(help="Port on 127.0.0.1; 0 takes a fre
 HERE = Path()
 
 DONE, FAILED, USAGE, REFUSED, NOTHING_TO_DO = 0, 1, 2, 3, 4
-SHOWN = 10  # leads in a table on the terminal
 
 
 @app.command()
@@ -60,7 +61,7 @@ def demo(
     lake = Lake(workspace / "lake")
     if lake.versions() and not files.exists():
         raise ConfigError(f"{workspace} holds a lake of your own. Give the demo another folder with --workspace.")
-    with _progress(quiet, "Simulating a company") as step:
+    with terminal.progress(quiet, "Simulating a company") as step:
         if not files.exists():
             company.write(company.company(until=now), files)
         if not (workspace / FILE).exists():
@@ -76,23 +77,22 @@ def demo(
         run = runs.attribute(lake, settings, now)
         runs.store(lake, run)
     if not (json or quiet):
-        _show_ingested(ingested)
-        _show_trained(trained)
-        _show_scores(scores)
-        _show_credit(run.summary())
+        terminal.show_ingested(ingested)
+        terminal.show_trained(trained)
+        terminal.show_scores(scores)
+        terminal.show_credit(run.summary())
     asked = {"lead_ids": [str(scores["lead_id"].iloc[0])], "as_of": now.isoformat()}
     with _serving(workspace, settings, 0 if once and port is None else port) as url:
         reply = _post(f"{url}/score", asked)
         if json:
             document = {"trained": vars(trained), "scored": len(scores), **run.summary(), **reply, "url": url}
-            _print_json(document)
+            terminal.print_json(document)
         elif not quiet:
-            _print_json(reply)
-            typer.echo(f"\nThe MLflow run {trained.run_id} is finished. The service answers on {url}:")
+            terminal.print_json(reply)
+            typer.echo(f"\nThe MLflow run {trained.run_id} is finished. The service on {url} answered:")
             typer.echo(f"  curl -s {url}/score -H 'content-type: application/json' -d '{jsonlib.dumps(asked)}'")
         if not once:
-            if not quiet:
-                typer.echo("Stop it with Ctrl-C.", err=True)
+            typer.echo("It goes on answering. Stop it with Ctrl-C.", err=True)
             _until_interrupted()
 
 
@@ -107,7 +107,7 @@ def init(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) 
         raise NothingToDo(f"{path} is there already; it was left as it is.")
     workspace.mkdir(parents=True, exist_ok=True)
     path.write_text(settings_page(), "utf-8")
-    _finish(
+    terminal.finish(
         {"written": str(path)}, json, quiet, lambda: typer.echo(f"{path} is written. Every setting is explained in it.")
     )
 
@@ -126,9 +126,11 @@ def ingest(
     from features.settings import read_settings
 
     files = files_in(paths)
-    with _progress(quiet, "Reading files", len(files)) as step:
+    with terminal.progress(quiet, "Reading files", len(files)) as step:
         results = ingest_files(Lake(workspace / "lake"), read_settings(workspace), files, _now(), step)
-    _finish({"files": [vars(result) for result in results]}, json, quiet, lambda: _show_ingested(results))
+    terminal.finish(
+        {"files": [vars(result) for result in results]}, json, quiet, lambda: terminal.show_ingested(results)
+    )
     if any(result.refused for result in results):
         raise typer.Exit(REFUSED)
     if not any(result.stored for result in results):
@@ -143,7 +145,7 @@ def check(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False)
     from features.settings import read_settings
 
     found = checkup(Lake(workspace / "lake"), read_settings(workspace).goal, _now())
-    _finish(found, json, quiet, lambda: _show_checkup(found))
+    terminal.finish(found, json, quiet, lambda: terminal.show_checkup(found))
 
 
 @app.command()
@@ -154,9 +156,9 @@ def train(workspace: Workspace = HERE, as_of: AsOf = None, json: Json = False, q
     from training.train import train as train_model
 
     settings, cut = read_settings(workspace), _moment(as_of)
-    with _progress(quiet, "Training", 4) as step:
+    with terminal.progress(quiet, "Training", 4) as step:
         trained = train_model(Lake(workspace / "lake"), settings, workspace, cut, step)
-    _finish(vars(trained), json, quiet, lambda: _show_trained(trained))
+    terminal.finish(vars(trained), json, quiet, lambda: terminal.show_trained(trained))
     if not trained.promoted:
         raise typer.Exit(REFUSED)
 
@@ -181,12 +183,12 @@ def backtest(
 
     settings, cut = read_settings(workspace), microseconds(_moment(as_of))
     origins = [microseconds(_moment(test_from))] if test_from else []
-    with _progress(quiet, "Reading history", len(origins) or 4) as step:
+    with terminal.progress(quiet, "Reading history", len(origins) or 4) as step:
         judged = judge(read_history(Lake(workspace / "lake")), settings, cut, origins, step)
     if predictions:
         write(judged.predictions, predictions)
     document = {"overall": judged.overall, "folds": judged.folds}
-    _finish(document, json, quiet, lambda: _show_backtest(document))
+    terminal.finish(document, json, quiet, lambda: terminal.show_backtest(document))
 
 
 @app.command()
@@ -206,7 +208,7 @@ def score(
     from serving.scorer import champion
 
     settings, lake, cut = read_settings(workspace), Lake(workspace / "lake"), _moment(as_of)
-    with _progress(quiet, "Scoring open leads"):
+    with terminal.progress(quiet, "Scoring open leads"):
         scores = batch.score_open(champion(workspace / "models"), read_history(lake), settings.goal, microseconds(cut))
     if scores.empty:
         raise NothingToDo(
@@ -216,7 +218,7 @@ def score(
         batch.write(scores, output)
     batch.store(lake, scores)
     document = {"scores": jsonlib.loads(scores.to_json(orient="records", date_format="iso"))}
-    _finish(document, json, quiet, lambda: _show_scores(scores))
+    terminal.finish(document, json, quiet, lambda: terminal.show_scores(scores))
 
 
 @app.command()
@@ -238,14 +240,14 @@ def attribute(
     from features.settings import read_settings
 
     settings, named = read_settings(workspace), model or []
-    with _progress(quiet, "Crediting channels"):
+    with terminal.progress(quiet, "Crediting channels"):
         if paths:
             run = runs.attribute_paths(paths, settings, named)
         else:
             lake = Lake(workspace / "lake")
             run = runs.attribute(lake, settings, _moment(as_of), named)
             runs.store(lake, run)
-    _finish(run.summary(), json, quiet, lambda: _show_credit(run.summary()))
+    terminal.finish(run.summary(), json, quiet, lambda: terminal.show_credit(run.summary()))
 
 
 @app.command()
@@ -254,7 +256,7 @@ def serve(workspace: Workspace = HERE, port: Port = None, quiet: Quiet = False, 
     from features.settings import read_settings
 
     with _serving(workspace, read_settings(workspace), port) as url:
-        _finish({"url": url}, json, quiet, lambda: typer.echo(f"Serving on {url}. Stop with Ctrl-C."))
+        terminal.finish({"url": url}, json, quiet, lambda: typer.echo(f"Serving on {url}. Stop with Ctrl-C."))
         _until_interrupted()
 
 
@@ -286,37 +288,6 @@ def _moment(text: str | None) -> datetime:
     except ValueError:
         raise ConfigError(f'"{text}" is not a moment. Write it as 2026-02-28 or 2026-02-28T09:00:00Z.') from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _finish(document: dict[str, Any], json: bool, quiet: bool, show: Callable[[], None]) -> None:
-    if json:
-        _print_json(document)
-    elif not quiet:
-        show()
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    typer.echo(jsonlib.dumps(document, ensure_ascii=False, indent=2, default=str, allow_nan=False))
-
-
-@contextmanager
-def _progress(quiet: bool, start: str, steps: int | None = None) -> Iterator[Callable[[str], None]]:
-    """Show what is being done, on a terminal's standard error; each step says what comes next."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        task = progress.add_task(start, total=steps)
-        begun = False
-
-        def step(sentence: str) -> None:
-            nonlocal begun
-            progress.update(task, description=sentence, advance=1 if begun else 0)
-            begun = True
-
-        yield step
 
 
 @contextmanager
@@ -357,102 +328,6 @@ def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
     reply = httpx.post(url, json=body, timeout=60, trust_env=False)
     reply.raise_for_status()
     return dict(reply.json())
-
-
-def _show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(column)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
-
-
-def _show_ingested(results: Sequence[Any]) -> None:
-    rows = [(r.file, r.table, *(f"{n:,}" for n in (r.stored, r.already_there, r.refused))) for r in results]
-    _show("Ingested", ("file", "table", "stored", "already there", "refused"), rows)
-    for result in results:
-        for why in result.reasons:
-            typer.echo(f"refused from {result.file}: {why}")
-    if any(result.refused for result in results):
-        typer.echo("Refused rows are kept in quarantine; `touchstone check` groups them.")
-
-
-def _show_checkup(found: dict[str, Any]) -> None:
-    rows = [
-        (name, f"{table['rows']:,}", f"{table['leads']:,}", str(table["first"] or "–"), str(table["last"] or "–"))
-        for name, table in found["tables"].items()
-    ]
-    _show("The lake", ("table", "rows", "leads", "first", "last"), rows)
-    if found["quarantine"]:
-        refused = [(q["table"], q["source"], f"{q['rows']:,}", q["why"]) for q in found["quarantine"]]
-        _show("Quarantine", ("table", "from", "rows", "why"), refused)
-    for finding in found["findings"]:
-        typer.echo(f"• {finding}")
-
-
-def _show_trained(trained: Any) -> None:
-    measured = {name: value for name, value in trained.metrics.items() if value is not None}
-    _show("On later data", tuple(measured), [[f"{value:.4g}" for value in measured.values()]])
-    state = "champion" if trained.promoted else "challenger"
-    typer.echo(
-        f"Model {trained.version} ({trained.evidence}) learned from {trained.snapshots:,} snapshots with "
-        f"{trained.wins:,} wins and is {state}. {trained.why}"
-    )
-
-
-def _show_backtest(document: dict[str, Any]) -> None:
-    keys = (
-        "n",
-        "positives",
-        "base_rate",
-        "mean_probability",
-        "roc_auc",
-        "pr_auc",
-        "log_loss",
-        "brier",
-        "ece",
-        "lift_at_10",
-    )
-    folds = [(str(fold["test_from"])[:10], fold) for fold in document["folds"]] + [("overall", document["overall"])]
-    rows = [(name, *("–" if fold[key] is None else f"{fold[key]:.4g}" for key in keys)) for name, fold in folds]
-    _show("Backtest", ("test from", *keys), rows)
-
-
-def _show_scores(scores: Any) -> None:
-    rows = [
-        (
-            row.lead_id,
-            f"{row.probability:.1%}",
-            f"{row.low:.1%} to {row.high:.1%}",
-            row.grade,
-            row.trend,
-            jsonlib.loads(row.reasons)[0]["text"] if jsonlib.loads(row.reasons) else "",
-        )
-        for row in scores.head(SHOWN).itertuples()
-    ]
-    _show(
-        f"The {len(rows)} most probable of {len(scores):,} open leads",
-        ("lead", "closes", "90 % interval", "grade", "trend", "first reason"),
-        rows,
-    )
-
-
-def _show_credit(document: dict[str, Any]) -> None:
-    models = document["models"]
-    channels = sorted(
-        {channel for credit in models.values() for channel in credit},
-        key=lambda c: -models[next(iter(models))].get(c, {"credit": 0})["credit"],
-    )
-    rows = [(channel, *(f"{models[m][channel]['credit']:,.1f}" for m in models)) for channel in channels]
-    nobody = document["unattributed"]
-    rows.append(("(unattributed)", *(f"{nobody['credit']:,.1f}" for _ in models)))
-    totals = [sum(row["credit"] for row in models[m].values()) + nobody["credit"] for m in models]
-    rows.append(("all that closed", *(f"{total:,.1f}" for total in totals)))
-    _show(f"Closes credited to channels (run {document['run_id']})", ("channel", *models), rows)
 
 
 if __name__ == "__main__":

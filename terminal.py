@@ -1,0 +1,159 @@
+"""How answers look on a terminal: tables, progress bars, and one JSON document when a program asks."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import typer
+
+SHOWN = 10  # leads in a table
+ARROWS = {"improving": "▲", "declining": "▼", "steady": "="}
+METRICS = {
+    "n": "rows",
+    "base_rate": "base rate",
+    "mean_probability": "mean score",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC",
+    "log_loss": "log loss",
+    "ece": "calib. error",
+    "lift_at_10": "lift top 10 %",
+}
+
+
+def finish(document: dict[str, Any], json: bool, quiet: bool, show: Callable[[], None]) -> None:
+    """Print a command's answer: for a program, for a person, or not at all."""
+    if json:
+        print_json(document)
+    elif not quiet:
+        show()
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one JSON document on standard output."""
+    typer.echo(jsonlib.dumps(document, ensure_ascii=False, indent=2, default=str, allow_nan=False))
+
+
+@contextmanager
+def progress(quiet: bool, start: str, steps: int | None = None) -> Iterator[Callable[[str], None]]:
+    """Show what is being done, on a terminal's standard error; each step says what comes next."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task(start, total=steps)
+        begun = False
+
+        def step(sentence: str) -> None:
+            nonlocal begun
+            progress.update(task, description=sentence, advance=1 if begun else 0)
+            begun = True
+
+        yield step
+
+
+def _show(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], last: Literal["fit", "wrap", "cut"] = "fit"
+) -> None:
+    """Print a table; the last column fits its content, or takes the room that is left and wraps or is cut."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=last != "fit")
+    table.add_column(columns[0], no_wrap=True)
+    for column in columns[1:-1]:
+        table.add_column(column, justify="right")
+    if last == "fit":
+        table.add_column(columns[-1], justify="right")
+    else:
+        table.add_column(columns[-1], ratio=1, no_wrap=last == "cut", overflow="ellipsis" if last == "cut" else "fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def show_ingested(results: Sequence[Any]) -> None:
+    """Print what became of each file, and why rows were refused."""
+    rows = [(r.file, r.table, *(f"{n:,}" for n in (r.stored, r.already_there, r.refused))) for r in results]
+    _show("Ingested", ("file", "table", "stored", "already there", "refused"), rows)
+    for result in results:
+        for why in result.reasons:
+            typer.echo(f"refused from {result.file}: {why}")
+    if any(result.refused for result in results):
+        typer.echo("Refused rows are kept in quarantine; `touchstone check` groups them.")
+
+
+def show_checkup(found: dict[str, Any]) -> None:
+    """Print what the lake holds, what is in quarantine, and what was found."""
+    rows = [
+        (name, f"{table['rows']:,}", f"{table['leads']:,}", _day(table["first"]), _day(table["last"]))
+        for name, table in found["tables"].items()
+    ]
+    _show("The lake", ("table", "rows", "leads", "first", "last"), rows)
+    if found["quarantine"]:
+        refused = [(q["table"], q["source"], f"{q['rows']:,}", q["why"]) for q in found["quarantine"]]
+        _show("Quarantine", ("table", "from", "rows", "why"), refused, last="wrap")
+    for finding in found["findings"]:
+        typer.echo(f"• {finding}")
+
+
+def _day(moment: Any) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else "–"
+
+
+def show_trained(trained: Any) -> None:
+    """Print what a model learned from, how good it is, and whether it was promoted."""
+    typer.echo(
+        f"Model {trained.version} ({trained.evidence}) learned from {trained.snapshots:,} snapshots with "
+        f"{trained.wins:,} wins and is {'champion' if trained.promoted else 'challenger'}. {trained.why}"
+    )
+    _show_metrics("On later data", [("latest", trained.metrics)])
+
+
+def show_backtest(document: dict[str, Any]) -> None:
+    """Print the metrics of every fold and of all."""
+    folds = [(str(fold["test_from"])[:10], fold) for fold in document["folds"]]
+    _show_metrics("Backtest", [*folds, ("all", document["overall"])])
+
+
+def _show_metrics(title: str, folds: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    rows = [(name, *(_figure(fold[key]) for key in METRICS)) for name, fold in folds]
+    _show(title, ("test from", *METRICS.values()), rows)
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
+
+
+def show_scores(scores: Any) -> None:
+    """Print the most probable leads."""
+    rows = [
+        (
+            row.lead_id,
+            f"{row.probability:.0%}",
+            f"{row.low:.0%} to {row.high:.0%}",
+            f"{row.grade} {ARROWS.get(row.trend, '')}",
+            next((reason["text"] for reason in jsonlib.loads(row.reasons)), ""),
+        )
+        for row in scores.head(SHOWN).itertuples()
+    ]
+    title = f"The {len(rows)} most probable of {len(scores):,} open leads"
+    _show(title, ("lead", "closes", "90 % interval", "grade", "first reason"), rows, last="cut")
+
+
+def show_credit(document: dict[str, Any]) -> None:
+    """Print each channel's closes under each model; the columns add up to all that closed."""
+    models, nobody = document["models"], document["unattributed"]["credit"]
+    best_first = next(iter(models.values()))
+    rows = [(channel, *(f"{models[m][channel]['credit']:,.1f}" for m in models)) for channel in best_first]
+    totals = [sum(row["credit"] for row in models[m].values()) + nobody for m in models]
+    rows.append(("(unattributed)", *(f"{nobody:,.1f}" for _ in models)))
+    rows.append(("all that closed", *(f"{total:,.1f}" for total in totals)))
+    title = f"Closes credited to channels (run {document['run_id']})"
+    _show(title, ("channel", *(model.replace("_", " ") for model in models)), rows)

@@ -1,0 +1,45 @@
+"""What every test may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def bpic2012() -> Path:
+    """Return the folder of the bank's loan applications; skip where it is absent, fail where CI must have it."""
+    return shared_data("bpic2012")
+
+
+def shared_data(name: str) -> Path:
+    """Return a folder of real data beside the project."""
+    folder = SHARED / name
+    if not folder.exists():
+        reason = f"The real data set {name} is not beside the project ({folder.parent}), so its claims go unchecked."
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
+    """Return a function that runs a command as a user would, and returns its exit status and what it printed."""
+    import touchstone
+
+    def run(*words: str, workspace: Path) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["touchstone", *words, "--workspace", str(workspace)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            touchstone.main()
+        captured = capsys.readouterr()
+        return int(stopped.value.code or 0), captured.out or captured.err
+
+    return run

@@ -1,0 +1,88 @@
+"""The demo runs every step, and speaks to nobody but this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Runs in every Python process of the demo, before anything else: an address beyond loopback, and every
+# name that would have to be looked up, ends the process and leaves a line behind.
+GUARD = """
+import os, socket, sys
+
+def refuse(event, arguments):
+    if event == "socket.connect" or event == "socket.sendto":
+        address = arguments[1]
+        outside = isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1")
+    elif event == "socket.getaddrinfo" or event == "socket.gethostbyname":
+        outside = arguments[0] not in (None, "", "127.0.0.1", "::1", "localhost", b"127.0.0.1")
+        address = arguments[0]
+    else:
+        return
+    if outside:
+        with open(os.environ["CALLS_BEYOND_LOOPBACK"], "a") as calls:
+            print(event, address, file=calls)
+        os._exit(99)
+
+sys.addaudithook(refuse)
+"""
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Return the workspace and the end of a demo that may not speak to anybody beyond loopback."""
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "sitecustomize.py").write_text(GUARD)
+    environment = os.environ | {"PYTHONPATH": str(folder), "CALLS_BEYOND_LOOPBACK": str(folder / "calls")}
+    environment.pop("CI", None)  # some libraries keep quiet in CI only
+    environment.pop("PYTEST_CURRENT_TEST", None)
+    words = [sys.executable, "-m", "touchstone", "demo", "--once", "--json", "--workspace", str(folder / "w")]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=280)
+    return folder, done
+
+
+def test_the_demo_ends_well_and_scores_one_lead_over_http(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    answer = json.loads(demo[1].stdout)
+    assert (demo[1].returncode, len(answer["scores"])) == (0, 1)
+    assert 0 < answer["scores"][0]["low"] <= answer["scores"][0]["probability"] <= answer["scores"][0]["high"] < 1
+
+
+def test_the_demo_credits_every_close(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    answer = json.loads(demo[1].stdout)
+    totals = {
+        name: sum(row["credit"] for row in channels.values()) + answer["unattributed"]["credit"]
+        for name, channels in answer["models"].items()
+    }
+    assert len(totals) == 7
+    assert list(totals.values()) == pytest.approx([totals["first"]] * 7)
+
+
+def test_the_demo_leaves_a_finished_mlflow_run(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    with sqlite3.connect(demo[0] / "w" / "mlflow.db") as store:
+        assert store.execute("SELECT status FROM runs").fetchall() == [("FINISHED",)]
+        assert store.execute("SELECT alias FROM registered_model_aliases").fetchall() == [("champion",)]
+
+
+def test_the_demo_s_model_beats_the_base_rate_by_far(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    assert json.loads(demo[1].stdout)["trained"]["metrics"]["roc_auc"] > 0.7
+
+
+def test_no_call_leaves_this_machine(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    calls = demo[0] / "calls"
+    assert not calls.exists(), calls.read_text()
+
+
+def test_the_guard_refuses_a_call_beyond_loopback(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(GUARD)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "CALLS_BEYOND_LOOPBACK": str(tmp_path / "calls")}
+    code = "import socket; socket.create_connection(('192.0.2.1', 9), timeout=0.1)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert (done.returncode, (tmp_path / "calls").exists()) == (99, True)
