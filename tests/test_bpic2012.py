@@ -117,7 +117,7 @@ def test_the_bank_goes_through_train_score_and_serve(workspace: Path, command: C
     assert command("train", "--as-of", "2012-02-20", workspace=workspace)[0] == 0
     scored = tmp_path / "scores.csv"
     assert command("score", "--as-of", "2012-02-20", "--output", str(scored), workspace=workspace)[0] == 0
-    scores = pd.read_csv(scored, dtype={"lead_id": str}, float_precision="round_trip")
+    scores = pd.read_csv(scored, dtype={"lead_id": str})
     asked = {"lead_ids": scores["lead_id"].tolist()[:1000], "as_of": "2012-02-20T00:00:00Z"}
     with _serving(workspace, read_settings(workspace), 0) as url:
         reply = httpx.post(f"{url}/score", json=asked, timeout=60, trust_env=False).json()["scores"]
