@@ -65,9 +65,8 @@ def main() -> None:
         sys.exit("The sweep and SQL count different numbers of touches in the last 7 days.")
     print(f"ingest                          {ingested:6.2f} CPU s")
     print(f"plain scan and group            {scan:6.2f} CPU s")
-    print(
-        f"read history and sweep          {read + sweep:6.2f} CPU s   {(read + sweep) / scan:5.1f} × the scan (bar {BAR})"
-    )
+    whole = (read + sweep) / scan
+    print(f"read history and sweep          {read + sweep:6.2f} CPU s   {whole:5.1f} × the scan (bar {BAR})")
     print(f"  of it the sweep alone         {sweep:6.2f} CPU s   {sweep / one:5.1f} × one snapshot a lead")
     print(f"range join, one window of three {join:6.2f} CPU s   {join / scan:5.1f} × the scan")
     if whole > BAR:
