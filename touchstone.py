@@ -82,7 +82,9 @@ def demo(
         terminal.show_scores(scores)
         terminal.show_credit(run.summary())
     asked = {"lead_ids": [str(scores["lead_id"].iloc[0])], "as_of": now.isoformat()}
-    with _serving(workspace, settings, 0 if once and port is None else port) as url:
+    if port is None:
+        port = 0 if once else _free(settings.serve.port)
+    with _serving(workspace, settings, port) as url:
         reply = _post(f"{url}/score", asked)
         if json:
             document = {"trained": vars(trained), "scored": len(scores), **run.summary(), **reply, "url": url}
@@ -310,6 +312,18 @@ def _serving(workspace: Path, settings: Any, port: int | None) -> Iterator[str]:
         running.should_exit = True
         thread.join()
         opened.close()
+
+
+def _free(port: int) -> int:
+    """Return the port if nobody listens on it, else 0, which takes any."""
+    from features.errors import ConfigError
+    from serving.service import listen
+
+    try:
+        listen(port).close()
+    except ConfigError:
+        return 0
+    return port
 
 
 def _until_interrupted() -> None:
