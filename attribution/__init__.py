@@ -1,0 +1,1 @@
+"""Which touches earned which closes: journeys, weights, and the credit they add up to."""

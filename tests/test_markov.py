@@ -1,0 +1,126 @@
+"""Markov chains: removal effects against a table worked by hand and a chain solved one removal at a time."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from attribution.journeys import Journeys
+from attribution.markov import removal_effects, transitions
+from attribution.paths import path_journeys
+
+Floats = npt.NDArray[np.float64]
+
+PATH = st.lists(st.sampled_from("ABCDE"), min_size=1, max_size=6).map(" > ".join)
+ROWS = st.lists(st.tuples(PATH, st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
+
+
+def journeys_of(*rows: tuple[str, float, float]) -> Journeys:
+    return path_journeys(pd.DataFrame(rows, columns=["path", "conversions", "nulls"]).assign(value_cents=0))
+
+
+def transition_counts(seen: Journeys) -> Floats:
+    k = len(seen.channels)
+    counts: Floats = (seen.outcomes @ transitions(seen)).reshape(k + 1, k + 2)
+    return counts
+
+
+def effects(*rows: tuple[str, float, float]) -> dict[str, float]:
+    seen = journeys_of(*rows)
+    return dict(zip(seen.channels, removal_effects(transition_counts(seen)).tolist(), strict=True))
+
+
+def conversion_probability(rows: list[tuple[str, int, int]], without: str | None = None) -> float:
+    """Probability that the chain of the paths ends in conversion; entries into ``without`` end in null."""
+    index = {"start": 0, "A": 1, "B": 2, "C": 3, "D": 4, "E": 5, "conversion": 6, "null": 7}
+    counts = np.zeros((8, 8))
+    for path, conversions, nulls in rows:
+        for end, times in (("conversion", conversions), ("null", nulls)):
+            states = ["start", *path.split(" > "), end]
+            for source, target in pairwise(states):
+                counts[index[source], index[target]] += times
+    if without is not None:
+        counts[:, index["null"]] += counts[:, index[without]]
+        counts[:, index[without]] = 0
+    moves = counts / np.where(counts.sum(axis=1) > 0, counts.sum(axis=1), 1)[:, None]
+    reached = np.linalg.solve(np.eye(6) - moves[:6, :6], moves[:6, 6])
+    return float(reached[0])
+
+
+def test_transitions_are_counted_from_channels_and_start_to_channels_conversion_and_null() -> None:
+    seen = journeys_of(("A > B > B", 2, 1), ("B", 0, 4))
+    assert transition_counts(seen).tolist() == [
+        [0, 3, 0, 0],  # from A: to A, B, conversion, null
+        [0, 3, 2, 5],  # from B
+        [3, 4, 0, 0],  # from start
+    ]
+
+
+def test_removal_effects_agree_with_a_chain_worked_by_hand() -> None:
+    # Of three journeys one converts. Without A: start > B 1/3, B > C 1, C > conversion 1/2, together 1/6.
+    # Nothing converts without B or without C.
+    assert effects(("A > B > C", 1, 0), ("A", 0, 1), ("B > C", 0, 1)) == {"A": 0.5, "B": 1, "C": 1}
+
+
+def test_a_channel_on_every_way_to_conversion_has_effect_one_and_one_on_none_has_zero() -> None:
+    assert effects(("A > B", 3, 0), ("A > C", 0, 5)) == {"A": 1, "B": 1, "C": 0}
+
+
+def test_without_conversions_every_effect_is_zero() -> None:
+    assert effects(("A > B", 0, 3), ("C", 0, 1)) == {"A": 0, "B": 0, "C": 0}
+
+
+def test_a_channel_that_was_never_drawn_has_effect_zero() -> None:
+    assert effects(("A", 1, 1), ("B", 0, 0)) == {"A": 1, "B": 0}
+
+
+def test_journeys_without_touches_are_not_in_the_chain() -> None:
+    assert effects(("", 50, 50), ("A > B", 1, 1), ("A", 1, 1)) == effects(("A > B", 1, 1), ("A", 1, 1))
+
+
+def test_effects_of_many_draws_are_those_of_each_draw() -> None:
+    first = transition_counts(journeys_of(("A > B", 1, 2), ("B", 3, 1)))
+    second = transition_counts(journeys_of(("A > B", 0, 5), ("B", 2, 0)))
+    together = removal_effects(np.stack([first, second]))
+    np.testing.assert_array_equal(together, [removal_effects(first), removal_effects(second)])
+
+
+@settings(deadline=None)
+@given(ROWS)
+def test_each_effect_is_the_loss_of_the_chain_solved_without_the_channel(
+    rows: list[tuple[str, int, int]],
+) -> None:
+    assume(sum(conversions for _, conversions, _ in rows) > 0)
+    complete = conversion_probability(rows)
+    lost = {name: 1 - conversion_probability(rows, name) / complete for name in journeys_of(*rows).channels}
+    np.testing.assert_allclose(list(effects(*rows).values()), list(lost.values()), atol=1e-9)
+
+
+@settings(deadline=None)
+@given(ROWS)
+def test_every_effect_lies_between_zero_and_one(rows: list[tuple[str, int, int]]) -> None:
+    assert all(0 <= effect <= 1 for effect in effects(*rows).values())
+
+
+@settings(deadline=None)
+@given(ROWS)
+def test_the_fitted_chain_converts_as_often_as_the_journeys_did(rows: list[tuple[str, int, int]]) -> None:
+    converted, ended = sum(row[1] for row in rows), sum(row[1] + row[2] for row in rows)
+    assume(ended > 0)
+    counts = transition_counts(journeys_of(*rows))
+    k = len(counts) - 1
+    moves = counts / np.where(counts.sum(axis=1) > 0, counts.sum(axis=1), 1)[:, None]
+    from_channels = np.linalg.solve(np.eye(k) - moves[:k, :k], moves[:k, k])
+    np.testing.assert_allclose(moves[k, :k] @ from_channels, converted / ended, atol=1e-9)
+
+
+@settings(deadline=None)
+@given(ROWS, st.sampled_from("ABCDE"))
+def test_repeats_of_a_channel_in_a_row_change_no_effect(rows: list[tuple[str, int, int]], name: str) -> None:
+    repeated = [(path.replace(name, f"{name} > {name} > {name}"), *counts) for path, *counts in rows]
+    np.testing.assert_allclose(list(effects(*repeated).values()), list(effects(*rows).values()), atol=1e-9)

@@ -1,0 +1,155 @@
+"""Aggregated paths: what a file says, and what is said of a file that cannot be read."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from attribution.journeys import Journeys
+from attribution.paths import path_journeys, read_paths
+from features.errors import DataError
+
+REMEDY = 'Write paths as "Email > Webinar", counts as numbers of 0 or more, amounts as 1234.50. Nothing was read.'
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "paths.csv"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def told(seen: Journeys) -> dict[str, tuple[float, float, int]]:
+    """Conversions, nulls and cents of each path."""
+    ends = zip(seen.conversions.tolist(), seen.nulls.tolist(), seen.value_cents.tolist(), strict=True)
+    names = [seen.channels[code] for code in seen.channel]
+    return {
+        " > ".join(name for name, row in zip(names, seen.journey, strict=True) if row == j): end
+        for j, end in enumerate(ends)
+    }
+
+
+def test_a_csv_file_gives_a_journey_for_each_path(tmp_path: Path) -> None:
+    file = written(tmp_path, "path,conversions,value,nulls\nPaid Search > Email,3,120.50,40\nEmail,1.5,-7,2\n")
+    assert told(read_paths(file)) == {"Email": (1.5, 2, -700), "Paid Search > Email": (3, 40, 12_050)}
+
+
+def test_touches_of_a_path_count_as_one_day_apart(tmp_path: Path) -> None:
+    seen = read_paths(written(tmp_path, "path,conversions\nA > B > C,1\nD,1\n"))
+    assert seen.age_days.tolist() == [2, 1, 0, 0]
+
+
+def test_a_parquet_file_says_the_same_as_a_csv_file(tmp_path: Path) -> None:
+    text = "path,conversions,value,nulls\nA > B,3,0.29,4\nA,1,1234.5,2\n"
+    rows = pd.DataFrame({"path": ["A > B", "A"], "conversions": [3, 1], "value": [0.29, 1234.5], "nulls": [4, 2]})
+    rows.to_parquet(tmp_path / "paths.parquet")
+    assert told(read_paths(tmp_path / "paths.parquet")) == told(read_paths(written(tmp_path, text)))
+
+
+def test_decimals_of_a_parquet_file_stay_exact(tmp_path: Path) -> None:
+    amounts = [Decimal("90071992547.93"), None]
+    rows = pd.DataFrame({"path": ["A", "B"], "conversions": [1, 1], "value": amounts})
+    rows.to_parquet(tmp_path / "paths.parquet")
+    assert told(read_paths(tmp_path / "paths.parquet")) == {"A": (1, 0, 9_007_199_254_793), "B": (1, 0, 0)}
+
+
+def test_value_and_nulls_are_zero_where_they_are_missing(tmp_path: Path) -> None:
+    assert told(read_paths(written(tmp_path, "path,conversions\nA,1\n"))) == {"A": (1, 0, 0)}
+    assert told(read_paths(written(tmp_path, "path,conversions,value,nulls\nA,1,,\n"))) == {"A": (1, 0, 0)}
+
+
+def test_rows_of_one_path_are_added_up_whatever_the_spaces_in_them(tmp_path: Path) -> None:
+    file = written(tmp_path, "path,conversions,value,nulls\nA > B,1,0.10,2\nC,5,5,5\n A>B ,3,0.20,4\n")
+    assert told(read_paths(file)) == {"A > B": (4, 6, 30), "C": (5, 5, 500)}
+
+
+def test_the_order_of_rows_and_columns_changes_nothing(tmp_path: Path) -> None:
+    one = told(read_paths(written(tmp_path, "path,conversions,nulls\nB > A,1,2\nA,3,4\n")))
+    other = told(read_paths(written(tmp_path, "nulls,conversions,path\n4,3,A\n2,1,B > A\n")))
+    assert list(one.items()) == list(other.items())
+
+
+@pytest.mark.parametrize(
+    ("amount", "cents"),
+    [
+        ("0.005", 0),
+        ("0.015", 2),
+        ("0.025", 2),
+        ("-0.015", -2),
+        ("0.575", 58),
+        ("1.005", 100),
+        ("1e3", 100_000),
+        ("4503599627370.97", 450_359_962_737_097),
+    ],
+)
+def test_amounts_are_exact_and_half_cents_go_to_the_even_cent(tmp_path: Path, amount: str, cents: int) -> None:
+    file = written(tmp_path, f"path,conversions,value\nA,1,{amount}\n")
+    assert told(read_paths(file)) == {"A": (1, 0, cents)}
+
+
+def test_the_index_of_a_table_of_paths_means_nothing() -> None:
+    paths = pd.DataFrame({"path": ["A", "B"], "conversions": [1, 2], "nulls": 0, "value_cents": 0}, index=[5, 5])
+    assert told(path_journeys(paths)) == {"A": (1, 0, 0), "B": (2, 0, 0)}
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    assert told(read_paths(written(tmp_path, "\ufeffpath,conversions\nA,1\n"))) == {"A": (1, 0, 0)}
+
+
+def test_a_channel_may_be_called_none(tmp_path: Path) -> None:
+    assert told(read_paths(written(tmp_path, "path,conversions\nNone > NA,1\n"))) == {"None > NA": (1, 0, 0)}
+
+
+def test_a_file_without_rows_has_no_journeys(tmp_path: Path) -> None:
+    seen = read_paths(written(tmp_path, "path,conversions\n"))
+    assert (seen.channels, seen.conversions.tolist()) == ((), [])
+
+
+def test_every_wrong_row_is_counted_and_the_first_of_each_kind_is_named(tmp_path: Path) -> None:
+    file = written(
+        tmp_path,
+        'path,conversions,value,nulls\nA,1,1,1\n" ",2,1,1\nA >  > B,many,1,1\nA >,-1,1,-2\n> A,inf,free,nan\n'
+        "A,,1,1\nA,1,Infinity,1\nA,1,1e99,1e99\n",
+    )
+    sentences = (
+        'paths.csv: path is empty in 1 of 8 rows (first: row 2, "").'
+        ' path lacks a channel beside a separator in 3 of 8 rows (first: row 3, "A >  > B").'
+        ' conversions is not a count in 4 of 8 rows (first: row 3, "many").'
+        ' value is not an amount in 3 of 8 rows (first: row 5, "free").'
+        f' nulls is not a count in 3 of 8 rows (first: row 4, "-2"). {REMEDY}'
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(sentences)}$"):
+        read_paths(file)
+
+
+def test_missing_columns_are_named_with_those_that_are_there(tmp_path: Path) -> None:
+    file = written(tmp_path, "route;conversions\nA;1\n")
+    sentences = (
+        "paths.csv has no column path and no column conversions; its columns are route;conversions."
+        " Name them path, conversions and, if known, value, nulls."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(sentences)}$"):
+        read_paths(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "No columns to parse from file"),
+        ("path,conversions\nA > B,1,000\n", "its rows have more fields than its header"),
+        ("path,conversions\nA,1\nA > B,1,000\n", "Expected 2 fields in line 3, saw 3"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(DataError, match=rf"^paths\.csv cannot be read: .*{reason}"):
+        read_paths(file)
+
+
+@pytest.mark.parametrize("name", ["absent.csv", "absent.parquet"])
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=rf"{name} does not exist\. Give a CSV or Parquet file\."):
+        read_paths(tmp_path / name)
