@@ -20,7 +20,7 @@ class Column:
     name: str
     type: str = "text"
     required: bool = False
-    default: str | None = None  # another column of the table
+    default: str | None = None  # the column that stands in for it
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Rule:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: its columns, the column for what it does not name, its key and its order on disk."""
+    """One table: its columns, its key (the row's hash when it is empty) and its order on disk."""
 
     columns: tuple[Column, ...]
     key: str = ROW_HASH
     order: tuple[str, ...] = ()
-    others: str | None = None
+    others: str | None = None  # the column for what the table does not name
     rules: tuple[Rule, ...] = ()
 
 
@@ -66,7 +66,7 @@ TABLES = {
     ),
     "touches": Table(
         columns=(
-            Column("event_id", default=ROW_HASH),
+            Column("event_id"),
             Column("lead_id"),
             Column("anonymous_id"),
             Column("occurred_at", "time", required=True),

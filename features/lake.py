@@ -7,26 +7,35 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
 from features.contract import TABLES, literal, quoted, schema
+from features.errors import ConfigError
 
 MEMORY_LIMIT = "2GB"
+UNFIT = "[]^|%\\"  # what Delta cannot have in the path of a table
 
 
 class Lake:
     """The tables of one workspace, below ``folder``.
 
     A lake of given ``versions`` shows its tables as they were then (time travel).
+
+    Raises:
+        ConfigError: when the path holds a character that Delta cannot have there.
+
     """
 
     def __init__(self, folder: Path, versions: Mapping[str, int] | None = None) -> None:
         self.folder = folder.resolve()
+        if set(UNFIT) & set(str(self.folder)):
+            raise ConfigError(f"The lake cannot be kept in {self.folder}. Choose a path without any of {' '.join(UNFIT)}.")
         self._versions = versions
 
     def table(self, name: str) -> DeltaTable | None:
@@ -45,19 +54,18 @@ class Lake:
 
     def append(self, name: str, rows: pa.Table | pa.RecordBatchReader) -> None:
         """Append rows to a table in one commit: all of them are stored, or none."""
-        target = schema(name)
+        target, uri = schema(name), str(self.folder / name)
+        with self._locked(".tables"):  # two first appends at once cannot both make the table
+            if not DeltaTable.is_deltatable(uri):
+                DeltaTable.create(uri, target)
         if isinstance(rows, pa.Table):
             rows = rows.to_reader()
         batches = (batch.select(target.names).cast(target) for batch in rows if batch.num_rows)
-        write_deltalake(str(self.folder / name), pa.RecordBatchReader.from_batches(target, batches), mode="append")
+        write_deltalake(uri, pa.RecordBatchReader.from_batches(target, batches), mode="append")
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> AbstractContextManager[None]:
         """Hold the lake's writer lock, so that two ingests of one file cannot both find its rows new."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".writer").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        return self._locked(".writer")
 
     def connection(self, tables: Iterable[str] = TABLES, files: Iterable[Path] = ()) -> duckdb.DuckDBPyConnection:
         """Return a DuckDB connection with a view for each table, which can read nothing but the lake and ``files``."""
@@ -83,11 +91,20 @@ class Lake:
         with self.connection() as connection:
             return connection.sql(sql, params=list(parameters)).to_arrow_table()
 
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / name).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def _view(self, connection: duckdb.DuckDBPyConnection, name: str) -> None:
         table = self.table(name)
         files = table.file_uris() if table is not None else []
         if files:
-            listed = ", ".join(literal(file) for file in files)
-            connection.execute(f"CREATE VIEW {quoted(name)} AS SELECT * FROM read_parquet([{listed}])")
+            listed = ", ".join(literal(unquote(file)) for file in files)
+            connection.execute(
+                f"CREATE VIEW {quoted(name)} AS FROM read_parquet([{listed}], hive_partitioning = false)"
+            )
         else:
             connection.register(name, schema(name).empty_table())

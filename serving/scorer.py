@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from features.verbs import Feature
 
 Floats = NDArray[np.float64]
 MODEL, SPEC, MANIFEST = "model.txt", "spec.json", "manifest.json"
+CHAMPION = "champion.json"  # the pointer to the version that serves
 TINY = 1e-12  # log-odds; nothing moved
 Z90 = 1.6449  # of a two-sided interval of 90 %
 
@@ -44,41 +47,40 @@ class Calibration:
 class Spec:
     """All that turns trees into a score.
 
-    ``ranks`` are 101 quantiles of the probability among leads never shown to the trees that scored them;
-    ``medians`` of each feature; ``golden`` a few rows with the probability each must give.
+    ``leads`` is how many were learned from; ``trees`` how many each member of the ensemble has, in the order of
+    the text; ``ranks`` are 101 quantiles of the probability among leads never shown to the trees that scored
+    them; ``medians`` of each feature; ``golden`` a few rows with the probability each must give.
     """
 
     features: tuple[Feature, ...]
     horizon_days: float
     base_log_odds: float
-    members: int = 0
-    trees: int = 0
+    leads: int
+    trees: tuple[int, ...] = ()
     calibration: Calibration = field(default_factory=Calibration)
     evidence: str = "base_rate"
-    snapshots: int = 0
     ranks: tuple[float, ...] = ()
     medians: tuple[float | None, ...] = ()
     golden: tuple[tuple[tuple[float | None, ...], float], ...] = ()
-    trained: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model, ready to score. ``trees`` is None when there were too few outcomes to learn from."""
+    """A model, ready to score from any thread. Without members, each lead's score is the base rate.
+
+    Each member is a booster of its own and is always asked for all of its trees: LightGBM keeps the asked range
+    in the booster, where a second thread overwrites it.
+    """
 
     spec: Spec
-    trees: lgb.Booster | None
+    members: tuple[lgb.Booster, ...]
     version: str
 
     def margins(self, matrix: Floats) -> Floats:
         """Return the raw log-odds by each member of the ensemble (row) for each row of the matrix (column)."""
-        if self.trees is None or not len(matrix):
+        if not self.members or not len(matrix):
             return np.full((1, len(matrix)), self.spec.base_log_odds)
-        each = self.spec.trees
-        return np.stack([
-            self.trees.predict(matrix, raw_score=True, start_iteration=k * each, num_iteration=each, num_threads=1)
-            for k in range(self.spec.members)
-        ])  # fmt: skip
+        return np.stack([member.predict(matrix, raw_score=True, num_threads=1) for member in self.members])
 
     def log_odds(self, margins: Floats) -> Floats:
         """Return the calibrated log-odds of each column of margins."""
@@ -96,22 +98,23 @@ class Scorer:
         """Return the ends of the 90 % interval of each probability.
 
         The ensemble's spread is its delete-a-group jackknife error, since each member left out one part of
-        the leads (Efron 1982); a base rate's is that of a binomial share.
+        the leads (Efron 1982); a base rate's is that of a binomial share among leads.
         """
         centre, members = margins.mean(axis=0), len(margins)
         squares = ((margins - centre) ** 2).sum(axis=0) * (members - 1) / members
-        if self.trees is None:
+        if not self.members:
             rate = probability(centre)
-            squares = 1 / ((self.spec.snapshots + 1) * rate * (1 - rate))
+            squares = 1 / ((self.spec.leads + 1) * rate * (1 - rate))
         error = Z90 * np.sqrt(squares)
         calibrated = self.spec.calibration.log_odds
         return probability(calibrated(centre - error)), probability(calibrated(centre + error))
 
     def effects(self, matrix: Floats, margins: Floats) -> Floats:
         """Return the effect of each feature (column) on each row's log-odds; with the base they sum to it."""
-        if self.trees is None or not len(matrix):
+        if not self.members or not len(matrix):
             return np.zeros(matrix.shape)
-        raw = np.asarray(self.trees.predict(matrix, pred_contrib=True, num_threads=1)) / self.spec.members
+        each = [np.asarray(member.predict(matrix, pred_contrib=True, num_threads=1)) for member in self.members]
+        raw = np.mean(each, axis=0)
         effects, base = raw[:, :-1], raw[:, -1]
         moved = margins.mean(axis=0) - base
         calibrated = self.log_odds(margins) - self.spec.calibration.log_odds(base)
@@ -119,10 +122,13 @@ class Scorer:
         return np.asarray(effects * scale[:, None])
 
     def percentiles(self, probabilities: Floats) -> Floats:
-        """Return the share (in percent) of leads at training that were less probable."""
+        """Return the share (in percent) of leads at training that were less probable; of equals, half count."""
         if not self.spec.ranks:
             return np.full(len(probabilities), 50.0)
-        return np.interp(probabilities, self.spec.ranks, np.linspace(0, 100, len(self.spec.ranks)))
+        ranks, share = np.array(self.spec.ranks), np.linspace(0, 100, len(self.spec.ranks))
+        not_above = np.interp(probabilities, ranks, share)
+        not_below = np.interp(-probabilities, -ranks[::-1], share)
+        return np.asarray((not_above + 100 - not_below) / 2)
 
 
 def probability(log_odds: Floats) -> Floats:
@@ -130,18 +136,27 @@ def probability(log_odds: Floats) -> Floats:
     return np.asarray(1 / (1 + np.exp(-log_odds)))
 
 
+def boosters(text: str, trees: Sequence[int]) -> tuple[lgb.Booster, ...]:
+    """Return the members of an ensemble from the text that holds the trees of all, so many of each."""
+    if not trees:
+        return ()
+    whole, starts = lgb.Booster(model_str=text), accumulate(trees, initial=0)
+    parts = (whole.model_to_string(count, start) for count, start in zip(trees, starts, strict=False))
+    return tuple(lgb.Booster(model_str=part) for part in parts)
+
+
 def save(folder: Path, spec: Spec, trees: str) -> Scorer:
-    """Write a model below ``folder``, in a folder named after its content, and return it as loaded from there."""
+    """Write a model below ``folder``, in a folder named after its content, and return it as loaded from there.
+
+    A model that is there already is written again with the same bytes, so training mends a damaged one.
+    """
     contents = {MODEL: trees, SPEC: json.dumps(asdict(spec), ensure_ascii=False, allow_nan=False, indent=1)}
     hashes = {name: _sha256(text.encode()) for name, text in contents.items()}
     manifest = json.dumps({"files": hashes}, indent=1)
-    version = _sha256(manifest.encode())[:12]
-    target, draft = folder / version, folder / f".{version}.{os.getpid()}"
-    if not target.exists():
-        draft.mkdir(parents=True, exist_ok=True)
-        for name, text in (*contents.items(), (MANIFEST, manifest)):
-            _write(draft / name, text)
-        draft.rename(target)
+    target = folder / _sha256(manifest.encode())[:12]
+    target.mkdir(parents=True, exist_ok=True)
+    for name, text in (*contents.items(), (MANIFEST, manifest)):
+        _replace(target / name, text)
     return load(target)
 
 
@@ -153,31 +168,29 @@ def load(folder: Path) -> Scorer:
 
     """
     try:
-        manifest = (folder / MANIFEST).read_bytes()
-        hashes = json.loads(manifest)["files"]
-        contents = {name: (folder / name).read_bytes() for name in (MODEL, SPEC)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        contents = {name: (folder / name).read_bytes() for name in (MANIFEST, MODEL, SPEC)}
+    except OSError as error:
         raise ModelError(f"The model in {folder} cannot be read: {error}. Train again or roll back.") from None
-    damaged = [name for name, content in contents.items() if _sha256(content) != hashes.get(name)]
-    if _sha256(manifest)[:12] != folder.name:
-        damaged.append(MANIFEST)
+    damaged = _damaged(contents, folder.name)
     if damaged:
         raise ModelError(
             f"The model in {folder} is damaged: {', '.join(damaged)} changed since training. "
             "Nothing of it was loaded. Train again or roll back."
         )
-    spec = _spec(json.loads(contents[SPEC]))
-    trees = lgb.Booster(model_str=contents[MODEL].decode()) if spec.members else None
-    scorer = Scorer(spec, trees, folder.name)
+    try:
+        spec = _spec(json.loads(contents[SPEC]))
+    except (KeyError, TypeError) as error:
+        raise ModelError(
+            f"The model in {folder} was written by another version of Touchstone ({error}). Train again."
+        ) from None
+    scorer = Scorer(spec, boosters(contents[MODEL].decode(), spec.trees), folder.name)
     _check_golden_rows(scorer, folder)
     return scorer
 
 
 def promote(models: Path, version: str) -> None:
     """Make a version the champion: one pointer, exchanged by atomic rename."""
-    draft = models / f".champion.{os.getpid()}"
-    _write(draft, json.dumps({"version": version}))
-    draft.replace(models / "champion.json")
+    _replace(models / CHAMPION, json.dumps({"version": version}))
 
 
 def champion(models: Path) -> Scorer:
@@ -187,10 +200,22 @@ def champion(models: Path) -> Scorer:
         ModelError: when none was promoted yet, or it cannot be loaded.
 
     """
-    pointer = models / "champion.json"
+    pointer = models / CHAMPION
     if not pointer.exists():
         raise ModelError(f"There is no champion in {models}. Run `touchstone train` first.")
-    return load(models / json.loads(pointer.read_text("utf-8"))["version"])
+    try:
+        version = json.loads(pointer.read_bytes())["version"]
+    except (ValueError, KeyError, TypeError):
+        raise ModelError(f"{pointer} does not name a version. Run `touchstone train` again.") from None
+    return load(models / version)
+
+
+def _damaged(contents: dict[str, bytes], version: str) -> list[str]:
+    """Return the names of the files that are not as written; the folder's name vouches for the manifest."""
+    if _sha256(contents[MANIFEST])[:12] != version:
+        return [MANIFEST]
+    hashes = json.loads(contents[MANIFEST])["files"]
+    return [name for name in hashes if _sha256(contents[name]) != hashes[name]]
 
 
 def _spec(read: dict[str, Any]) -> Spec:
@@ -199,8 +224,9 @@ def _spec(read: dict[str, Any]) -> Spec:
         for row in read["features"]
     )
     golden = tuple((tuple(row), probability) for row, probability in read["golden"])
-    lists = {"ranks": tuple(read["ranks"]), "medians": tuple(read["medians"]), "golden": golden}
-    return Spec(**read | lists | {"features": features, "calibration": Calibration(**read["calibration"])})
+    tuples = {name: tuple(read[name]) for name in ("trees", "ranks", "medians")}
+    calibration = Calibration(**read["calibration"])
+    return Spec(**read | tuples | {"features": features, "golden": golden, "calibration": calibration})
 
 
 def _check_golden_rows(scorer: Scorer, folder: Path) -> None:
@@ -217,8 +243,11 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _write(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
+def _replace(path: Path, text: str) -> None:
+    """Write a file wholly or not at all: whoever reads it sees the old bytes or the new ones."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with draft.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+    draft.replace(path)

@@ -97,7 +97,7 @@ def test_amounts_in_another_currency_are_refused_with_the_remedy(lake: Lake) -> 
 
 
 def test_an_empty_lake_says_what_to_ingest(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="^The lake holds no touches of leads"):
+    with pytest.raises(DataError, match=r"^The lake holds no touches of leads\."):
         attribute(Lake(tmp_path / "lake"), Settings(), MARCH)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from features.catalogue import feature_matrix
 from features.settings import Training
 from features.verbs import Feature
-from serving.scorer import Scorer, Spec, probability
+from serving.scorer import Scorer, Spec, boosters, probability
 from training.calibration import beta_calibration
 from training.snapshots import Labelled
 
@@ -30,38 +30,54 @@ class Model:
 
     def scorer(self) -> Scorer:
         """Return the model ready to score, without a version: for judging it."""
-        return Scorer(self.spec, lgb.Booster(model_str=self.trees) if self.trees else None, "unsaved")
+        return Scorer(self.spec, boosters(self.trees, self.spec.trees), "unsaved")
 
 
 def fit(rows: Labelled, features: tuple[Feature, ...], horizon_days: float, how: Training) -> Model:
-    """Return a model of the snapshots; with too few outcomes of either kind, their base rate."""
-    n, positives = len(rows.labels), int(rows.labels.sum())
-    rate = smoothed_rate(rows.labels)
-    spec = Spec(features, horizon_days, math.log(rate / (1 - rate)), snapshots=n, medians=(None,) * len(features))
-    if min(positives, n - positives) < how.fewest_outcomes:
-        return Model(spec, "")
-    matrix = feature_matrix(features, rows.moments)
-    part = _parts(rows.moments.lead, how)
-    margins, texts = np.empty(n), []
-    for member in range(how.members):
-        booster = _booster(matrix[part != member], rows.labels[part != member], features, how)
-        margins[part == member] = booster.predict(matrix[part == member], raw_score=True, num_threads=how.threads)
-        texts.append(booster.model_to_string())
-    calibration = beta_calibration(margins, rows.labels)
-    ranks = np.quantile(probability(calibration.log_odds(margins)), np.linspace(0, 1, 101))
-    spec = Spec(
+    """Return a model of the snapshots.
+
+    It is their base rate when too few leads were won or not won, or when the trees cannot tell them apart.
+    """
+    lead, rate = rows.moments.lead, smoothed_rate(rows.labels)
+    fewest = min(len(np.unique(lead[rows.labels == label])) for label in (0, 1))
+    base = Spec(
         features=features,
         horizon_days=horizon_days,
-        base_log_odds=spec.base_log_odds,
-        members=how.members,
-        trees=how.trees,
+        base_log_odds=math.log(rate / (1 - rate)),
+        leads=len(np.unique(lead)),
+        medians=(None,) * len(features),
+    )
+    if fewest < how.fewest_outcomes:
+        return Model(base, "")
+    matrix, part = feature_matrix(features, rows.moments), parts(rows, min(how.members, fewest), how.seed)
+    members = [_member(matrix[part != k], rows.labels[part != k], features, how) for k in range(part.max() + 1)]
+    margins = _unseen_margins(members, matrix, part)
+    calibration = beta_calibration(margins, rows.labels)
+    if calibration.a == calibration.b == 0:
+        return Model(base, "")
+    ranks = np.quantile(probability(calibration.log_odds(margins)), np.linspace(0, 1, 101))
+    spec = replace(
+        base,
+        trees=tuple(member.num_trees() for member in members),
         calibration=calibration,
         evidence="model",
-        snapshots=n,
         ranks=tuple(ranks.tolist()),
         medians=_medians(matrix),
     )
-    return _with_golden_rows(Model(spec, merged(texts)), matrix)
+    return _with_golden_rows(Model(spec, merged([member.model_to_string() for member in members])), matrix)
+
+
+def parts(rows: Labelled, members: int, seed: int) -> NDArray[np.int64]:
+    """Return the part of each snapshot, 0 to ``members`` − 1.
+
+    All snapshots of a lead are in the same part, and the leads that were won are shared out evenly.
+    """
+    leads, place = np.unique(rows.moments.lead, return_inverse=True)
+    won = np.isin(leads, rows.moments.lead[rows.labels == 1])
+    order = np.lexsort((np.random.default_rng(seed).permutation(len(leads)), won))
+    part = np.empty(len(leads), np.int64)
+    part[order] = np.arange(len(leads)) % members
+    return np.asarray(part[place])
 
 
 def smoothed_rate(labels: Floats) -> float:
@@ -87,7 +103,7 @@ def _trees(text: str) -> list[str]:
     return [part.partition("\n")[2] if i else part for i, part in enumerate(body.split("Tree="))]
 
 
-def _booster(matrix: Floats, labels: Floats, features: tuple[Feature, ...], how: Training) -> lgb.Booster:
+def _member(matrix: Floats, labels: Floats, features: tuple[Feature, ...], how: Training) -> lgb.Booster:
     parameters: dict[str, Any] = {
         "objective": "binary",
         "learning_rate": how.learning_rate,
@@ -108,11 +124,12 @@ def _booster(matrix: Floats, labels: Floats, features: tuple[Feature, ...], how:
     return lgb.train(parameters, data, num_boost_round=how.trees)
 
 
-def _parts(lead: NDArray[np.int64], how: Training) -> NDArray[np.int64]:
-    """Return the part of each snapshot; all snapshots of a lead are in the same one."""
-    leads, place = np.unique(lead, return_inverse=True)
-    order = np.random.default_rng(how.seed).permutation(len(leads))
-    return np.asarray((order % how.members)[place])
+def _unseen_margins(members: list[lgb.Booster], matrix: Floats, part: NDArray[np.int64]) -> Floats:
+    """Return the raw log-odds of each row by the one member that did not see its lead."""
+    margins = np.empty(len(matrix))
+    for k, member in enumerate(members):
+        margins[part == k] = member.predict(matrix[part == k], raw_score=True, num_threads=1)
+    return margins
 
 
 def _medians(matrix: Floats) -> tuple[float | None, ...]:
