@@ -1,0 +1,68 @@
+"""What a newcomer relies on before the first line of code: pins, targets, and a README that tells the truth."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+
+import pytest
+from conftest import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+PINS = (ROOT / "constraints.txt").read_text("utf-8").split()
+
+
+def test_every_constraint_is_a_name_and_a_version() -> None:
+    assert [line for line in PINS if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9._+!-]*", line)] == []
+
+
+def test_every_dependency_is_pinned() -> None:
+    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+    names = {re.split(r"[^A-Za-z0-9._-]", line)[0].split("==")[0].lower() for line in wanted}
+    assert names - {pin.split("==")[0].lower() for pin in PINS} == set()
+
+
+def test_every_dependency_says_why_or_needs_no_reason() -> None:
+    lines = (ROOT / "pyproject.toml").read_text("utf-8").partition("dependencies = [")[2].partition("]")[0].splitlines()
+    plain = {"numpy", "pandas"}  # what the field is written in
+    unexplained = [line.strip() for line in lines if line.strip() and "#" not in line]
+    assert [line for line in unexplained if not any(name in line for name in plain)] == []
+
+
+@pytest.mark.parametrize("target", ["install", "demo", "test", "lint", "bench"])
+def test_make_knows_the_target(target: str) -> None:
+    subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_readme_names_every_command_and_no_other() -> None:
+    from touchstone import app
+
+    commands = {found.callback.__name__ for found in app.registered_commands if found.callback}
+    named = set(re.findall(r"^touchstone (\w+)", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
+    assert named == commands - {"demo"}
+
+
+def test_the_mapping_in_the_readme_is_a_valid_setting() -> None:
+    from features.settings import Settings
+
+    example = re.search(r"```toml\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    assert example
+    assert [source.table for source in Settings(**tomllib.loads(example[1])).sources] == ["touches"]
+
+
+def test_the_architecture_page_is_short_and_names_every_room() -> None:
+    from test_architecture import ROOMS
+
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    assert len(page.splitlines()) <= 80
+    assert [room for room in ROOMS if (ROOT / room).exists() and f"`{room}/`" not in page] == []
+
+
+def test_no_file_carries_a_path_of_a_machine_or_the_host_of_a_registry() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    traces = re.compile(rb"/(?:root|home)/\w|https?://(?:pypi|files\.pythonhosted|registry\.npmjs|deb\.debian)\.org")
+    texts = [ROOT / name for name in listed if name and (ROOT / name).is_file() and name != "tests/test_repository.py"]
+    assert [file.name for file in texts if traces.search(file.read_bytes())] == []
