@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[0] = str(ROOT)  # not this folder, whose features.py is no package
 
 from features.catalogue import distinct, feature_matrix, recency  # noqa: E402
 from features.history import DAY, read_history  # noqa: E402
