@@ -9,7 +9,7 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -300,18 +300,17 @@ def _serving(workspace: Path, settings: Any, port: int | None) -> Iterator[str]:
 
     from serving.service import listen, server
 
-    opened = listen(settings.serve.port if port is None else port)
-    running = server(workspace, settings)
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [opened]})
-    thread.start()
-    try:
-        while not running.started and thread.is_alive():
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{opened.getsockname()[1]}"
-    finally:
-        running.should_exit = True
-        thread.join()
-        opened.close()
+    with closing(listen(settings.serve.port if port is None else port)) as opened:
+        running = server(workspace, settings)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [opened]})
+        thread.start()
+        try:
+            while not running.started and thread.is_alive():
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{opened.getsockname()[1]}"
+        finally:
+            running.should_exit = True
+            thread.join()
 
 
 def _free(port: int) -> int:

@@ -9,34 +9,32 @@ from features.contract import ROW_HASH, TABLES, Column, literal, quoted
 
 # A time is written as in ISO 8601: 2026-02-28T09:00:00Z, 2026-02-28 10:00+01:00, 2026-02-28. Without Z or an offset
 # it is local; a local time that a clock change skipped or repeated has no single moment: NULL, never a guess.
+# (A list of one, transformed, computes what is used several times once.)
 MACROS = r"""
 CREATE TEMP MACRO text_of(x) AS nullif(trim(CAST(x AS VARCHAR)), '');
+CREATE TEMP MACRO says_zone(t) AS regexp_full_match(
+    t, '(19|20|21)\d\d-\d\d?-\d\d?[ T]\d\d?:\d\d(:\d\d(\.\d+)?)? ?(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)');
 CREATE TEMP MACRO local_of(t) AS CASE
-    WHEN regexp_full_match(t, '\d{4}-\d{1,2}-\d{1,2}([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)?')
+    WHEN regexp_full_match(t, '(19|20|21)\d\d-\d\d?-\d\d?([ T]\d\d?:\d\d(:\d\d(\.\d+)?)?)?')
     THEN TRY_CAST(t AS TIMESTAMP) END;
-CREATE TEMP MACRO says_zone(t) AS
-    regexp_full_match(t, '\d{4}-\d{1,2}-\d{1,2}[ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)? ?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)');
-CREATE TEMP MACRO in_zone(local, zone) AS timezone(zone, local);
-CREATE TEMP MACRO has_one_moment(local, zone) AS
-    timezone(zone, in_zone(local, zone)) = local
-    AND timezone(zone, in_zone(local, zone) - INTERVAL 1 HOUR) <> local
-    AND timezone(zone, in_zone(local, zone) + INTERVAL 1 HOUR) <> local;
-CREATE TEMP MACRO moment_of(t, zone) AS CASE
-    WHEN says_zone(t) THEN TRY_CAST(regexp_replace(t, ' ([+-])', '\1') AS TIMESTAMPTZ)
-    WHEN has_one_moment(local_of(t), zone) THEN in_zone(local_of(t), zone) END;
+CREATE TEMP MACRO moment_of_local(local, zone) AS list_transform([timezone(zone, local)], lambda latest: CASE
+    WHEN timezone(zone, latest) = local
+    AND timezone(zone, latest - INTERVAL 30 MINUTE) <> local
+    AND timezone(zone, latest - INTERVAL 1 HOUR) <> local
+    AND timezone(zone, latest - INTERVAL 2 HOUR) <> local THEN latest END)[1];
 CREATE TEMP MACRO time_of(t, zone) AS CASE
-    WHEN moment_of(t, zone) BETWEEN TIMESTAMPTZ '1900-01-01' AND TIMESTAMPTZ '2200-01-01'
-    THEN moment_of(t, zone) END;
+    WHEN says_zone(t) THEN TRY_CAST(regexp_replace(t, ' ([+-])', '\1') AS TIMESTAMPTZ)
+    ELSE list_transform([local_of(t)], lambda local: moment_of_local(local, zone))[1] END;
 CREATE TEMP MACRO number_of(t) AS CASE WHEN isfinite(TRY_CAST(t AS DOUBLE)) THEN TRY_CAST(t AS DOUBLE) END;
 CREATE TEMP MACRO money_of(t) AS TRY_CAST(t AS DECIMAL(18, 4));
-CREATE TEMP MACRO json_of(t) AS CASE  -- merging into {} leaves out empty values, so that a row reads the same from any file
+CREATE TEMP MACRO json_of(t) AS CASE  -- merging into {} leaves out what is null, as an empty column is left out
     WHEN NOT json_valid(t) THEN NULL WHEN json_type(t) = 'OBJECT' THEN CAST(json_merge_patch('{}', t) AS VARCHAR) END;
 
 CREATE TEMP MACRO missing(name, t) AS CASE WHEN t IS NULL THEN name || ' is empty.' END;
 CREATE TEMP MACRO wrong(name, t, value, remedy) AS
     CASE WHEN t IS NOT NULL AND value IS NULL THEN name || ' "' || t || '" ' || remedy END;
 CREATE TEMP MACRO time_remedy(t, zone) AS CASE
-    WHEN says_zone(t) OR local_of(t) IS NULL OR has_one_moment(local_of(t), zone)
+    WHEN says_zone(t) OR local_of(t) IS NULL
     THEN 'is not a time between 1900 and 2200. Write it as 2026-02-28T09:00:00Z.'
     WHEN zone IS NULL THEN 'names no time zone. Set timezone in touchstone.toml.'
     ELSE 'was skipped or came twice when the clocks changed in ' || zone || '. Write its offset.' END;
@@ -59,36 +57,37 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
     table = TABLES[name]
     zone = literal(timezone) if timezone else "NULL"
     texts = (
-        f"text_of({quoted(c.name)}) AS {quoted(c.name)}" if c.name in present else f"NULL::VARCHAR AS {quoted(c.name)}"
-        for c in table.columns
+        f"{f'text_of({quoted(c.name)})' if c.name in present else 'NULL::VARCHAR'} AS {_text(c)}" for c in table.columns
     )
-    typed = (f"{_value(c, zone)} AS {quoted(c.name)}" for c in table.columns)
+    values = (f"{_value(c, zone)} AS {quoted(c.name)}" for c in table.columns)
     complaints = [complaint for c in table.columns for complaint in _complaints(c, zone)]
     complaints += [f"CASE WHEN NOT ({rule.holds}) THEN {literal(rule.sentence)} END" for rule in table.rules]
-    filled = (f"coalesce({quoted(c.name)}, {quoted(c.default)}) AS {quoted(c.name)}" for c in table.columns if c.default)
-    content = (  # empty columns are left out, so that a column added to the contract changes no row's hash
-        f"{literal(c.name)} || chr(30) || CAST({quoted(c.name)} AS VARCHAR)" for c in table.columns if c.name != table.key
-    )
+    filled = (f"coalesce({quoted(c.name)}, {quoted(c.default or c.name)}) AS {quoted(c.name)}" for c in table.columns)
+    # Empty columns are left out, so that a column added to the contract changes no row's hash.
+    content = (f"{literal(c.name)} || chr(30) || CAST({quoted(c.name)} AS VARCHAR)" for c in table.columns)
     key = quoted(table.key)
     return f"""
         WITH texts AS (SELECT raw, {", ".join(texts)} FROM {mapped}),
-             typed AS (SELECT raw, nullif(concat_ws(' ', {", ".join(complaints)}), '') AS why,
-                              {", ".join(typed)} FROM texts),
-             filled AS (SELECT * REPLACE ({", ".join(filled)}) FROM typed),
+             typed AS (SELECT *, {", ".join(values)} FROM texts),
+             filled AS (SELECT raw, nullif(concat_ws(' ', {", ".join(complaints)}), '') AS why,
+                               {", ".join(filled)} FROM typed),
              hashed AS (SELECT *, md5(concat_ws(chr(31), {", ".join(content)})) AS {ROW_HASH} FROM filled)
         SELECT * REPLACE (coalesce({key}, {ROW_HASH}) AS {key}) FROM hashed
     """
 
 
+def _text(column: Column) -> str:
+    return quoted(f"{column.name} as it came")
+
+
 def _value(column: Column, zone: str) -> str:
-    text = quoted(column.name)
     if column.type == "time":
-        return f"time_of({text}, {zone})"
-    return text if column.type == "text" else f"{column.type}_of({text})"
+        return f"time_of({_text(column)}, {zone})"
+    return _text(column) if column.type == "text" else f"{column.type}_of({_text(column)})"
 
 
 def _complaints(column: Column, zone: str) -> list[str]:
-    text, name = quoted(column.name), literal(column.name)
+    text, name = _text(column), literal(column.name)
     remedy = {
         "time": f"time_remedy({text}, {zone})",
         "number": "'is not a finite number.'",
@@ -96,4 +95,4 @@ def _complaints(column: Column, zone: str) -> list[str]:
         "json": "'is not a JSON object.'",
     }.get(column.type)
     complaints = [f"missing({name}, {text})"] if column.required else []
-    return complaints + ([f"wrong({name}, {text}, {_value(column, zone)}, {remedy})"] if remedy else [])
+    return complaints + ([f"wrong({name}, {text}, {quoted(column.name)}, {remedy})"] if remedy else [])

@@ -7,11 +7,12 @@ history shows, and the model keeps the result, so that tomorrow's names cannot c
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.history import Events, History
 from features.sweep import Floats, sweep
@@ -20,6 +21,7 @@ from features.verbs import VERBS, Feature, Moments, number
 FEWEST_LEADS = 20  # a name seen with fewer leads teaches nothing
 MOST_NAMES = 60  # of a column
 MOST_LEVELS = 30  # of an attribute; rarer ones are "other"
+BLOCK = 10_000  # moments measured at once: few enough to stay in the processor's cache
 
 
 def count(name: str, about: str, days: float | None = None, each: str = "") -> Feature:
@@ -68,8 +70,17 @@ CATALOGUE: tuple[Feature, ...] = (
 
 
 def learned_features(history: History, before: int, catalogue: Sequence[Feature] = CATALOGUE) -> tuple[Feature, ...]:
-    """Return the catalogue with its templates written out for what was known before a moment (microseconds)."""
-    return tuple(feature for line in catalogue for feature in _written_out(line, history, before))
+    """Return the catalogue with its templates written out for what was known before a moment (microseconds).
+
+    An attribute that is called like another feature is named apart: ``stage_attribute``.
+    """
+    features = [feature for line in catalogue for feature in _written_out(line, history, before)]
+    taken = {feature.name for feature in features if feature.verb != "attribute"}
+    clashes = [feature.verb == "attribute" and feature.name in taken for feature in features]
+    return tuple(
+        replace(feature, name=f"{feature.name}_attribute") if clash else feature
+        for feature, clash in zip(features, clashes, strict=True)
+    )
 
 
 def feature_matrix(features: Sequence[Feature], moments: Moments) -> Floats:
@@ -77,22 +88,25 @@ def feature_matrix(features: Sequence[Feature], moments: Moments) -> Floats:
 
     A row depends only on what was known of its own lead before its own moment.
     """
-    history = moments.history
-    events = {"touches": history.touches, "stages": history.stages, "versions": history.versions}
-    needs = [VERBS[feature.verb].needs(feature, history) for feature in features]
-    measured = {}
-    for name, rows in events.items():
-        wanted = [
-            measure
-            for feature, measures in zip(features, needs, strict=True)
-            if VERBS[feature.verb].events == name
-            for measure in measures
-        ]
-        measured[name] = sweep(rows, moments.lead, moments.as_of, wanted) if wanted else {}
     matrix = np.empty((len(moments), len(features)))
-    for column, (feature, measures) in enumerate(zip(features, needs, strict=True)):
-        verb = VERBS[feature.verb]
-        matrix[:, column] = verb.value(feature, moments, *(measured[verb.events][m] for m in measures))
+    order = np.argsort(moments.lead, kind="stable")
+    for block in np.split(order, range(BLOCK, len(order), BLOCK)):
+        matrix[block] = _block(features, Moments(moments.history, moments.lead[block], moments.as_of[block]))
+    return matrix
+
+
+def _block(features: Sequence[Feature], moments: Moments) -> Floats:
+    history = moments.history
+    tables = {"touches": history.touches, "stages": history.stages, "versions": history.versions}
+    verbs = [VERBS[feature.verb] for feature in features]
+    needs = [verb.needs(feature) for verb, feature in zip(verbs, features, strict=True)]
+    measured = {}
+    for name, events in tables.items():
+        wanted = [need for verb, some in zip(verbs, needs, strict=True) if verb.events == name for need in some]
+        measured[name] = sweep(events, moments.lead, moments.as_of, wanted)
+    matrix = np.empty((len(moments), len(features)))
+    for column, (feature, verb, some) in enumerate(zip(features, verbs, needs, strict=True)):
+        matrix[:, column] = verb.value(feature, moments, *(measured[verb.events][need] for need in some))
     return matrix
 
 
@@ -100,39 +114,37 @@ def _written_out(line: Feature, history: History, before: int) -> Iterator[Featu
     if not line.each:
         yield line
     elif line.each == "attribute":
-        yield from _attributes(line, history, before)
+        for name in sorted(history.versions.codes):
+            yield from _attribute(replace(_named(line, name), column=name), history.versions, before)
     elif line.each == "stage":
-        yield replace(line, each="", levels=_frequent_names(history.stages, "stage", before))
+        yield replace(line, each="", levels=_frequent(_leads_by_name(history.stages, "stage", before), MOST_NAMES))
     else:
-        for name in _frequent_names(history.touches, line.each, before):
-            yield replace(
-                line,
-                each="",
-                name=line.name.format(name),
-                about=line.about.format(name),
-                where=((line.each, name),),
-            )
+        for name in _frequent(_leads_by_name(history.touches, line.each, before), MOST_NAMES):
+            yield replace(_named(line, name), where=((line.each, name),))
 
 
-def _attributes(line: Feature, history: History, before: int) -> Iterator[Feature]:
-    known = [history.attributes[row] for row in np.flatnonzero(history.versions.known < before)]
-    for name in sorted({name for attributes in known for name in attributes}):
-        values = [value for attributes in known if (value := attributes.get(name)) not in (None, "")]
-        feature = replace(line, each="", name=line.name.format(name), about=line.about.format(name), column=name)
-        if values and all(not math.isnan(number(value)) for value in values):
-            yield feature
-        elif levels := _frequent(Counter(map(str, values)), MOST_LEVELS):
-            yield replace(feature, levels=levels)
+def _named(line: Feature, name: str) -> Feature:
+    return replace(line, each="", name=line.name.format(name), about=line.about.format(name))
 
 
-def _frequent_names(events: Events, column: str, before: int) -> tuple[str, ...]:
+def _attribute(feature: Feature, versions: Events, before: int) -> Iterator[Feature]:
+    """Yield the feature as a number if every value known is one, else with its frequent values as levels."""
+    leads = _leads_by_name(versions, feature.column, before)
+    if leads and not any(math.isnan(number(name)) for name in leads):
+        yield feature
+    elif levels := _frequent(leads, MOST_LEVELS):
+        yield replace(feature, levels=levels)
+
+
+def _leads_by_name(events: Events, column: str, before: int) -> dict[str, int]:
+    """Return with how many leads each name of a column was seen before a moment."""
     codes, names = events.codes[column].astype(np.int64), events.names[column]
     seen = (events.known < before) & (codes >= 0)
-    pairs = np.unique(codes[seen] + events.leads()[seen] * len(names))  # one for each name and lead
-    leads = np.bincount(pairs % max(len(names), 1), minlength=len(names))
-    return _frequent(Counter(dict(zip(names, leads.tolist(), strict=True))), MOST_NAMES)
+    pairs = pc.unique(pa.array(codes[seen] + events.leads()[seen] * len(names))).to_numpy()  # of name and lead
+    leads = np.bincount(pairs % max(len(names), 1), minlength=len(names)).tolist()
+    return {name: count for name, count in zip(names, leads, strict=True) if count}
 
 
-def _frequent(leads: Counter[str], most: int) -> tuple[str, ...]:
-    ranked = sorted(leads.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(name for name, seen in ranked[:most] if seen >= FEWEST_LEADS)
+def _frequent(leads: dict[str, int], most: int) -> tuple[str, ...]:
+    ranked = sorted(leads, key=lambda name: (-leads[name], name))
+    return tuple(name for name in ranked[:most] if leads[name] >= FEWEST_LEADS)

@@ -23,6 +23,7 @@ QUARANTINE = """
            min("row") AS example
     FROM quarantine GROUP BY ALL ORDER BY rows DESC, why
 """
+STAGES = "SELECT count(*) FROM stages WHERE stage IN (SELECT unnest($1::VARCHAR[]))"
 
 
 def checkup(lake: Lake, goal: Goal, as_of: datetime) -> dict[str, Any]:
@@ -36,25 +37,28 @@ def checkup(lake: Lake, goal: Goal, as_of: datetime) -> dict[str, Any]:
 
 
 def _findings(lake: Lake, goal: Goal, as_of: datetime) -> Sequence[str]:
-    ends = [*goal.won, *goal.lost]
     orphans = _number(lake, "SELECT count(*) FROM touches ANTI JOIN leads USING (lead_id) WHERE lead_id IS NOT NULL")
     anonymous = _number(lake, "SELECT count(*) FROM touches WHERE lead_id IS NULL")
     future = _number(lake, "SELECT count(*) FROM touches WHERE occurred_at >= $1", as_of)
-    wins = _number(lake, "SELECT count(*) FROM stages WHERE stage IN (SELECT unnest($1::VARCHAR[]))", goal.won)
-    unended = _number(lake, "SELECT count(*) FROM stages WHERE stage IN (SELECT unnest($1::VARCHAR[]))", ends)
+    wins = _number(lake, STAGES, goal.won)
+    losses = _number(lake, STAGES, goal.lost)
     leads = _number(lake, "SELECT count(*) FROM leads")
     return [
-        f"{orphans} touches are of leads that are not in the lake. Ingest those leads." if orphans else "",
-        f"{anonymous} touches are anonymous and belong to no lead yet." if anonymous else "",
-        f"{future} touches lie in the future. Check the time zone of their source." if future else "",
+        f"{_touches(orphans)} of leads that are not in the lake. Ingest those leads." if orphans else "",
+        f"{_touches(anonymous)} anonymous, of no lead yet." if anonymous else "",
+        f"{_touches(future)} in the future. Check the time zone of their source." if future else "",
         "There are no leads yet. Ingest some: touchstone ingest FILE." if not leads else "",
         f"No stage is one of {', '.join(goal.won)}. Set goal.won to what your system calls a closed deal."
         if leads and not wins
         else "",
-        f"No stage is one of {', '.join(goal.lost)}: every lead that is not won stays open for ever. Set goal.lost."
-        if leads and wins == unended
+        "No stage means that a lead is lost: every lead that is not won stays open for ever. Set goal.lost."
+        if leads and not losses
         else "",
     ]
+
+
+def _touches(number: int) -> str:
+    return f"{number:,} {'touch is' if number == 1 else 'touches are'}"
 
 
 def _number(lake: Lake, sql: str, *parameters: object) -> int:

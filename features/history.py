@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +40,14 @@ class Events:
     codes: dict[str, NDArray[np.int32]]  # of each coded column, −1 where it is empty
     names: dict[str, tuple[str, ...]]  # what the codes stand for
 
+    def of_leads(self, first: int, end: int) -> Events:
+        """Return the events of the leads from ``first`` to before ``end``, numbered from 0."""
+        rows = slice(self.start[first], self.start[end])
+        codes = {column: codes[rows] for column, codes in self.codes.items()}
+        return Events(
+            self.start[first : end + 1] - rows.start, self.occurred[rows], self.known[rows], codes, self.names
+        )
+
     def leads(self) -> Ints:
         """Return the lead of each event."""
         return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
@@ -46,12 +55,14 @@ class Events:
 
 @dataclass(frozen=True)
 class History:
-    """What is stored of some leads: their versions, touches and stages, and when they were created."""
+    """What is stored of some leads: their versions, touches and stages, and when they were created.
+
+    The coded columns of ``versions`` are the attributes; their names are texts, as JSON writes them.
+    """
 
     lead_ids: tuple[str, ...]  # sorted
-    created: Ints  # of each lead
+    created: Ints  # of each lead, as its first version says
     versions: Events
-    attributes: tuple[dict[str, object], ...]  # of each version
     touches: Events
     stages: Events
 
@@ -63,20 +74,19 @@ class History:
 
 def history_of(leads: pa.Table, touches: pa.Table, stages: pa.Table) -> History:
     """Return the history in three tables of the contract; touches and stages of other leads are left out."""
-    leads, touches, stages = (
-        _ordered(name, table) for name, table in (("leads", leads), ("touches", touches), ("stages", stages))
-    )
+    leads = _ordered("leads", leads)
     lead_ids = pc.unique(leads["lead_id"])
-    versions = _events(lead_ids, leads, "observed_at", "observed_at", ())
-    created = np.full(len(lead_ids), NEVER)
-    np.minimum.at(created, versions.leads(), _microseconds(leads, "created_at"))
+    touches, stages = (
+        _ordered(name, table.filter(pc.is_in(table["lead_id"], lead_ids)))
+        for name, table in (("touches", touches), ("stages", stages))
+    )
+    versions = _events(lead_ids, leads, "observed_at", "observed_at", _attributes(leads["attributes"]))
     return History(
         lead_ids=tuple(lead_ids.to_pylist()),
-        created=created,
+        created=_microseconds(leads, "created_at")[versions.start[:-1]],
         versions=versions,
-        attributes=tuple(json.loads(text) if text else {} for text in leads["attributes"].to_pylist()),
-        touches=_events(lead_ids, touches, "occurred_at", "received_at", ("kind", "channel")),
-        stages=_events(lead_ids, stages, "occurred_at", "received_at", ("stage",)),
+        touches=_events(lead_ids, touches, "occurred_at", "received_at", _columns(touches, "kind", "channel")),
+        stages=_events(lead_ids, stages, "occurred_at", "received_at", _columns(stages, "stage")),
     )
 
 
@@ -111,19 +121,29 @@ def _microseconds(table: pa.Table, column: str) -> Ints:
     return np.array(times, dtype=np.int64)
 
 
-def _events(lead_ids: pa.Array, table: pa.Table, occurred: str, received: str, coded: Sequence[str]) -> Events:
-    lead = pc.index_in(table["lead_id"], lead_ids)
-    table, lead = table.filter(lead.is_valid()), lead.drop_null()
-    codes, names = {}, {}
-    for column in coded:
-        encoded = table[column].combine_chunks().dictionary_encode()
-        codes[column] = np.array(encoded.indices.fill_null(-1), dtype=np.int32)
-        names[column] = tuple(encoded.dictionary.to_pylist())
+def _columns(table: pa.Table, *names: str) -> dict[str, pa.Array]:
+    return {name: table[name].combine_chunks() for name in names}
+
+
+def _attributes(texts: pa.ChunkedArray) -> dict[str, pa.Array]:
+    """Return a column for each attribute in JSON objects: its values as texts, null where there is none."""
+    objects = json.loads(f"[{','.join(text or '{}' for text in texts.to_pylist())}]")  # one call for all is quick
+    names = sorted({name for attributes in objects for name in attributes})
+    return {name: pa.array([_text(attributes.get(name)) for attributes in objects], pa.string()) for name in names}
+
+
+def _text(value: Any) -> str | None:
+    return value or None if value is None or isinstance(value, str) else json.dumps(value)
+
+
+def _events(lead_ids: pa.Array, table: pa.Table, occurred: str, received: str, columns: dict[str, pa.Array]) -> Events:
+    lead = np.asarray(pc.index_in(table["lead_id"], lead_ids), dtype=np.int64)
     happened = _microseconds(table, occurred)
+    encoded = {name: column.dictionary_encode() for name, column in columns.items()}
     return Events(
-        start=np.searchsorted(np.asarray(lead, dtype=np.int64), np.arange(len(lead_ids) + 1)),
+        start=np.searchsorted(lead, np.arange(len(lead_ids) + 1)),
         occurred=happened,
         known=np.maximum(happened, _microseconds(table, received)),
-        codes=codes,
-        names=names,
+        codes={name: np.array(coded.indices.fill_null(-1), dtype=np.int32) for name, coded in encoded.items()},
+        names={name: tuple(coded.dictionary.to_pylist()) for name, coded in encoded.items()},
     )

@@ -15,10 +15,11 @@ import duckdb
 
 from features.admission import MACROS, admission
 from features.contract import ROW_HASH, TABLES, literal, quoted
-from features.errors import DataError
+from features.errors import ConfigError, DataError
+from features.files import ENDINGS, first_line, open_file
 from features.lake import Lake
 from features.settings import Settings, Source
-from features.sources import ENDINGS, map_columns, open_file, sources_of
+from features.sources import map_columns, sources_of
 
 EXAMPLES = 3
 
@@ -68,26 +69,28 @@ def ingest(
 
     """
     results = []
-    for file in files:
-        for source in sources_of(file, settings):
-            progress(f"{file.name} → {source.table}")
-            with lake.writing():
-                results.append(_ingest_one(lake, settings, file.resolve(), source, as_of))
+    for file, source in sources_of(files, settings):
+        progress(f"{file.name} → {source.table}")
+        with lake.writing():
+            results.append(_ingest_one(lake, settings, file.resolve(), source, as_of))
     return results
 
 
 def _ingest_one(lake: Lake, settings: Settings, file: Path, source: Source, as_of: datetime) -> Ingested:
     with lake.connection((source.table, "quarantine"), [file]) as connection:
         connection.execute(MACROS)
+        zone = _checked(connection, source.timezone or settings.ingest.timezone)
         open_file(connection, file)
         present = map_columns(connection, source, settings, file)
-        zone = source.timezone or settings.ingest.timezone
-        connection.execute(f"CREATE TEMP VIEW admitted AS {admission(source.table, 'mapped', present, zone)}")
         try:
-            _sort_out(connection, source.table, file.name, as_of)
-        except duckdb.Error as error:
-            raise DataError(f"{file} cannot be read to its end: {error}. Nothing was stored.") from None
-        stored = _count(connection, "fresh")
+            connection.execute(f"CREATE TEMP TABLE admitted AS {admission(source.table, 'mapped', present, zone)}")
+        except duckdb.Error as error:  # all that is not checked yet are the expressions of touchstone.toml
+            raise ConfigError(
+                f"The [[sources]] block for {source.file} ({source.table}) does not fit {file.name}: "
+                f"{first_line(error)}. None of its rows were stored."
+            ) from None
+        _sort_out(connection, source.table, file.name, as_of)
+        good, stored = _count(connection, "judged WHERE why IS NULL"), _count(connection, "fresh")
         refused, refused_new = _count(connection, "refused"), _count(connection, "refused_new")
         if stored:
             lake.append(source.table, connection.sql("SELECT * FROM fresh").to_arrow_reader())
@@ -98,14 +101,23 @@ def _ingest_one(lake: Lake, settings: Settings, file: Path, source: Source, as_o
             file=file.name,
             table=source.table,
             stored=stored,
-            already_there=_count(connection, "known"),
+            already_there=good - stored,
             refused=refused,
             reasons=tuple(why for (why,) in reasons),
         )
 
 
+def _checked(connection: duckdb.DuckDBPyConnection, zone: str | None) -> str | None:
+    """Return the time zone of naive times, or say that there is none of that name."""
+    try:
+        connection.execute("SELECT epoch_us(timezone(CAST(? AS VARCHAR), TIMESTAMP '2026-02-28'))", [zone]).fetchall()
+    except duckdb.NotImplementedException:
+        raise ConfigError(f'timezone "{zone}" is not known. Write a name such as Europe/Berlin.') from None
+    return zone
+
+
 def _sort_out(connection: duckdb.DuckDBPyConnection, name: str, file: str, as_of: datetime) -> None:
-    """Make the relations ``fresh``, ``known``, ``refused`` and ``refused_new`` of the admitted rows.
+    """Make the relations ``judged``, ``fresh``, ``refused`` and ``refused_new`` of the admitted rows.
 
     A row is known when its key and content are in the lake. The same key with other content is refused:
     which of the two is true is not for a program to guess.
@@ -114,18 +126,16 @@ def _sort_out(connection: duckdb.DuckDBPyConnection, name: str, file: str, as_of
     key, order = quoted(table.key), ", ".join(quoted(column) for column in table.order)
     clash = f"{table.key} is taken by a row with other content. Correct the file, or give the row its own {table.key}."
     connection.execute(f"""
+        CREATE TEMP TABLE contested AS
+            SELECT {key} FROM admitted WHERE why IS NULL GROUP BY {key} HAVING min({ROW_HASH}) <> max({ROW_HASH});
         CREATE TEMP TABLE judged AS
-            SELECT a.* EXCLUDE (why),
-                   coalesce(why, CASE WHEN a.{ROW_HASH} <> coalesce(stored.{ROW_HASH}, first_hash)
-                                      THEN {literal(clash)} END) AS why,
-                   stored.{ROW_HASH} IS NOT NULL OR copy > 1 AS known
-            FROM (SELECT *, min(CASE WHEN why IS NULL THEN {ROW_HASH} END) OVER (PARTITION BY {key}) AS first_hash,
-                         row_number() OVER (PARTITION BY {key}, {ROW_HASH}, why) AS copy FROM admitted) AS a
-            LEFT JOIN {quoted(name)} AS stored USING ({key});
+            SELECT admitted.* EXCLUDE (why), stored.{ROW_HASH} IS NOT NULL AS known,
+                   coalesce(why, CASE WHEN coalesce(admitted.{ROW_HASH} <> stored.{ROW_HASH},
+                                                    {key} IN (FROM contested)) THEN {literal(clash)} END) AS why
+            FROM admitted LEFT JOIN {quoted(name)} AS stored USING ({key});
         CREATE TEMP VIEW fresh AS
-            SELECT * EXCLUDE (raw, why, known, first_hash, copy) FROM judged
-            WHERE why IS NULL AND NOT known ORDER BY {order};
-        CREATE TEMP VIEW known AS FROM judged WHERE why IS NULL AND known;
+            FROM (SELECT DISTINCT ON ({key}) * EXCLUDE (raw, why, known) FROM judged WHERE why IS NULL AND NOT known)
+            ORDER BY {order};
         CREATE TEMP TABLE refused AS
             SELECT *, md5(concat_ws(chr(31), "table", "row")) AS {ROW_HASH} FROM (
                 SELECT {literal(name)} AS "table", {literal(file)} AS source,

@@ -6,6 +6,7 @@ Appends are atomic, every version stays readable, and any engine that reads Delt
 from __future__ import annotations
 
 import fcntl
+import glob
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from features.contract import TABLES, literal, quoted, schema
 from features.errors import ConfigError
 
 MEMORY_LIMIT = "2GB"
-UNFIT = "[]^|%\\"  # what Delta cannot have in the path of a table
+UNFIT = "[]*?^|%\\"  # what Delta or DuckDB cannot have in the path of a table
 
 
 class Lake:
@@ -28,14 +29,16 @@ class Lake:
     A lake of given ``versions`` shows its tables as they were then (time travel).
 
     Raises:
-        ConfigError: when the path holds a character that Delta cannot have there.
+        ConfigError: when the path holds a character that Delta or DuckDB cannot have there.
 
     """
 
     def __init__(self, folder: Path, versions: Mapping[str, int] | None = None) -> None:
         self.folder = folder.resolve()
         if set(UNFIT) & set(str(self.folder)):
-            raise ConfigError(f"The lake cannot be kept in {self.folder}. Choose a path without any of {' '.join(UNFIT)}.")
+            raise ConfigError(
+                f"The lake cannot be kept in {self.folder}. Choose a path without any of {' '.join(UNFIT)}."
+            )
         self._versions = versions
 
     def table(self, name: str) -> DeltaTable | None:
@@ -72,7 +75,7 @@ class Lake:
         connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
         spill = self.folder / ".spill"
         folders = ", ".join(literal(f"{folder}/") for folder in (self.folder, spill))
-        paths = ", ".join(literal(str(file)) for file in files)
+        paths = ", ".join(literal(path) for file in map(str, files) for path in (file, glob.escape(file)))
         connection.execute(f"""
             SET TimeZone = 'UTC';
             SET memory_limit = '{MEMORY_LIMIT}';

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from features.errors import ConfigError
 
@@ -44,7 +44,7 @@ class Source(Section):
     """How one kind of file becomes rows of one table; a file may have several."""
 
     file: str = Field(description="name of the file, or a pattern such as touches-*.csv")
-    table: Literal["leads", "touches", "stages"]
+    table: Literal["leads", "touches", "stages"] = Field(description="the table that its rows go to")
     where: str | None = Field(None, description="take only rows for which this DuckDB condition holds")
     timezone: str | None = Field(None, description="zone of times written without one, such as Europe/Berlin")
     keep_other_columns: bool = Field(
@@ -159,11 +159,17 @@ def read_settings(workspace: Path) -> Settings:
     path = workspace / FILE
     try:
         return Settings(**tomllib.loads(path.read_text("utf-8")) if path.exists() else {})
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}. Mend that line.") from None
+    except SettingsError as error:
+        raise ConfigError(f"The environment cannot be used: {error}. Write lists as in JSON.") from None
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(f"{_place(e['loc'])}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path} cannot be used. {problems}. `touchstone init` explains every setting.") from None
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location if "[" not in str(part))  # pydantic names its validators, too
 
 
 def settings_page() -> str:

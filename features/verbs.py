@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from features.history import DAY, History, Ints
+from features.history import DAY, Events, History, Ints
 from features.sweep import Floats, Measure, Where
 
 Group = Literal["fit", "engagement"]  # who they are, what they do
-Events = Literal["touches", "stages", "versions"]
+Table = Literal["touches", "stages", "versions"]
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Moments:
 class Verb:
     """The events a verb reads, the measures it needs of them, and the number it makes of those."""
 
-    events: Events
-    needs: Callable[[Feature, History], Sequence[Measure]]
+    events: Table
+    needs: Callable[[Feature], Sequence[Measure]]
     value: Callable[..., Floats]  # (feature, moments, *measures)
 
 
@@ -87,83 +87,68 @@ def _rhythm(_feature: Feature, _moments: Moments, count: Floats, first: Floats, 
     return _ratio(first - recency, count - 1)
 
 
-def _distinct(_feature: Feature, moments: Moments, *counts: Floats) -> Floats:
-    return sum(((count > 0).astype(np.float64) for count in counts), start=np.zeros(len(moments)))
-
-
 def _age(_feature: Feature, moments: Moments) -> Floats:
     return np.asarray((moments.as_of - moments.history.created[moments.lead]) / DAY)
 
 
-def _attribute(feature: Feature, moments: Moments, version: Floats) -> Floats:
-    column = [coded(feature, attributes.get(feature.column)) for attributes in moments.history.attributes]
-    return _looked_up(np.array(column, np.float64), version)
-
-
 def _stage(feature: Feature, moments: Moments, row: Floats) -> Floats:
-    stages = moments.history.stages
-    of_name = np.array([coded(feature, name) for name in stages.names["stage"]], np.float64)
-    return _looked_up(of_name[stages.codes["stage"]], row)
+    return _name_at(feature, moments.history.stages, row)
 
 
-def _looked_up(column: Floats, row: Floats) -> Floats:
+def _attribute(feature: Feature, moments: Moments, row: Floats) -> Floats:
+    return _name_at(feature, moments.history.versions, row)
+
+
+def _name_at(feature: Feature, events: Events, row: Floats) -> Floats:
+    """Return the feature's column at some rows of the events, coded; NaN where there is no row or no name."""
     values = np.full(len(row), np.nan)
-    found = ~np.isnan(row)
-    values[found] = column[row[found].astype(np.int64)]
+    if feature.column in events.codes:
+        known = ~np.isnan(row)
+        codes, place = np.unique(events.codes[feature.column][row[known].astype(np.int64)], return_inverse=True)
+        names = events.names[feature.column]
+        values[known] = np.array([coded(feature, names[code]) if code >= 0 else math.nan for code in codes])[place]
     return values
 
 
-def coded(feature: Feature, value: Any) -> float:
-    """Return an attribute as the model sees it: its level's code, or its number; NaN when it is not known."""
-    if value is None or value == "":
-        return math.nan
-    if feature.levels:
-        text = str(value)
-        return float(feature.levels.index(text) if text in feature.levels else len(feature.levels))
-    return number(value)
+def coded(feature: Feature, name: str) -> float:
+    """Return a text as the model sees it: its level's code, or its number; NaN when it is no number."""
+    if not feature.levels:
+        return number(name)
+    return float(feature.levels.index(name) if name in feature.levels else len(feature.levels))
 
 
-def number(value: Any) -> float:
+def number(text: str) -> float:
     """Return a finite number, or NaN.
 
-    >>> number("1200.5"), number("many"), number(True)
-    (1200.5, nan, 1.0)
+    >>> number("1200.5"), number("many"), number("inf")
+    (1200.5, nan, nan)
     """
     try:
-        read = float(value)
-    except (TypeError, ValueError):
+        read = float(text)
+    except ValueError:
         return math.nan
     return read if math.isfinite(read) else math.nan
 
 
-def _count(feature: Feature, times: int = 1, where: Where = ()) -> Measure:
-    days = math.inf if feature.days is None else times * feature.days
-    return Measure("count", feature.where + where, days)
+def _count(feature: Feature, times: int = 1) -> Measure:
+    return Measure("count", feature.where, times * (feature.days or math.inf))
 
 
 VERBS: dict[str, Verb] = {
-    "count": Verb("touches", lambda f, _: [_count(f)], _as_measured),
-    "decayed": Verb("touches", lambda f, _: [Measure("decayed", f.where, f.days or math.inf)], _as_measured),
-    "recency": Verb("touches", lambda f, _: [Measure("recency", f.where)], _as_measured),
-    "first_seen": Verb("touches", lambda f, _: [Measure("first", f.where)], _as_measured),
-    "trend": Verb(
-        "touches",
-        lambda f, _: [_count(f), _count(f, times=4)],
-        _trend,
-    ),
+    "count": Verb("touches", lambda f: [_count(f)], _as_measured),
+    "distinct": Verb("touches", lambda f: [Measure("distinct", f.where, f.days or math.inf, f.column)], _as_measured),
+    "decayed": Verb("touches", lambda f: [Measure("decayed", f.where, f.days or math.inf)], _as_measured),
+    "recency": Verb("touches", lambda f: [Measure("recency", f.where)], _as_measured),
+    "first_seen": Verb("touches", lambda f: [Measure("first", f.where)], _as_measured),
+    "trend": Verb("touches", lambda f: [_count(f), _count(f, times=4)], _trend),
     "rhythm": Verb(
         "touches",
-        lambda f, _: [_count(f), Measure("first", f.where), Measure("recency", f.where)],
+        lambda f: [Measure("count", f.where), Measure("first", f.where), Measure("recency", f.where)],
         _rhythm,
     ),
-    "distinct": Verb(
-        "touches",
-        lambda f, history: [_count(f, where=((f.column, name),)) for name in history.touches.names[f.column]],
-        _distinct,
-    ),
-    "in_stage": Verb("stages", lambda _f, _: [Measure("recency")], _as_measured),
-    "stage": Verb("stages", lambda _f, _: [Measure("latest")], _stage),
-    "stage_changes": Verb("stages", lambda _f, _: [Measure("count")], _as_measured),
-    "attribute": Verb("versions", lambda _f, _: [Measure("latest")], _attribute),
-    "age": Verb("versions", lambda _f, _: [], _age),
+    "in_stage": Verb("stages", lambda _: [Measure("recency")], _as_measured),
+    "stage": Verb("stages", lambda _: [Measure("latest")], _stage),
+    "stage_changes": Verb("stages", lambda _: [Measure("count")], _as_measured),
+    "attribute": Verb("versions", lambda _: [Measure("latest")], _attribute),
+    "age": Verb("versions", lambda _: [], _age),
 }

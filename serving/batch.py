@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -61,11 +62,11 @@ def store(lake: Lake, table: pd.DataFrame) -> None:
 
 
 def write(table: pd.DataFrame, file: Path) -> None:
-    """Write a table as CSV or Parquet, by the file's ending; a text that a spreadsheet would run is quoted."""
+    """Write a table as CSV or Parquet, by the file's ending; a text that a spreadsheet would run is disarmed in CSV."""
     if file.suffix == ".parquet":
         table.to_parquet(file, index=False)
     elif file.suffix == ".csv":
-        table.map(_harmless).to_csv(file, index=False)
+        table.map(_harmless).to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC)
     else:
         raise DataError(f"{file} is neither .csv nor .parquet. Give the file one of these endings.")
 

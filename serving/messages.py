@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 import pyarrow as pa
 from bentoml.exceptions import InvalidArgument
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from features.contract import schema
 
@@ -15,7 +16,11 @@ MOST_LEADS = 1000  # of one request
 
 
 def _finite(value: dict[str, Any]) -> dict[str, Any]:
-    json.dumps(value, allow_nan=False)  # raises ValueError, which the reply names
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        sentence = "Holds NaN or an infinite number; send null for what is not known"
+        raise PydanticCustomError("finite", sentence) from None
     return value
 
 

@@ -26,7 +26,7 @@ from features.verbs import Feature
 Floats = NDArray[np.float64]
 MODEL, SPEC, MANIFEST = "model.txt", "spec.json", "manifest.json"
 CHAMPION = "champion.json"  # the pointer to the version that serves
-TINY = 1e-12  # log-odds; nothing moved
+TINY = 1e-6  # log-odds; below it a secant is as good as a tangent, and less exact
 Z90 = 1.6449  # of a two-sided interval of 90 %
 
 
@@ -41,6 +41,10 @@ class Calibration:
     def log_odds(self, margin: Floats) -> Floats:
         """Return calibrated log-odds of raw log-odds."""
         return self.c - self.a * np.logaddexp(0, -margin) + self.b * np.logaddexp(0, margin)
+
+    def slope(self, margin: Floats) -> Floats:
+        """Return the derivative of the calibrated log-odds by the raw ones."""
+        return self.a * probability(-margin) + self.b * probability(margin)
 
 
 @dataclass(frozen=True)
@@ -97,20 +101,22 @@ class Scorer:
     def intervals(self, margins: Floats) -> tuple[Floats, Floats]:
         """Return the ends of the 90 % interval of each probability.
 
-        The ensemble's spread is its delete-a-group jackknife error, since each member left out one part of
-        the leads (Efron 1982); a base rate's is that of a binomial share among leads.
+        Two errors of the log-odds add up in squares: the ensemble's, by delete-a-group jackknife, since each
+        member left out one part of the leads (Efron 1982), and the base rate's, a binomial share among leads.
         """
         centre, members = margins.mean(axis=0), len(margins)
-        squares = ((margins - centre) ** 2).sum(axis=0) * (members - 1) / members
-        if not self.members:
-            rate = probability(centre)
-            squares = 1 / ((self.spec.leads + 1) * rate * (1 - rate))
-        error = Z90 * np.sqrt(squares)
-        calibrated = self.spec.calibration.log_odds
-        return probability(calibrated(centre - error)), probability(calibrated(centre + error))
+        spread = Z90 * np.sqrt(((margins - centre) ** 2).sum(axis=0) * (members - 1) / members)
+        low, middle, high = (self.spec.calibration.log_odds(at) for at in (centre - spread, centre, centre + spread))
+        rate = probability(np.array(self.spec.base_log_odds))
+        shared = Z90**2 / ((self.spec.leads + 1) * rate * (1 - rate))
+        below, above = np.sqrt((middle - low) ** 2 + shared), np.sqrt((high - middle) ** 2 + shared)
+        return probability(middle - below), probability(middle + above)
 
     def effects(self, matrix: Floats, margins: Floats) -> Floats:
-        """Return the effect of each feature (column) on each row's log-odds; with the base they sum to it."""
+        """Return the effect of each feature (column) on each row's log-odds; with the base they sum to it.
+
+        The trees' effects are on the raw log-odds; calibration stretches them all alike, by its mean slope.
+        """
         if not self.members or not len(matrix):
             return np.zeros(matrix.shape)
         each = [np.asarray(member.predict(matrix, pred_contrib=True, num_threads=1)) for member in self.members]
@@ -118,8 +124,8 @@ class Scorer:
         effects, base = raw[:, :-1], raw[:, -1]
         moved = margins.mean(axis=0) - base
         calibrated = self.log_odds(margins) - self.spec.calibration.log_odds(base)
-        scale = np.divide(calibrated, moved, out=np.zeros_like(moved), where=np.abs(moved) > TINY)
-        return np.asarray(effects * scale[:, None])
+        stretch = np.divide(calibrated, moved, out=self.spec.calibration.slope(base), where=np.abs(moved) > TINY)
+        return np.asarray(effects * stretch[:, None])
 
     def percentiles(self, probabilities: Floats) -> Floats:
         """Return the share (in percent) of leads at training that were less probable; of equals, half count."""
@@ -132,8 +138,8 @@ class Scorer:
 
 
 def probability(log_odds: Floats) -> Floats:
-    """Return probabilities of log-odds."""
-    return np.asarray(1 / (1 + np.exp(-log_odds)))
+    """Return probabilities of log-odds, however large."""
+    return np.asarray(np.exp(-np.logaddexp(0, -log_odds)))
 
 
 def boosters(text: str, trees: Sequence[int]) -> tuple[lgb.Booster, ...]:

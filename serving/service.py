@@ -6,13 +6,12 @@ every interface and opens a second, unauthenticated port.
 
 from __future__ import annotations
 
-import json
 import logging
 import socket
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,8 @@ from features.lake import Lake
 from features.outcomes import open_moments, outcomes_of
 from features.settings import Goal, Settings
 from features.verbs import Moments
-from serving.messages import MOST_LEADS, ReasonReply, ScoreReply, ScoreRequest, ScoresReply, tables
+from serving.edge import Edge
+from serving.messages import MOST_LEADS, Lead, ReasonReply, ScoreReply, ScoreRequest, ScoresReply, tables
 from serving.scorer import champion
 from serving.scores import Score, scores
 
@@ -39,7 +39,7 @@ def service(workspace: Path, settings: Settings) -> Any:
     """Return the BentoML service of a workspace; its champion is loaded when the service is made."""
     lake, scorer = Lake(workspace / "lake"), champion(workspace / "models")
 
-    @bentoml.service(name="touchstone")
+    @bentoml.service(name="touchstone", metrics={"enabled": False}, logging={"access": {"enabled": False}})
     class Touchstone:
         """Close probabilities of leads, with reasons."""
 
@@ -48,8 +48,7 @@ def service(workspace: Path, settings: Settings) -> Any:
             """Score leads by id, or with their history sent along."""
             now = datetime.now(UTC)
             as_of = request.as_of or now
-            stored = _asked(read_history(lake, request.lead_ids), request.lead_ids, as_of)
-            sent = _asked(history_of(*tables(request.leads)), [lead.lead_id for lead in request.leads], as_of)
+            stored, sent = _stored(lake, request.lead_ids, as_of), _sent(request.leads, as_of)
             problems = _problems(request, stored, sent, settings.goal)
             if problems:
                 raise InvalidArgument(" ".join(problems))
@@ -62,11 +61,11 @@ def service(workspace: Path, settings: Settings) -> Any:
 def app(workspace: Path, settings: Settings) -> Any:
     """Return the service as an ASGI app."""
     logging.getLogger("bentoml._internal.server.http_app").addFilter(_is_ours_to_mend)
-    return PlainErrors(service(workspace, settings).to_asgi())
+    return Edge(service(workspace, settings).to_asgi())
 
 
 def listen(port: int) -> socket.socket:
-    """Return a socket on loopback; port 0 takes a free one.
+    """Return a socket that listens on loopback; port 0 takes a free one.
 
     Raises:
         ConfigError: when the port is taken.
@@ -77,6 +76,7 @@ def listen(port: int) -> socket.socket:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         opened.bind((HOST, port))
+        opened.listen()
     except OSError as error:
         opened.close()
         raise ConfigError(f"Port {port} cannot be used: {error.strerror}. Choose another with --port.") from None
@@ -89,34 +89,19 @@ def server(workspace: Path, settings: Settings) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-class PlainErrors:
-    """Say a refusal as ``{"error": sentence}``; BentoML wraps it in a list."""
-
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass everything through but the body of a 400."""
-        held: list[Any] = []
-
-        async def send_plain(message: Any) -> None:
-            if message["type"] == "http.response.start" and message["status"] == HTTPStatus.BAD_REQUEST:
-                held.append(message)
-            elif held and message["type"] == "http.response.body":
-                said = json.loads(message["body"])
-                body = json.dumps(said[0] if isinstance(said, list) else said).encode()
-                headers = [(name, value) for name, value in held[0]["headers"] if name != b"content-length"]
-                await send({**held.pop(), "headers": [*headers, (b"content-length", str(len(body)).encode())]})
-                await send({**message, "body": body})
-            else:
-                await send(message)
-
-        await self.inner(scope, receive, send_plain)
-
-
 def _is_ours_to_mend(record: logging.LogRecord) -> bool:
     """Keep a refused request out of the log: its sender has been told what to mend."""
     return not (record.exc_info and isinstance(record.exc_info[1], InvalidArgument))
+
+
+def _stored(lake: Lake, lead_ids: Sequence[str], as_of: datetime) -> Moments:
+    """Return the moments of leads in the lake, which is read only for them."""
+    return _asked(read_history(lake, lead_ids) if lead_ids else history_of(*tables([])), lead_ids, as_of)
+
+
+def _sent(leads: list[Lead], as_of: datetime) -> Moments:
+    """Return the moments of leads whose history came along."""
+    return _asked(history_of(*tables(leads)), [lead.lead_id for lead in leads], as_of)
 
 
 def _asked(history: History, lead_ids: Sequence[str], as_of: datetime) -> Moments:
@@ -128,8 +113,8 @@ def _problems(request: ScoreRequest, stored: Moments, sent: Moments, goal: Goal)
     """Return a sentence for everything that is wrong with a request."""
     count = len(stored) + len(sent)
     unknown = [lead_id for lead_id, at in zip(request.lead_ids, stored.lead, strict=True) if at < 0]
-    ids = [lead.lead_id for lead in request.leads]
-    twice = sorted({lead_id for lead_id in ids if ids.count(lead_id) > 1})
+    sent_ids = Counter(lead.lead_id for lead in request.leads)
+    twice = [lead_id for lead_id, times in sent_ids.items() if times > 1]
     not_open = [*_not_open(stored, goal), *_not_open(sent, goal)]
     sentences = (
         (count == 0, "Name at least one lead in lead_ids, or send one along in leads."),
@@ -145,8 +130,8 @@ def _not_open(moments: Moments, goal: Goal) -> list[str]:
     history = moments.history
     known = moments.lead[moments.lead >= 0]
     asked = Moments(history, known, moments.as_of[moments.lead >= 0])
-    still = open_moments(history, outcomes_of(history, goal), asked).lead
-    return [history.lead_ids[lead] for lead in known if lead not in still]
+    still = set(open_moments(history, outcomes_of(history, goal), asked).lead.tolist())
+    return [history.lead_ids[lead] for lead in known.tolist() if lead not in still]
 
 
 def _listed(lead_ids: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 
-# Before any library is imported: nothing is reported to anyone, and no git command is run.
+# Before any library is imported: nothing is reported to anyone, no git command is run, and standard output is ours.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")

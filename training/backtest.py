@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from features.errors import DataError
 from features.history import NEVER, History
 from features.settings import Settings
 from training.ensemble import fit, smoothed_rate
-from training.metrics import metrics
+from training.metrics import Metrics, metrics
 from training.snapshots import Labelled, labelled
 
 ORIGINS = (0.6, 0.7, 0.8, 0.9)  # a fold starts at each of these shares of the snapshots
@@ -27,8 +28,8 @@ class Backtest:
     ``predictions`` has the columns lead_id, as_of, horizon_days, probability, low, high, label.
     """
 
-    overall: dict[str, float | int | None]
-    base_rate: dict[str, float | int | None]
+    overall: Metrics
+    base_rate: Metrics
     folds: list[dict[str, object]]
     predictions: pd.DataFrame
 
@@ -57,7 +58,7 @@ def backtest(
     origins = list(test_from) or _origins(known)
     folds: list[dict[str, object]] = []
     predictions, rates = [], []
-    for start, end in zip(origins, [*origins[1:], NEVER], strict=True):
+    for start, end in pairwise([*origins, NEVER]):
         progress(f"Fold from {moment(start):%Y-%m-%d}")
         test = known.between(start, end)
         if not len(test.labels):
@@ -116,5 +117,5 @@ def _origins(known: Labelled) -> list[int]:
     return sorted({int(moments[int(share * len(moments))]) for share in ORIGINS})
 
 
-def _metrics(predicted: pd.DataFrame) -> dict[str, float | int | None]:
+def _metrics(predicted: pd.DataFrame) -> Metrics:
     return metrics(predicted["label"].to_numpy(np.float64), predicted["probability"].to_numpy(np.float64))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 Floats = NDArray[np.float64]
-BINS = 15  # of equal size, for the calibration error
+Metrics = dict[str, Any]  # name → number; None where it has no meaning
+BINS = 15  # for the calibration error
 
 
-def metrics(labels: Floats, probabilities: Floats) -> dict[str, float | int | None]:
+def metrics(labels: Floats, probabilities: Floats) -> Metrics:
     """Return the metrics of n predictions; a metric that has no meaning there (one class, no rows) is None.
 
     roc_auc, pr_auc: ranking. log_loss, brier: nats and squares, lower is better. ece: mean distance between
     promised and realised share over 15 bins of equal size. lift_at_10: share of wins among the 10 % most
-    probable over their share among all.
+    probable over their share among all. The order of rows changes nothing, ties or not.
     """
     n, positives = len(labels), int(labels.sum())
     if n == 0:
@@ -47,19 +50,26 @@ def calibration_error(labels: Floats, probabilities: Floats) -> float:
 
 
 def reliability(labels: Floats, probabilities: Floats, bins: int = BINS) -> tuple[Floats, Floats, Floats]:
-    """Return mean probability, share of wins and size of each bin of equal size."""
-    order = np.argsort(probabilities, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    promised = np.array([probabilities[part].mean() for part in parts])
-    realised = np.array([labels[part].mean() for part in parts])
-    return promised, realised, np.array([len(part) for part in parts], np.float64)
+    """Return mean probability, share of wins and size of each bin of equal size; equal probabilities share a bin."""
+    _, place, equals = np.unique(probabilities, return_inverse=True, return_counts=True)
+    middle = np.cumsum(equals) - (equals + 1) / 2  # mean rank of equals, from 0
+    part = (middle * bins // len(labels)).astype(np.int64)[place]
+    sizes = np.bincount(part)
+    sums = np.bincount(part, probabilities), np.bincount(part, labels)
+    promised, realised = (total[sizes > 0] / sizes[sizes > 0] for total in sums)
+    return promised, realised, sizes[sizes > 0].astype(np.float64)
 
 
 def lift(labels: Floats, probabilities: Floats, share: float) -> float:
     """Return the share of wins among the most probable ``share`` of rows, over their share among all.
 
+    Of rows that tie for the last places, each takes an equal part of them.
+
     >>> lift(np.array([1.0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), np.linspace(1, 0.1, 10), 0.1)
     5.0
     """
-    top = np.argsort(-probabilities, kind="stable")[: max(1, round(share * len(labels)))]
-    return float(labels[top].mean() / labels.mean())
+    places = max(1, round(share * len(labels)))
+    last = np.partition(probabilities, -places)[-places]
+    above, tied = probabilities > last, probabilities == last
+    wins = labels[above].sum() + labels[tied].mean() * (places - above.sum())
+    return float(wins / places / labels.mean())

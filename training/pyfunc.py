@@ -26,9 +26,8 @@ class CloseProbability(PythonModel):
         self.scorer = load(Path(context.artifacts["model"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.Series:  # noqa: ARG002
-        """Return the probability of each row; columns are found by name."""
-        names = [feature.name for feature in self.scorer.spec.features]
-        return pd.Series(self.scorer.probabilities(model_input[names].to_numpy(np.float64)), name="probability")
+        """Return the probability of each row; MLflow has put the columns in the order of the signature."""
+        return pd.Series(self.scorer.probabilities(model_input.to_numpy(np.float64)), name="probability")
 
 
 set_model(CloseProbability())

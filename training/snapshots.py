@@ -7,12 +7,11 @@ A snapshot is (lead, as_of) for a lead that was open for all that was known then
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.history import DAY, NEVER, History, Ints, microseconds
+from features.history import DAY, NEVER, History, Ints
 from features.outcomes import open_moments, outcomes_of
 from features.settings import Goal, Settings, Snapshots
 from features.verbs import Moments
@@ -48,23 +47,22 @@ def snapshots(history: History, goal: Goal, when: Snapshots, until: int) -> Mome
     return open_moments(history, outcomes, Moments(history, lead[chosen], as_of[chosen]))
 
 
-def labelled(history: History, settings: Settings, before: datetime | int) -> Labelled:
-    """Return the snapshots whose outcome was known before a moment.
+def labelled(history: History, settings: Settings, before: int) -> Labelled:
+    """Return the snapshots whose outcome was known before a moment (microseconds).
 
     ``mature_when = "horizon"``: the horizon and the reporting lag are past. ``"closed"``: the lead is won or
     lost, and the label is whether it was won, however late. A snapshot after a close that was not yet known
     is left out: nobody can win a lead twice.
     """
-    cut = before if isinstance(before, int) else microseconds(before)
     goal, when = settings.goal, settings.snapshots
-    moments = snapshots(history, goal, when, cut)
-    known = outcomes_of(history, goal, before=cut)
+    moments = snapshots(history, goal, when, before)
+    known = outcomes_of(history, goal, before)
     won, closed = known.won[moments.lead], known.closed[moments.lead]
     if when.mature_when == "closed":
         mature, labels = closed < NEVER, won < NEVER
     else:
         end = moments.as_of + int(goal.horizon_days * DAY)
-        mature, labels = end + int(when.reporting_lag_days * DAY) <= cut, won <= end
+        mature, labels = end + int(when.reporting_lag_days * DAY) < before, won <= end
     usable = mature & (closed > moments.as_of)
     chosen = Moments(history, moments.lead[usable], moments.as_of[usable])
     return Labelled(chosen, labels[usable].astype(np.float64))

@@ -31,7 +31,7 @@ class Record:
     model: Path  # folder of the saved model
     features: Sequence[str]  # their names, in order
     parameters: Mapping[str, Any]
-    metrics: Mapping[str, float | int | None]
+    metrics: Mapping[str, float | None]
     lake_versions: Mapping[str, int]
     plot: Figure | None
     champion: bool
@@ -43,9 +43,7 @@ def record(workspace: Path, run: Record) -> str:
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     with _store(workspace) as artifacts:
-        experiment = mlflow.get_experiment_by_name(NAME)
-        identity = experiment.experiment_id if experiment else mlflow.create_experiment(NAME, artifacts)
-        with mlflow.start_run(experiment_id=identity, run_name=run.model.name) as active:
+        with mlflow.start_run(experiment_id=_experiment(artifacts), run_name=run.model.name) as active:
             versions = {f"lake.{table}": version for table, version in run.lake_versions.items()}
             mlflow.log_params({**run.parameters, **versions})
             mlflow.log_metrics({name: value for name, value in run.metrics.items() if value is not None})
@@ -60,21 +58,36 @@ def record(workspace: Path, run: Record) -> str:
         return str(active.info.run_id)
 
 
+def _experiment(artifacts: str | None) -> str:
+    """Return the id of the experiment that keeps its artifacts there.
+
+    An experiment keeps its place for ever, so a workspace that was moved gets another one.
+    """
+    import mlflow
+
+    found = mlflow.get_experiment_by_name(NAME)
+    moved = found is not None and artifacts not in (None, found.artifact_location)
+    name = f"{NAME} in {artifacts}" if moved else NAME
+    found = mlflow.get_experiment_by_name(name)
+    return str(found.experiment_id if found else mlflow.create_experiment(name, artifacts))
+
+
 def _log_model(run: Record) -> str:
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
     columns = Schema([ColSpec(DataType.double, name) for name in run.features])
-    warnings.filterwarnings("ignore", message=".*An input example was not provided", module="mlflow.pyfunc")
-    logged = mlflow.pyfunc.log_model(
-        name="model",
-        python_model=str(Path(__file__).with_name("pyfunc.py")),
-        artifacts={"model": str(run.model)},
-        signature=ModelSignature(inputs=columns, outputs=Schema([ColSpec(DataType.double, "probability")])),
-        pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS],
-        code_paths=[str(Path(__file__).parents[1] / room) for room in ROOMS],
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*An input example was not provided", module="mlflow.pyfunc")
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("pyfunc.py")),
+            artifacts={"model": str(run.model)},
+            signature=ModelSignature(inputs=columns, outputs=Schema([ColSpec(DataType.double, "probability")])),
+            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS],
+            code_paths=[str(Path(__file__).parents[1] / room) for room in ROOMS],
+        )
     return str(logged.model_uri)
 
 

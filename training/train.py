@@ -18,7 +18,7 @@ from features.settings import Settings
 from serving.scorer import promote, save
 from training.backtest import Backtest, backtest
 from training.ensemble import fit
-from training.metrics import metrics
+from training.metrics import Metrics, metrics
 from training.plots import calibration_plot
 from training.snapshots import Labelled, labelled
 from training.tracking import Record, record
@@ -37,7 +37,7 @@ class Trained:
     snapshots: int
     wins: int
     evidence: str
-    metrics: dict[str, float | int | None]
+    metrics: Metrics
 
 
 def train(
@@ -99,8 +99,6 @@ def _gate(judged: Backtest | None) -> tuple[bool, str]:
     if judged is None:
         return True, "No outcome is known yet: the base rate serves until there are some."
     loss, plain = judged.overall["log_loss"], judged.base_rate["log_loss"]
-    if loss is None or plain is None:
-        return True, "There is no later data to judge on yet."
     said = f"log loss on later data {loss:.4f}, base rate's {plain:.4f}"
     if loss > plain * WORSE:
         return False, f"Refused: worse than the base rate ({said}). The champion stays."

@@ -1,0 +1,59 @@
+"""Tables of the contract, written by hand. Times are days since 1 January 2026, midnight UTC."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from features.contract import schema
+from features.history import History, history_of, microseconds
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def moment(day: float) -> datetime:
+    return START + timedelta(days=day)
+
+
+def micros(day: float) -> int:
+    return microseconds(moment(day))
+
+
+def version(
+    lead: str, observed: float, attributes: Mapping[str, Any] | None = None, created: float = 0
+) -> dict[str, Any]:
+    """Return what was known of a lead from a day on."""
+    text = None if attributes is None else json.dumps(attributes)
+    return {"lead_id": lead, "created_at": moment(created), "observed_at": moment(observed), "attributes": text}
+
+
+def touch(
+    lead: str | None, day: float, kind: str = "visit", channel: str = "Email", received: float | None = None
+) -> dict[str, Any]:
+    return {"lead_id": lead, **_times(day, received), "kind": kind, "channel": channel}
+
+
+def stage(lead: str, day: float, name: str, received: float | None = None) -> dict[str, Any]:
+    return {"lead_id": lead, **_times(day, received), "stage": name}
+
+
+def table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Return rows as a table of the contract; its hash and its event id are the row itself."""
+    hashed = [{**row, "row_hash": repr(row), "event_id": repr(row)} for row in rows]
+    return pa.Table.from_pylist(hashed, schema(name))
+
+
+def history(
+    leads: Iterable[Mapping[str, Any]],
+    touches: Iterable[Mapping[str, Any]] = (),
+    stages: Iterable[Mapping[str, Any]] = (),
+) -> History:
+    return history_of(table("leads", leads), table("touches", touches), table("stages", stages))
+
+
+def _times(occurred: float, received: float | None) -> dict[str, datetime]:
+    return {"occurred_at": moment(occurred), "received_at": moment(occurred if received is None else received)}
