@@ -298,6 +298,7 @@ def _serving(workspace: Path, settings: Any, port: int | None) -> Iterator[str]:
     import threading
     import time
 
+    from features.errors import ConfigError
     from serving.service import listen, server
 
     with closing(listen(settings.serve.port if port is None else port)) as opened:
@@ -307,6 +308,8 @@ def _serving(workspace: Path, settings: Any, port: int | None) -> Iterator[str]:
         try:
             while not running.started and thread.is_alive():
                 time.sleep(0.01)
+            if not running.started:
+                raise ConfigError("The service did not start; what it printed above says why.")
             yield f"http://127.0.0.1:{opened.getsockname()[1]}"
         finally:
             running.should_exit = True
