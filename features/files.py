@@ -50,7 +50,7 @@ def open_file(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
 
 def first_line(error: Exception) -> str:
     """Return the first line of an error, for a sentence to go on after it."""
-    return str(error).splitlines()[0].rstrip(".")
+    return str(error).split("\n", maxsplit=1)[0].rstrip(".")
 
 
 def _open_csv(connection: duckdb.DuckDBPyConnection, file: Path) -> None:

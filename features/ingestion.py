@@ -16,10 +16,10 @@ import duckdb
 from features.admission import MACROS, admission
 from features.contract import ROW_HASH, TABLES, literal, quoted
 from features.errors import ConfigError, DataError
-from features.files import ENDINGS, first_line, open_file
+from features.files import ENDINGS, open_file
 from features.lake import Lake
 from features.settings import Settings, Source
-from features.sources import map_columns, sources_of
+from features.sources import map_columns, misfit, sources_of
 
 EXAMPLES = 3
 
@@ -79,16 +79,13 @@ def ingest(
 def _ingest_one(lake: Lake, settings: Settings, file: Path, source: Source, as_of: datetime) -> Ingested:
     with lake.connection((source.table, "quarantine"), [file]) as connection:
         connection.execute(MACROS)
-        zone = _checked(connection, source.timezone or settings.ingest.timezone)
+        zone = _known_zone(connection, source.timezone or settings.ingest.timezone)
         open_file(connection, file)
         present = map_columns(connection, source, settings, file)
         try:
             connection.execute(f"CREATE TEMP TABLE admitted AS {admission(source.table, 'mapped', present, zone)}")
-        except duckdb.Error as error:  # all that is not checked yet are the expressions of touchstone.toml
-            raise ConfigError(
-                f"The [[sources]] block for {source.file} ({source.table}) does not fit {file.name}: "
-                f"{first_line(error)}. None of its rows were stored."
-            ) from None
+        except (duckdb.DataError, duckdb.ProgrammingError) as error:
+            raise misfit(connection, source, file, error) from None
         _sort_out(connection, source.table, file.name, as_of)
         good, stored = _count(connection, "judged WHERE why IS NULL"), _count(connection, "fresh")
         refused, refused_new = _count(connection, "refused"), _count(connection, "refused_new")
@@ -107,7 +104,7 @@ def _ingest_one(lake: Lake, settings: Settings, file: Path, source: Source, as_o
         )
 
 
-def _checked(connection: duckdb.DuckDBPyConnection, zone: str | None) -> str | None:
+def _known_zone(connection: duckdb.DuckDBPyConnection, zone: str | None) -> str | None:
     """Return the time zone of naive times, or say that there is none of that name."""
     try:
         connection.execute("SELECT epoch_us(timezone(CAST(? AS VARCHAR), TIMESTAMP '2026-02-28'))", [zone]).fetchall()

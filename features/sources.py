@@ -48,51 +48,66 @@ def map_columns(connection: duckdb.DuckDBPyConnection, source: Source, settings:
     """Make the relation ``mapped``: the file's rows under the table's names; return the names it has.
 
     Raises:
-        DataError: when the mapping does not fit the file, or a required column is missing altogether.
+        DataError: when a column that is required or mapped is missing altogether.
+        ConfigError: when an expression of touchstone.toml does not fit the file.
 
     """
-    table = TABLES[source.table]
     file_rows = connection.table("file_rows")
     theirs = dict(zip(file_rows.columns, map(str, file_rows.types), strict=True))
-    names = {column.name for column in table.columns}
-    mapped = {name: _expression(column) for name, column in source.columns.items()}
-    ours = {name: quoted(name) for name in theirs if name in names}
-    ours |= {name: expression for name, expression in mapped.items() if name in names}
-    if settings.ingest.default_channel and source.table == "touches":
-        default = literal(settings.ingest.default_channel)
-        ours["channel"] = f"coalesce(text_of({ours.get('channel', 'NULL')}), {default})"
-    problems = _problems(source, theirs, names, set(ours))
+    ours = _expressions(source, theirs, settings.ingest.default_channel)
+    problems = _problems(source, theirs, set(ours))
     if problems:
         raise DataError(
             f"{file.name} does not fit {source.table}: {'; '.join(problems)}. "
             f"The file has {', '.join(theirs)}. None of its rows were stored."
         )
-    used = {column for column in source.columns.values() if isinstance(column, str)}
-    kept = {name: KEPT.get(type_, "{}").format(quoted(name)) for name, type_ in theirs.items()}
-    others = {name: kept[name] for name in theirs if source.keep_other_columns and name not in names | used}
-    others |= {name: kept.get(str(source.columns[name]), mapped[name]) for name in mapped if name not in names}
-    if table.others and others:
-        ours[table.others] = _others(others, ours.get(table.others, "NULL"))
     as_it_came = ", ".join(f"{quoted(name)} := {quoted(name)}" for name in theirs)
     columns = ", ".join(f"{expression} AS {quoted(name)}" for name, expression in ours.items())
     try:
         connection.execute(f"""
-            CREATE OR REPLACE TEMP VIEW mapped AS
+            CREATE TEMP VIEW mapped AS
             SELECT struct_pack({as_it_came}) AS raw, {columns} FROM file_rows WHERE {source.where or "true"}
         """)
     except duckdb.Error as error:
-        raise ConfigError(
-            f"The [[sources]] block for {source.file} ({source.table}) does not fit {file.name}: "
-            f"{first_line(error)}. The file has {', '.join(theirs)}."
-        ) from None
+        raise misfit(connection, source, file, error) from None
     return set(ours)
 
 
-def _problems(source: Source, theirs: Iterable[str], names: set[str], ours: set[str]) -> list[str]:
+def misfit(connection: duckdb.DuckDBPyConnection, source: Source, file: Path, error: duckdb.Error) -> ConfigError:
+    """Return what to raise when an expression of touchstone.toml does not fit the opened file."""
+    theirs = ", ".join(connection.table("file_rows").columns)
+    return ConfigError(
+        f"The [[sources]] block for {source.file} ({source.table}) does not fit {file.name}: {first_line(error)}. "
+        f"The file has {theirs}. None of its rows were stored."
+    )
+
+
+def _expressions(source: Source, theirs: dict[str, str], default_channel: str | None) -> dict[str, str]:
+    """Return the SQL of each of the table's columns that the file or the configuration has."""
+    table = TABLES[source.table]
+    names = {column.name for column in table.columns}
+    kept = {name: KEPT.get(type_, "{}").format(quoted(name)) for name, type_ in theirs.items()}
+    mapped = {name: _expression(column) for name, column in source.columns.items()}
+    used = {column for column in source.columns.values() if isinstance(column, str)}
+
+    ours = {name: quoted(name) for name in theirs if name in names}
+    ours |= {name: expression for name, expression in mapped.items() if name in names}
+    if default_channel and source.table == "touches":
+        ours["channel"] = f"coalesce(text_of({ours.get('channel', 'NULL')}), {literal(default_channel)})"
+
+    others = {name: kept[name] for name in theirs if source.keep_other_columns and name not in names | used}
+    others |= {name: kept.get(str(source.columns[name]), mapped[name]) for name in mapped if name not in names}
+    if table.others and others:
+        ours[table.others] = _merged(others, ours.get(table.others, "NULL"))
+    return ours
+
+
+def _problems(source: Source, theirs: Iterable[str], ours: set[str]) -> list[str]:
+    table = TABLES[source.table]
     unknown = [
         f"touchstone.toml maps {name}, which {source.table} do not have"
         for name in source.columns
-        if name not in names and not TABLES[source.table].others
+        if not table.others and name not in {column.name for column in table.columns}
     ]
     absent = [
         f"touchstone.toml maps {name} to column {column}, which the file does not have"
@@ -107,7 +122,8 @@ def _problems(source: Source, theirs: Iterable[str], names: set[str], ours: set[
     return unknown + absent + missing
 
 
-def _others(columns: dict[str, str], named: str) -> str:
+def _merged(columns: dict[str, str], named: str) -> str:
+    """Return SQL for a JSON object of some columns and the keys of ``named``, which is left as it is if it is none."""
     pairs = ", ".join(f"{literal(name)}, {columns[name]}" for name in sorted(columns))
     rest = f"json_object({pairs})"
     return f"""CASE WHEN text_of({named}) IS NULL THEN CAST({rest} AS VARCHAR)

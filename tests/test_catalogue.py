@@ -90,6 +90,13 @@ def test_every_line_of_the_catalogue_without_a_template_is_worked_by_hand() -> N
     assert fixed - {name for name, _, _ in by_hand} == {"touches_30d", "activity_30d"}
 
 
+@pytest.mark.parametrize("days", [1, 7, 30, 90])
+def test_a_window_is_as_long_as_its_name_says(days: int) -> None:
+    last = 4  # the day of Ada's last touch
+    assert values(WORLD, feature(f"touches_{days}d"), "ada", last + days, last + days + 0.001)[1] == 0
+    assert values(WORLD, feature(f"touches_{days}d"), "ada", last + days)[0] >= 1
+
+
 def test_a_feature_of_one_kind_counts_that_kind() -> None:
     clicks = replace(feature("{}_touches_7d"), where=(("kind", "click"),))
     since = replace(feature("days_since_{}_channel"), where=(("channel", "Email"),))
@@ -119,6 +126,13 @@ def test_a_level_never_seen_is_other_and_an_attribute_never_seen_is_missing() ->
     assert values(WORLD, COUNTRY, "bob", 4) == [2]
     assert values(WORLD, SEATS, "bob", 4) == exactly(NAN)
     assert values(WORLD, replace(SEATS, column="unheard of"), "ada", 4) == exactly(NAN)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1200.5", 1200.5), (" -3 ", -3), ("many", NAN), ("inf", NAN), ("NaN", NAN)]
+)
+def test_a_number_is_a_finite_one(text: str, number: float) -> None:
+    assert values(history([version("ada", 0, {"seats": text})]), SEATS, "ada", 1) == exactly(number)
 
 
 def test_an_attribute_reads_the_same_from_a_file_and_from_a_request() -> None:

@@ -203,7 +203,7 @@ def test_the_same_rows_are_the_same_table_from_any_format(name: str, tmp_path: P
     berlin = {"ingest": Ingest(timezone="Europe/Berlin", default_channel=None)}
     plain, other = Lake(tmp_path / "plain"), Lake(tmp_path / "other")
     take(plain, written(tmp_path / "leads.csv", csv_text(ODD)), **berlin)
-    assert take(other, written(tmp_path / file, text_of(ODD)), **berlin).stored == 4
+    assert take(other, written(tmp_path / file, text_of(ODD)), **berlin) == Ingested(file, "leads", 4, 0, 0, ())
     everything = "SELECT * FROM leads ORDER BY ALL"
     assert other.query(everything).equals(plain.query(everything))
 
@@ -336,7 +336,7 @@ BROKEN_STAGES = {
     "b7,won,2026-01-01T00:00:00Z,12 €,": (
         'amount "12 €" is not an amount. Write it as 1234.50, without a currency sign.'
     ),
-    "b8,won,2026-01-01T00:00:00Z,12,euro": "currency is not a code of three capital letters, such as EUR.",
+    "b8,won,2026-01-01T00:00:00Z,12,EURO": "currency is not a code of three capital letters, such as EUR.",
     "b9,won": "This line does not have the 5 columns that the first line names.",
     "b10,won,2026-01-01T00:00:00Z,,,,": "This line does not have the 5 columns that the first line names.",
 }
@@ -362,15 +362,12 @@ def as_object(names: list[str], line: str) -> str:
 
 
 def test_a_quarantined_row_says_where_it_came_from_and_when(lake: Lake, folder: Path) -> None:
-    take(lake, written(folder / "stages.csv", STAGES + ",won,2026-01-01T00:00:00Z,,\n"))
+    take(lake, written(folder / "stages.csv", STAGES + "ada,won\n,won,2026-01-01T00:00:00Z,,\n"))
+    kept = {"table": "stages", "source": "stages.csv", "refused_at": NOW}
+    empty = '{"lead_id":null,"stage":"won","occurred_at":"2026-01-01T00:00:00Z","amount":null,"currency":null}'
     assert rows(lake, "quarantine") == [
-        {
-            "table": "stages",
-            "source": "stages.csv",
-            "row": '{"lead_id":null,"stage":"won","occurred_at":"2026-01-01T00:00:00Z","amount":null,"currency":null}',
-            "why": "lead_id is empty.",
-            "refused_at": NOW,
-        }
+        kept | {"row": "ada,won", "why": "This line does not have the 5 columns that the first line names."},
+        kept | {"row": empty, "why": "lead_id is empty."},
     ]
 
 
@@ -720,7 +717,7 @@ def test_a_source_maps_columns_expressions_and_constants(lake: Lake, folder: Pat
 def test_unmapped_columns_are_kept_unless_they_are_not_wanted(lake: Lake, folder: Path) -> None:
     columns = {"lead_id": "Contact ID", "created_at": "Timestamp", "mood": "Medium"}
     source = Source(file="x.csv", table="leads", columns=columns)
-    take(lake, written(folder / "x.csv", ACTIVITIES.replace("CLICKED,,", "CLICKED,  ,")), sources=[source])
+    take(lake, written(folder / "x.csv", ACTIVITIES.replace("CLICKED,,", 'CLICKED,"  ",')), sources=[source])
     assert [row["attributes"] for row in rows(lake, "leads")] == [
         '{"Activity":"OPENED","Score":"3","Status":"live","mood":"mail"}',
         '{"Activity":"CLICKED","Score":"4","Status":"live"}',
@@ -765,11 +762,21 @@ def test_one_file_may_hold_several_tables(lake: Lake, folder: Path) -> None:
     assert said == ["deals.csv → leads", "deals.csv → stages"]
 
 
-@pytest.mark.parametrize("where", ["nothing > 0", "CAST(lead_id AS INT) > 0", "SELECT", "true; DROP TABLE leads"])
-def test_an_expression_that_does_not_fit_the_file_is_refused(lake: Lake, folder: Path, where: str) -> None:
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("nothing > 0", 'Binder Error: Referenced column "nothing" not found in FROM clause!'),
+        ("CAST(lead_id AS INT) > 0", "Conversion Error: Could not convert string 'ada' to INT32"),
+        ("SELECT", 'Parser Error: syntax error at or near "SELECT"'),
+        ("true; DROP TABLE leads", ""),
+    ],
+)
+def test_an_expression_that_does_not_fit_the_file_is_refused(lake: Lake, folder: Path, where: str, why: str) -> None:
     source = Source(file="leads.csv", table="leads", where=where)
     said = refusal(lake, written(folder / "leads.csv", LEADS), sources=[source])
-    assert said.startswith("The [[sources]] block for leads.csv (leads) does not fit leads.csv: ")
+    assert said.startswith(f"The [[sources]] block for leads.csv (leads) does not fit leads.csv: {why}")
+    columns = "lead_id, created_at, account_id, owner, country, employees"
+    assert said.endswith(f". The file has {columns}. None of its rows were stored.")
     assert lake.versions() == {}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import duckdb
@@ -84,36 +85,35 @@ APPENDER = """
 import sys
 from pathlib import Path
 import pyarrow as pa
-from features.contract import TABLES, schema
+from features.contract import schema
 from features.lake import Lake
 
-lake = Lake(Path(sys.argv[1]))
-print("ready", flush=True)
-sys.stdin.readline()
-for i in range(3):
-    for name in TABLES:
-        lake.append(name, pa.Table.from_pylist([{schema(name).names[0]: f"{sys.argv[2]}-{i}"}], schema(name)))
+for folder in sys.stdin:
+    lake = Lake(Path(folder.strip()))
+    for i in range(5):
+        row = {"lead_id": f"{sys.argv[1]}-{i}"}
+        lake.append("scores", pa.Table.from_pylist([row], schema("scores")))
+    print("done", flush=True)
 """
 
 
-def test_processes_that_append_at_once_lose_nothing_from_the_first_append_on(lake: Lake) -> None:
-    command = [sys.executable, "-c", APPENDER, str(lake.folder)]
+def test_processes_that_append_at_once_lose_nothing_from_the_first_append_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", APPENDER]
     writers = [
-        subprocess.Popen([*command, str(writer)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) for writer in range(4)
+        subprocess.Popen([*command, str(writer)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for writer in range(4)
     ]
-    for writer in writers:
-        assert writer.stdout.readline() == b"ready\n"
-    for writer in writers:
-        writer.stdin.write(b"go\n")
-        writer.stdin.flush()
+    folders = [tmp_path / str(lake) for lake in range(8)]
+    for folder in folders:
+        for writer in writers:
+            writer.stdin.write(f"{folder}\n")
+            writer.stdin.flush()
+        assert [writer.stdout.readline() for writer in writers] == ["done\n"] * 4
     for writer in writers:
         writer.communicate()
-    assert [writer.returncode for writer in writers] == [0, 0, 0, 0]
-    for name in TABLES:
-        stored = lake.query(f'SELECT "{schema(name).names[0]}" AS writer FROM {name} ORDER BY ALL')[
-            "writer"
-        ].to_pylist()
-        assert stored == [f"{writer}-{i}" for writer in range(4) for i in range(3)]
+    for folder in folders:
+        stored = Lake(folder).query("SELECT lead_id FROM scores ORDER BY lead_id")["lead_id"].to_pylist()
+        assert stored == [f"{writer}-{i}" for writer in range(4) for i in range(5)]
 
 
 def test_values_are_bound_and_not_part_of_a_query(lake: Lake) -> None:
@@ -166,6 +166,15 @@ def test_a_query_can_read_the_files_it_is_lent(lake: Lake, tmp_path: Path) -> No
 def test_a_connection_cannot_be_configured_anew(lake: Lake, sql: str) -> None:
     with lake.connection() as connection, pytest.raises(duckdb.Error, match=r"locked|cannot be (changed|enabled)"):
         connection.execute(sql)
+
+
+def test_times_are_utc_wherever_the_computer_is(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    zone = lake.query("SELECT current_setting('TimeZone') AS zone, CAST(TIMESTAMPTZ '2026-01-01' AS VARCHAR) AS start")
+    monkeypatch.undo()
+    time.tzset()
+    assert zone.to_pylist() == [{"zone": "UTC", "start": "2026-01-01 00:00:00+00"}]
 
 
 def test_a_connection_loads_no_extension_from_elsewhere(lake: Lake) -> None:
