@@ -90,7 +90,7 @@ def show_ingested(results: Sequence[Any]) -> None:
 def show_checkup(found: dict[str, Any]) -> None:
     """Print what the lake holds, what is in quarantine, and what was found."""
     rows = [
-        (name, f"{table['rows']:,}", f"{table['leads']:,}", _day(table["first"]), _day(table["last"]))
+        (name, f"{table['rows']:,}", _count(table["leads"]), _day(table["first"]), _day(table["last"]))
         for name, table in found["tables"].items()
     ]
     _show("The lake", ("table", "rows", "leads", "first", "last"), rows)
@@ -99,6 +99,10 @@ def show_checkup(found: dict[str, Any]) -> None:
         _show("Quarantine", ("table", "from", "rows", "why"), refused, last="wrap")
     for finding in found["findings"]:
         typer.echo(f"• {finding}")
+
+
+def _count(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
 
 
 def _day(moment: Any) -> str:

@@ -26,6 +26,8 @@ CREATE TEMP MACRO time_of(t, zone) AS CASE
     WHEN says_zone(t) THEN TRY_CAST(regexp_replace(t, ' ([+-])', '\1') AS TIMESTAMPTZ)
     ELSE list_transform([local_of(t)], lambda local: moment_of_local(local, zone))[1] END;
 CREATE TEMP MACRO number_of(t) AS CASE WHEN isfinite(TRY_CAST(t AS DOUBLE)) THEN TRY_CAST(t AS DOUBLE) END;
+CREATE TEMP MACRO date_of(t) AS CASE
+    WHEN regexp_full_match(t, '(19|20|21)\d\d-\d\d?-\d\d?([ T]00:00(:00(\.0+)?)?)?') THEN TRY_CAST(t[:10] AS DATE) END;
 CREATE TEMP MACRO money_of(t) AS TRY_CAST(t AS DECIMAL(18, 4));
 CREATE TEMP MACRO json_of(t) AS CASE  -- merging into {} leaves out what is null, as an empty column is left out
     WHEN NOT json_valid(t) THEN NULL WHEN json_type(t) = 'OBJECT' THEN CAST(json_merge_patch('{}', t) AS VARCHAR) END;
@@ -90,6 +92,7 @@ def _complaints(column: Column, zone: str) -> list[str]:
     text, name = _text(column), literal(column.name)
     remedy = {
         "time": f"time_remedy({text}, {zone})",
+        "date": "'is not a day between 1900 and 2200. Write it as 2026-02-28.'",
         "number": "'is not a finite number.'",
         "money": "'is not an amount. Write it as 1234.50, without a currency sign.'",
         "json": "'is not a JSON object.'",

@@ -17,6 +17,12 @@ COUNTS = {
     "min(occurred_at) AS first, max(received_at) AS last FROM touches",
     "stages": "SELECT count(DISTINCT lead_id) AS leads, count(*) AS rows, "
     "min(occurred_at) AS first, max(received_at) AS last FROM stages",
+    "spend": "SELECT NULL AS leads, count(*) AS rows, min(day) AS first, max(day) AS last FROM spend",
+    "rates": "SELECT NULL AS leads, count(*) AS rows, min(day) AS first, max(day) AS last FROM rates",
+    "identities": "SELECT count(DISTINCT lead_id) AS leads, count(*) AS rows, "
+    "min(observed_at) AS first, max(observed_at) AS last FROM identities",
+    "feedback": "SELECT count(DISTINCT lead_id) AS leads, count(*) AS rows, "
+    'min("at") AS first, max("at") AS last FROM feedback',
 }
 QUARANTINE = """
     SELECT "table", source, regexp_replace(why, '"[^"]*"', '"…"', 'g') AS why, count(*) AS rows,

@@ -45,12 +45,17 @@ class Table:
 ARROW = {
     "text": pa.string(),
     "time": pa.timestamp("us", tz="UTC"),
+    "date": pa.date32(),
     "number": pa.float64(),
     "money": pa.decimal128(18, 4),
     "json": pa.string(),
     "integer": pa.int64(),
 }
 
+CURRENCY = Rule(
+    "currency IS NULL OR regexp_full_match(currency, '[A-Z]{3}')",
+    "currency is not a code of three capital letters, such as EUR.",
+)
 TABLES = {
     "leads": Table(
         columns=(
@@ -99,12 +104,54 @@ TABLES = {
             Column("reason"),
         ),
         order=("lead_id", "occurred_at", "stage", ROW_HASH),
+        rules=(CURRENCY,),
+    ),
+    "spend": Table(
+        columns=(
+            Column("day", "date", required=True),
+            Column("channel", required=True),
+            Column("campaign"),
+            Column("cost", "money", required=True),
+            Column("currency", required=True),
+        ),
+        order=("day", "channel", "campaign", ROW_HASH),
+        rules=(CURRENCY,),
+    ),
+    "rates": Table(
+        columns=(
+            Column("day", "date", required=True),
+            Column("currency", required=True),
+            Column("rate", "number", required=True),  # what one unit is worth in the reporting currency
+        ),
+        order=("day", "currency", ROW_HASH),
+        rules=(CURRENCY, Rule("rate > 0", "rate is not above 0.")),
+    ),
+    "identities": Table(
+        columns=(
+            Column("anonymous_id"),
+            Column("email_hash"),
+            Column("duplicate_id"),  # a lead_id that is another lead's
+            Column("lead_id", required=True),
+            Column("observed_at", "time", required=True),  # from when it is known
+        ),
+        order=("lead_id", "observed_at", ROW_HASH),
         rules=(
             Rule(
-                "currency IS NULL OR regexp_full_match(currency, '[A-Z]{3}')",
-                "currency is not a code of three capital letters, such as EUR.",
+                "len(list_filter([anonymous_id, email_hash, duplicate_id], lambda x: x IS NOT NULL)) = 1",
+                "Fill exactly one of anonymous_id, email_hash and duplicate_id.",
             ),
         ),
+    ),
+    "feedback": Table(
+        columns=(
+            Column("lead_id", required=True),
+            Column("at", "time", required=True),
+            Column("verdict", required=True),
+            Column("reason"),
+            Column("by"),
+        ),
+        order=("lead_id", "at", ROW_HASH),
+        rules=(Rule("verdict IN ('accepted', 'rejected')", "verdict is neither accepted nor rejected."),),
     ),
     "quarantine": Table(
         columns=(
@@ -142,7 +189,7 @@ TABLES = {
         ),
     ),
 }
-INGESTED = ("leads", "touches", "stages")
+INGESTED = ("leads", "touches", "stages", "spend", "rates", "identities", "feedback")
 
 
 def schema(name: str) -> pa.Schema:

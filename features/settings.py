@@ -44,7 +44,9 @@ class Source(Section):
     """How one kind of file becomes rows of one table; a file may have several."""
 
     file: str = Field(description="name of the file, or a pattern such as touches-*.csv")
-    table: Literal["leads", "touches", "stages"] = Field(description="the table that its rows go to")
+    table: Literal["leads", "touches", "stages", "spend", "rates", "identities", "feedback"] = Field(
+        description="the table that its rows go to"
+    )
     where: str | None = Field(None, description="take only rows for which this DuckDB condition holds")
     timezone: str | None = Field(None, description="zone of times written without one, such as Europe/Berlin")
     keep_other_columns: bool = Field(
@@ -180,7 +182,7 @@ def settings_page() -> str:
 EXAMPLE_SOURCE = """
 # [[sources]]                          # one block for each kind of file; repeat as needed
 # file = "crm-export*.csv"             # name of the file, or a pattern
-# table = "touches"                    # leads, touches or stages
+# table = "touches"                    # leads, touches, stages, spend, rates, identities or feedback
 # where = "status <> 'test'"           # take only these rows
 # timezone = "Europe/Berlin"           # zone of times written without one
 # keep_other_columns = true            # as attributes of the lead or properties of the touch

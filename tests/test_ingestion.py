@@ -20,7 +20,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from features import delimited
-from features.contract import ROW_HASH
+from features.contract import ROW_HASH, TABLES
 from features.errors import ConfigError, DataError
 from features.ingestion import Ingested, files_in, ingest
 from features.lake import Lake
@@ -562,7 +562,8 @@ def test_files_of_no_known_table_are_all_named_before_anything_is_stored(lake: L
     files = [written(folder / name, LEADS) for name in ("leads.csv", "people.csv", "deals.csv")]
     assert refusal(lake, *files) == (
         "It is not clear which table is in people.csv, deals.csv. Name a file after its table "
-        "(leads, touches, stages), or add a [[sources]] block to touchstone.toml. Nothing was stored."
+        "(leads, touches, stages, spend, rates, identities, feedback), or add a [[sources]] block to touchstone.toml. "
+        "Nothing was stored."
     )
     assert lake.versions() == {}
 
@@ -849,3 +850,30 @@ def test_a_folder_named_like_a_partition_adds_no_column(lake: Lake, folder: Path
     file = written(folder / "country=DE" / "leads.parquet", parquet_bytes(ODD[:1]))
     take(lake, file)
     assert json.loads(rows(lake, "leads")[0]["attributes"]) == {"note": "two\nlines"}
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad", "why"),
+    [
+        ("spend", "2026-01-02,Email,,12.50,EUR", "2026-13-02,Email,,12.50,EUR",
+         'day "2026-13-02" is not a day between 1900 and 2200. Write it as 2026-02-28.'),
+        ("spend", "2026-01-02,Email,,12.50,EUR", "2026-01-02,Email,,12.50,euro",
+         "currency is not a code of three capital letters, such as EUR."),
+        ("rates", "2026-01-02,USD,0.9", "2026-01-02,USD,0", "rate is not above 0."),
+        ("identities", "a1,,,L1,2026-01-02", "a1,x,,L1,2026-01-02",
+         "Fill exactly one of anonymous_id, email_hash and duplicate_id."),
+        ("identities", "a1,,,L1,2026-01-02", ",,,L1,2026-01-02",
+         "Fill exactly one of anonymous_id, email_hash and duplicate_id."),
+        ("feedback", "L1,2026-01-02,rejected,no fit,Ann", "L1,2026-01-02,maybe,no fit,Ann",
+         "verdict is neither accepted nor rejected."),
+    ],
+)  # fmt: skip
+def test_every_table_of_the_contract_keeps_its_good_rows_and_explains_the_others(
+    lake: Lake, tmp_path: Path, name: str, good: str, bad: str, why: str
+) -> None:
+    file = tmp_path / f"{name}.csv"
+    header = ",".join(column.name for column in TABLES[name].columns)
+    file.write_text(f"{header}\n{good}\n{bad}\n", "utf-8")
+    settings = Settings(ingest=Ingest(timezone="UTC"))
+    (result,) = ingest(lake, settings, [file], NOW)
+    assert (result.stored, result.refused, result.reasons) == (1, 1, (why,))

@@ -129,7 +129,8 @@ def test_a_goal_without_a_won_stage_is_refused(tmp_path: Path) -> None:
 
 def test_a_source_of_no_table_is_refused(tmp_path: Path) -> None:
     written(tmp_path, '[[sources]]\nfile = "deals.csv"\ntable = "deals"\n')
-    assert "sources.0.table: Input should be 'leads', 'touches' or 'stages'." in refusal(tmp_path)
+    tables = "'leads', 'touches', 'stages', 'spend', 'rates', 'identities' or 'feedback'"
+    assert f"sources.0.table: Input should be {tables}." in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("expression", ["{ }", '{ sql = "lower(x)", value = "x" }'])
