@@ -38,6 +38,8 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/bpic2012.py
 	$(BIN)/python benchmarks/features.py
+	$(BIN)/python benchmarks/simulation.py
+	$(BIN)/python benchmarks/truth.py
 
 clean:
 	rm -rf .venv demo-workspace *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -41,20 +41,23 @@ DONE, FAILED, USAGE, REFUSED, NOTHING_TO_DO = 0, 1, 2, 3, 4
 def demo(
     workspace: Workspace = HERE,
     once: Annotated[bool, typer.Option("--once", help="Score one lead over HTTP, print it, and stop.")] = False,
+    export: Annotated[Path | None, typer.Option(help="Only write the company's files to this folder.")] = None,
     port: Port = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Simulate a company, run every step below, and serve its scores."""
+    if export:
+        written = {"files": [str(path) for path in _simulate(_now(), export)]}
+        terminal.finish(written, json, quiet, lambda: typer.echo("\n".join(written["files"])))
+        return
     from attribution import runs
     from features.errors import ConfigError
     from features.history import microseconds, read_history
     from features.ingestion import files_in, ingest
     from features.lake import Lake
-    from features.settings import FILE, read_settings, settings_page
     from serving import batch
     from serving.scorer import champion
-    from simulation import company
     from training.train import train
 
     now, files = _now(), workspace / "demo-files"
@@ -62,11 +65,7 @@ def demo(
     if lake.versions() and not files.exists():
         raise ConfigError(f"{workspace} holds a lake of your own. Give the demo another folder with --workspace.")
     with terminal.progress(quiet, "Simulating a company") as step:
-        if not files.exists():
-            company.write(company.company(until=now), files)
-        if not (workspace / FILE).exists():
-            (workspace / FILE).write_text(settings_page(), "utf-8")
-        settings = read_settings(workspace)
+        settings = _prepared(workspace, files, now)
         ingested = ingest(lake, settings, files_in([files]), now, step)
         trained = train(lake, settings, workspace, now, step)
         step("Scoring open leads")
@@ -274,6 +273,26 @@ def main() -> None:
         sys.exit(status)
     except KeyboardInterrupt:
         sys.exit(FAILED)
+
+
+def _simulate(now: datetime, folder: Path) -> list[Path]:
+    """Write the files of the demo's company, whose ads follow everybody who looks at the prices, and move nobody."""
+    from simulation.company import Company
+    from simulation.files import write
+    from simulation.law import WORLDS
+
+    return write(Company(now, world=WORLDS["confounded retargeting"]), folder)
+
+
+def _prepared(workspace: Path, files: Path, now: datetime) -> Any:
+    """Return the settings of the demo, and see to it that its files are there."""
+    from features.settings import FILE, read_settings, settings_page
+
+    if not files.exists():
+        _simulate(now, files)
+    if not (workspace / FILE).exists():
+        (workspace / FILE).write_text(settings_page(), "utf-8")
+    return read_settings(workspace)
 
 
 def _now() -> datetime:

@@ -27,6 +27,7 @@ CONVERSION = "won"
 TOUCHES = """
     SELECT lead_id, event_id, occurred_at, channel FROM touches
     WHERE lead_id IS NOT NULL AND greatest(occurred_at, received_at) < $1
+    AND kind NOT IN (SELECT unnest($2::VARCHAR[]))
 """
 WINS = """
     SELECT lead_id, occurred_at, currency, CAST(round(coalesce(amount, 0) * 100) AS BIGINT) AS value_cents
@@ -63,7 +64,7 @@ def attribute(lake: Lake, settings: Settings, as_of: datetime, models: Sequence[
     named = list(models) or how.models
     versions = {name: version for name, version in lake.versions().items() if name in INGESTED}
     then = Lake(lake.folder, versions)
-    touches = then.query(TOUCHES, [as_of]).to_pandas()
+    touches = then.query(TOUCHES, [as_of, how.exclude_kinds]).to_pandas()
     wins = then.query(WINS, [as_of, settings.goal.won]).to_pandas()
     if touches.empty:
         raise DataError("The lake holds no touches of leads. Ingest some first: touchstone ingest touches.csv.")

@@ -114,6 +114,9 @@ class Attribution(Section):
         ["first", "last", "last_non_direct", "linear", "position_based", "time_decay", "markov:1"],
         description="attribution models to run",
     )
+    exclude_kinds: list[str] = Field(
+        ["email_open"], description="kinds of touches that earn nothing; name what leads do and nobody paid for"
+    )
     lookback_days: float | None = Field(90, description="touches older than this at the close earn nothing", gt=0)
     half_life_days: float = Field(7, description="time decay: a touch this much older earns half", gt=0)
     currency: str = Field("EUR", description="reporting currency; amounts without a currency are in it")

@@ -36,10 +36,56 @@ COMPANY_ENDINGS = {  # by industry, so that a name says what the company does
     "Hospitality": ("Hotels", "Kitchens", "Travel"),
 }
 COUNTRIES = ("Germany", "France", "Netherlands", "United Kingdom", "Spain", "Sweden", "Poland", "Italy")
-CAMPAIGNS = {  # the other channels run none
-    "Paid Search": ("brand", "lead scoring software", "attribution software", "alternatives"),
-    "Paid Social": ("spring launch", "customer stories", "benchmark report"),
-    "Display": ("come back to pricing", "come back to the demo"),
-    "Email": ("welcome series", "monthly letter", "product news", "we miss you"),
-    "Events": ("webinar on forecasting", "webinar on clean pipelines", "webinar on attribution"),
+CURRENCIES = {"United Kingdom": "GBP", "Sweden": "SEK", "Poland": "PLN"}  # the others pay in euros
+RATES = {"GBP": 1.15, "SEK": 0.088, "PLN": 0.235}  # euros for one, on the first day
+OWNERS = ("Anouk", "Dilan", "Henrik", "Lucia", "Oskar", "Yara")
+PAGES = ("/", "/product", "/customers", "/blog/what-is-a-good-lead", "/blog/one-number", "/docs", "/about")
+CHANNELS = (
+    *("Organic Search", "Paid Search", "Brand Search", "Paid Social", "Display", "Email", "Events", "Referral"),
+    *("AI Assistant", "Direct", "Sales outreach"),
+)
+CAMPAIGN_COLUMNS = ("campaign", "utm_source", "utm_medium", "utm_campaign", "referrer")
+NO_CAMPAIGN = ((None,) * 5,)
+CAMPAIGNS = {  # what is recorded of a click; the other channels carry nothing along
+    "Organic Search": (
+        (None, None, None, None, "https://www.google.com/"),
+        (None, None, None, None, "https://www.bing.com/"),
+    ),
+    "Paid Search": tuple(
+        (name, "google", "cpc", name.replace(" ", "-"), "https://www.google.com/")
+        for name in ("lead scoring software", "attribution software", "alternatives")
+    ),
+    "Brand Search": (("our name", "google", "cpc", "our-name", "https://www.google.com/"),),
+    "Paid Social": tuple(
+        (name, "linkedin", "paid_social", name.replace(" ", "-"), "https://www.linkedin.com/")
+        for name in ("spring launch", "customer stories", "benchmark report")
+    ),
+    "Display": tuple(
+        (name, "adnetwork", "display", name.replace(" ", "-"), None)
+        for name in ("come back to pricing", "come back to the demo")
+    ),
+    "Email": tuple(
+        (name, "newsletter", "email", name.replace(" ", "-"), None)
+        for name in ("welcome series", "monthly letter", "product news", "we miss you")
+    ),
+    "Events": tuple(
+        (name, "webinar", "event", name.replace(" ", "-"), None)
+        for name in ("forecasting that holds", "a clean pipeline", "which half works")
+    ),
+    "Referral": (
+        (None, None, None, None, "https://partner.example/"),
+        (None, None, None, None, "https://reviews.example/"),
+    ),
+    "AI Assistant": (
+        (None, None, None, None, "https://chatgpt.com/"),
+        (None, None, None, None, "https://gemini.google.com/"),
+    ),
+}
+COST = {  # euros for one touch
+    "Paid Search": 4.50,
+    "Brand Search": 0.90,
+    "Paid Social": 6.20,
+    "Display": 1.10,
+    "Email": 0.03,
+    "Events": 38.00,
 }

@@ -22,7 +22,7 @@ from by_hand import moment
 from trained import NOW, Company
 
 from features.catalogue import feature_matrix
-from features.contract import schema
+from features.contract import INGESTED, schema
 from features.errors import DataError, ModelError
 from features.lake import Lake
 from features.settings import Settings
@@ -108,7 +108,7 @@ def test_every_setting_and_the_lake_s_versions_are_parameters_of_the_run(trained
     }
     learned = {"evidence": "model", "snapshots": str(trained_company.trained.snapshots)}
     lake = trained_company.lake.versions()
-    versions = {f"lake.{name}": str(lake[name]) for name in ("leads", "touches", "stages")}
+    versions = {f"lake.{name}": str(lake[name]) for name in INGESTED}
     assert recorded == settings | learned | versions
 
 

@@ -13,7 +13,8 @@ from features.ingestion import files_in, ingest
 from features.lake import Lake
 from features.settings import Settings
 from serving.scorer import Scorer, champion
-from simulation.company import company, write
+from simulation.company import Company as Simulated
+from simulation.files import write
 from training.train import Trained, train
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -37,7 +38,7 @@ def trained_company(tmp_path_factory: pytest.TempPathFactory) -> Company:
     """Return 1,200 leads of 400 days, and the champion that learned from them."""
     workspace = tmp_path_factory.mktemp("company")
     settings, lake = Settings.model_validate({"training": {"trees": 40}}), Lake(workspace / "lake")
-    files = write(company(leads=1200, days=400, until=NOW), workspace / "files")
+    files = write(Simulated(NOW, leads=1200, days=400), workspace / "files")
     ingest(lake, settings, files_in(files), NOW)
     result = train(lake, settings, workspace, NOW)
     return Company(workspace, lake, settings, read_history(lake), result, champion(workspace / "models"))
