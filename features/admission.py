@@ -5,7 +5,18 @@ The rules of each type are DuckDB macros, so that a row is judged where it is re
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from features.contract import ROW_HASH, TABLES, Column, literal, quoted
+
+# What a mapping may say of a row beside the table's columns. It follows from the row and today's rules, so it is no
+# part of the row's content: the same file read with other rules is the same rows.
+REFUSAL = "refused because"  # a sentence
+BY_RULES = "channel by rules"
+BY_SIGNS = "machine by signs"  # why a machine made the touch
+BESIDE = (REFUSAL, BY_RULES, BY_SIGNS)
+FLAGGED = f"""CASE WHEN "{BY_SIGNS}" IS NULL THEN properties ELSE CAST(json_merge_patch(coalesce(properties, '{{}}'),
+    json_object('machine', true, 'machine_reason', "{BY_SIGNS}")) AS VARCHAR) END"""
 
 # A time is written as in ISO 8601: 2026-02-28T09:00:00Z, 2026-02-28 10:00+01:00, 2026-02-28. Without Z or an offset
 # it is local; a local time that a clock change skipped or repeated has no single moment: NULL, never a guess.
@@ -49,7 +60,7 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
     Args:
         name: table of the contract.
         mapped: relation with ``raw``, the row as it came, and columns that carry the table's names.
-        present: those names; the table's other columns are NULL.
+        present: those names, and those of REFUSAL, BY_RULES, BY_SIGNS that are there; other columns are NULL.
         timezone: zone of times written without one, or None.
 
     The result has the table's columns, ``row_hash``, ``raw``, and ``why``: NULL for a good row, else its
@@ -58,6 +69,7 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
     """
     table = TABLES[name]
     zone = literal(timezone) if timezone else "NULL"
+    beside = [quoted(found) if found in present else f"NULL AS {quoted(found)}" for found in BESIDE]
     texts = (
         f"{f'text_of({quoted(c.name)})' if c.name in present else 'NULL::VARCHAR'} AS {_text(c)}" for c in table.columns
     )
@@ -65,17 +77,26 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
     complaints = [complaint for c in table.columns for complaint in _complaints(c, zone)]
     complaints += [f"CASE WHEN NOT ({rule.holds}) THEN {literal(rule.sentence)} END" for rule in table.rules]
     filled = (f"coalesce({quoted(c.name)}, {quoted(c.default or c.name)}) AS {quoted(c.name)}" for c in table.columns)
-    # Empty columns are left out, so that a column added to the contract changes no row's hash.
-    content = (f"{literal(c.name)} || chr(30) || CAST({quoted(c.name)} AS VARCHAR)" for c in table.columns)
     key = quoted(table.key)
+    made = [f"coalesce({key}, {_hash(table.identity) if table.identity else ROW_HASH}) AS {key}"]
+    if name == "touches":
+        made += [f"coalesce(channel, {quoted(BY_RULES)}) AS channel", f"{FLAGGED} AS properties"]
     return f"""
-        WITH texts AS (SELECT raw, {", ".join(texts)} FROM {mapped}),
+        WITH texts AS (SELECT raw, {", ".join([*beside, *texts])} FROM {mapped}),
              typed AS (SELECT *, {", ".join(values)} FROM texts),
-             filled AS (SELECT raw, nullif(concat_ws(' ', {", ".join(complaints)}), '') AS why,
+             filled AS (SELECT raw, {", ".join(map(quoted, BESIDE))},
+                               coalesce({quoted(REFUSAL)}, nullif(concat_ws(' ', {", ".join(complaints)}), '')) AS why,
                                {", ".join(filled)} FROM typed),
-             hashed AS (SELECT *, md5(concat_ws(chr(31), {", ".join(content)})) AS {ROW_HASH} FROM filled)
-        SELECT * REPLACE (coalesce({key}, {ROW_HASH}) AS {key}) FROM hashed
+             hashed AS (SELECT *, {_hash(c.name for c in table.columns)} AS {ROW_HASH} FROM filled)
+        SELECT * EXCLUDE ({", ".join(map(quoted, BESIDE))}) REPLACE ({", ".join(made)}) FROM hashed
     """
+
+
+def _hash(columns: Iterable[str]) -> str:
+    """Return SQL for a hash of what some columns hold."""
+    # Empty columns are left out, so that a column added to the contract changes no row's hash.
+    content = (f"{literal(name)} || chr(30) || CAST({quoted(name)} AS VARCHAR)" for name in columns)
+    return f"md5(concat_ws(chr(31), {', '.join(content)}))"
 
 
 def _text(column: Column) -> str:
@@ -97,5 +118,6 @@ def _complaints(column: Column, zone: str) -> list[str]:
         "money": "'is not an amount. Write it as 1234.50, without a currency sign.'",
         "json": "'is not a JSON object.'",
     }.get(column.type)
-    complaints = [f"missing({name}, {text})"] if column.required else []
+    found = f"coalesce({text}, {quoted(BY_RULES)})" if column.name == "channel" else text
+    complaints = [f"missing({name}, {found})"] if column.required else []
     return complaints + ([f"wrong({name}, {text}, {quoted(column.name)}, {remedy})"] if remedy else [])

@@ -37,9 +37,11 @@ class Table:
 
     columns: tuple[Column, ...]
     key: str = ROW_HASH
+    identity: tuple[str, ...] = ()  # the columns that an empty key is made of; none: all
     order: tuple[str, ...] = ()
     others: str | None = None  # the column for what the table does not name
     rules: tuple[Rule, ...] = ()
+    clash: str = ""  # sentence for a row whose key another row has, with other content
 
 
 ARROW = {
@@ -113,18 +115,28 @@ TABLES = {
             Column("campaign"),
             Column("cost", "money", required=True),
             Column("currency", required=True),
+            Column("received_at", "time", default="day"),  # of two statements of one cost, the later one counts
+            Column("statement_id"),
         ),
-        order=("day", "channel", "campaign", ROW_HASH),
+        key="statement_id",
+        identity=("day", "channel", "campaign", "currency", "received_at"),
+        order=("day", "channel", "campaign", "received_at"),
         rules=(CURRENCY,),
+        clash="Another row states another cost of this day, channel and campaign. Give a correction a later "
+        "received_at; add up what belongs together, or name its campaigns.",
     ),
     "rates": Table(
         columns=(
             Column("day", "date", required=True),
             Column("currency", required=True),
             Column("rate", "number", required=True),  # what one unit is worth in the reporting currency
+            Column("rate_id"),
         ),
-        order=("day", "currency", ROW_HASH),
+        key="rate_id",
+        identity=("day", "currency"),
+        order=("day", "currency"),
         rules=(CURRENCY, Rule("rate > 0", "rate is not above 0.")),
+        clash="Another row states another rate of this day and currency. Correct the file.",
     ),
     "identities": Table(
         columns=(

@@ -121,7 +121,10 @@ def _sort_out(connection: duckdb.DuckDBPyConnection, name: str, file: str, as_of
     """
     table = TABLES[name]
     key, order = quoted(table.key), ", ".join(quoted(column) for column in table.order)
-    clash = f"{table.key} is taken by a row with other content. Correct the file, or give the row its own {table.key}."
+    clash = (
+        table.clash
+        or f"{table.key} is taken by a row with other content. Correct the file, or give the row its own {table.key}."
+    )
     connection.execute(f"""
         CREATE TEMP TABLE contested AS
             SELECT {key} FROM admitted WHERE why IS NULL GROUP BY {key} HAVING min({ROW_HASH}) <> max({ROW_HASH});

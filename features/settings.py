@@ -48,6 +48,8 @@ class Source(Section):
         description="the table that its rows go to"
     )
     where: str | None = Field(None, description="take only rows for which this DuckDB condition holds")
+    refuse: str | None = Field(None, description="a DuckDB expression: why a row is refused, as a sentence, or NULL")
+    may_lack: list[str] = Field([], description="columns that an expression names and a file may lack: empty then")
     timezone: str | None = Field(None, description="zone of times written without one, such as Europe/Berlin")
     keep_other_columns: bool = Field(
         True, description="keep unmapped columns as attributes of the lead or properties of the touch"
@@ -66,6 +68,29 @@ class Ingest(Section):
         None, description="channel of touches that name none; unset: such rows are refused",
         examples=["Direct"],
     )  # fmt: skip
+
+
+class ChannelRule(Section):
+    """A rule of one's own, asked before those of the rule set."""
+
+    channel: str = Field(description="the channel of touches for which the condition holds", min_length=1)
+    when: str = Field(description="a DuckDB condition over what is known of the touch's origin", min_length=1)
+
+
+class Channels(Section):
+    """Which channel a touch came through, when its file does not say. Rules are asked when a touch is ingested."""
+
+    rule_set: Literal["touchstone-2026-11", "ga4-2026-05"] = Field(
+        "touchstone-2026-11",
+        description="touchstone: GA4's, and sales outreach, events, partner, …; ga4: Google's default group verbatim",
+    )
+    own_domains: list[str] = Field([], description="your own domains, such as example.com: they refer nobody to you")
+    rules: list[ChannelRule] = Field(
+        [],
+        description="rules of your own, asked first, in order; or [[channels.rules]] blocks. A condition is DuckDB's, "
+        "over source, medium, campaign, content, term, category, referrer, page, click_id and kind, in lower case",
+        examples=[[{"channel": "Offline", "when": "medium = 'print' OR campaign LIKE '%flyer%'"}]],
+    )
 
 
 class Goal(Section):
@@ -135,6 +160,7 @@ class Settings(BaseSettings):
 
     ingest: Ingest = Ingest()  # type: ignore[call-arg]  # every field has a default
     sources: list[Source] = []
+    channels: Channels = Channels()  # type: ignore[call-arg]
     goal: Goal = Goal()  # type: ignore[call-arg]
     snapshots: Snapshots = Snapshots()  # type: ignore[call-arg]
     training: Training = Training()  # type: ignore[call-arg]
@@ -187,6 +213,8 @@ EXAMPLE_SOURCE = """
 # file = "crm-export*.csv"             # name of the file, or a pattern
 # table = "touches"                    # leads, touches, stages, spend, rates, identities or feedback
 # where = "status <> 'test'"           # take only these rows
+# refuse = "CASE WHEN score < 0 THEN 'The score is below 0.' END"  # keep these in quarantine, with this sentence
+# may_lack = ["score"]                 # columns named in an expression that a file may lack
 # timezone = "Europe/Berlin"           # zone of times written without one
 # keep_other_columns = true            # as attributes of the lead or properties of the touch
 # [sources.columns]                    # our column = theirs
@@ -208,6 +236,15 @@ def _page_lines() -> Iterator[str]:
             continue
         yield f"\n[{name}]  # {kind.__doc__}"
         for key, field in kind.model_fields.items():
-            unset = field.default is None
-            value = json.dumps((field.examples or [""])[0] if unset else field.default, ensure_ascii=False)
+            unset = field.default is None or bool(field.examples)
+            value = _toml((field.examples or [""])[0] if unset else field.default)
             yield f"{'# ' if unset else ''}{key} = {value}  # {field.description}"
+
+
+def _toml(value: object) -> str:
+    """Return a value in one line of TOML, which is JSON but for its objects."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(entry)}' for key, entry in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,6 +1,7 @@
 """Sources: which table a file holds, and how its columns become the table's.
 
-A file named after a table needs no configuration; a [[sources]] block of touchstone.toml maps any other.
+A file named after a table needs no configuration, nor does one of customer events as Segment writes them; a
+[[sources]] block of touchstone.toml maps any other.
 """
 
 from __future__ import annotations
@@ -11,9 +12,14 @@ from pathlib import Path
 
 import duckdb
 
+from features import machines, origins
+from features.admission import BY_RULES, BY_SIGNS, REFUSAL
+from features.channels import define_channels
 from features.contract import INGESTED, TABLES, literal, missing_columns, quoted
 from features.errors import ConfigError, DataError
-from features.files import first_line
+from features.files import ENDINGS, first_line
+from features.origins import TELLING
+from features.segment import is_segment, segment_sources
 from features.settings import Expression, Settings, Source
 
 # What is kept of a column that the table does not name, by its type in DuckDB: blank texts and NaN are empty.
@@ -21,7 +27,7 @@ KEPT = {"VARCHAR": "text_of({})", "DOUBLE": "number_of({})", "FLOAT": "number_of
 
 
 def sources_of(files: Iterable[Path], settings: Settings) -> list[tuple[Path, Source]]:
-    """Return how each file is to be read: as configured, else as the table whose name it bears.
+    """Return how each file is to be read: as configured, else by its shape, else as the table whose name it bears.
 
     Raises:
         ConfigError: naming every file that no [[sources]] block matches and whose name is no table's.
@@ -32,6 +38,8 @@ def sources_of(files: Iterable[Path], settings: Settings) -> list[tuple[Path, So
         configured = [source for source in settings.sources if fnmatch.fnmatch(file.name, source.file)]
         if configured:
             wanted += [(file, source) for source in configured]
+        elif ENDINGS.get(file.suffix.lower()) == "json" and is_segment(file):
+            wanted += [(file, source) for source in segment_sources(file)]
         elif file.stem in INGESTED:
             wanted.append((file, Source.model_validate({"file": file.name, "table": file.stem})))
         else:
@@ -54,23 +62,36 @@ def map_columns(connection: duckdb.DuckDBPyConnection, source: Source, settings:
     """
     file_rows = connection.table("file_rows")
     theirs = dict(zip(file_rows.columns, map(str, file_rows.types), strict=True))
-    ours = _expressions(source, theirs, settings.ingest.default_channel)
-    problems = _problems(source, theirs, set(ours))
+    ours, told = _expressions(source, theirs), bool(TELLING & {*theirs, *source.columns})
+    found = {"channel"} if _may_tell(told or "properties" in ours, source, settings) else set()
+    problems = _problems(source, theirs, {*ours, *found})
     if problems:
         raise DataError(
             f"{file.name} does not fit {source.table}: {'; '.join(problems)}. "
             f"The file has {', '.join(theirs)}. None of its rows were stored."
         )
+    if source.refuse:
+        ours[REFUSAL] = f"({source.refuse})"
     as_it_came = ", ".join(f"{quoted(name)} := {quoted(name)}" for name in theirs)
     columns = ", ".join(f"{expression} AS {quoted(name)}" for name, expression in ours.items())
+    here = {name.lower() for name in theirs}
+    lacking = "".join(f", NULL::VARCHAR AS {quoted(name)}" for name in source.may_lack if name.lower() not in here)
+    mapped = f"""
+        SELECT struct_pack({as_it_came}) AS raw, {columns}
+        FROM (SELECT *{lacking} FROM file_rows) WHERE {source.where or "true"}
+    """
+    added: list[str] = []
+    if source.table == "touches":
+        define_channels(connection, settings.channels)
+        connection.execute(origins.MACROS + machines.MACROS)
+        mapped = origins.with_channel(mapped, ["raw", *ours], told, settings)
+        mapped = machines.with_machine(mapped, ["raw", *ours, BY_RULES])
+        added = [BY_RULES, BY_SIGNS]
     try:
-        connection.execute(f"""
-            CREATE TEMP VIEW mapped AS
-            SELECT struct_pack({as_it_came}) AS raw, {columns} FROM file_rows WHERE {source.where or "true"}
-        """)
+        connection.execute(f"CREATE TEMP VIEW mapped AS {mapped}")
     except duckdb.Error as error:
         raise misfit(connection, source, file, error) from None
-    return set(ours)
+    return {*ours, *added}
 
 
 def misfit(connection: duckdb.DuckDBPyConnection, source: Source, file: Path, error: duckdb.Error) -> ConfigError:
@@ -82,7 +103,12 @@ def misfit(connection: duckdb.DuckDBPyConnection, source: Source, file: Path, er
     )
 
 
-def _expressions(source: Source, theirs: dict[str, str], default_channel: str | None) -> dict[str, str]:
+def _may_tell(told: bool, source: Source, settings: Settings) -> bool:
+    """Return whether the channel of a file's touches may be found although it has no such column."""
+    return source.table == "touches" and bool(told or settings.ingest.default_channel or settings.channels.rules)
+
+
+def _expressions(source: Source, theirs: dict[str, str]) -> dict[str, str]:
     """Return the SQL of each of the table's columns that the file or the configuration has."""
     table = TABLES[source.table]
     names = {column.name for column in table.columns}
@@ -92,8 +118,6 @@ def _expressions(source: Source, theirs: dict[str, str], default_channel: str | 
 
     ours = {name: quoted(name) for name in theirs if name in names}
     ours |= {name: expression for name, expression in mapped.items() if name in names}
-    if default_channel and source.table == "touches":
-        ours["channel"] = f"coalesce(text_of({ours.get('channel', 'NULL')}), {literal(default_channel)})"
 
     others = {name: kept[name] for name in theirs if source.keep_other_columns and name not in names | used}
     others |= {name: kept.get(str(source.columns[name]), mapped[name]) for name in mapped if name not in names}
@@ -116,7 +140,7 @@ def _problems(source: Source, theirs: Iterable[str], ours: set[str]) -> list[str
     ]
     missing = [
         f"no column {name}; map it under [sources.columns]"
-        + (" or set ingest.default_channel" if name == "channel" else "")
+        + (", or map utm_source and utm_medium, or set ingest.default_channel" if name == "channel" else "")
         for name in missing_columns(source.table, ours)
     ]
     return unknown + absent + missing

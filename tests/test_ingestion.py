@@ -492,7 +492,8 @@ def test_missing_columns_are_named_at_once_and_nothing_is_stored(lake: Lake, fol
     assert refusal(lake, file) == (
         "touches.csv does not fit touches: no column occurred_at; map it under [sources.columns]; "
         "no column kind; map it under [sources.columns]; "
-        "no column channel; map it under [sources.columns] or set ingest.default_channel. "
+        "no column channel; map it under [sources.columns], or map utm_source and utm_medium, "
+        "or set ingest.default_channel. "
         "The file has lead_id, when, what. None of its rows were stored."
     )
     assert lake.versions() == {}
@@ -855,11 +856,11 @@ def test_a_folder_named_like_a_partition_adds_no_column(lake: Lake, folder: Path
 @pytest.mark.parametrize(
     ("name", "good", "bad", "why"),
     [
-        ("spend", "2026-01-02,Email,,12.50,EUR", "2026-13-02,Email,,12.50,EUR",
+        ("spend", "2026-01-02,Email,,12.50,EUR,,", "2026-13-02,Email,,12.50,EUR,,",
          'day "2026-13-02" is not a day between 1900 and 2200. Write it as 2026-02-28.'),
-        ("spend", "2026-01-02,Email,,12.50,EUR", "2026-01-02,Email,,12.50,euro",
+        ("spend", "2026-01-02,Email,,12.50,EUR,,", "2026-01-02,Email,,12.50,euro,,",
          "currency is not a code of three capital letters, such as EUR."),
-        ("rates", "2026-01-02,USD,0.9", "2026-01-02,USD,0", "rate is not above 0."),
+        ("rates", "2026-01-02,USD,0.9,", "2026-01-02,USD,0,", "rate is not above 0."),
         ("identities", "a1,,,L1,2026-01-02", "a1,x,,L1,2026-01-02",
          "Fill exactly one of anonymous_id, email_hash and duplicate_id."),
         ("identities", "a1,,,L1,2026-01-02", ",,,L1,2026-01-02",
