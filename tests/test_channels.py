@@ -63,15 +63,15 @@ def utm(text: str) -> Touch:
 
 TABLE = {
     "Direct": [" / ", "(direct) / (none)", "(direct) / (not set)", "(Direct) / (None)", "(direct) / "],
-    "Cross-network": ["google / cpc / Cross-network", "x / y / my cross-network one", "google / organic / cross-network"],
-    "Paid Shopping": ["amazon / cpc", "etsy.com / paid", "foo / cpc / spring shop", "google / cpc / shopping", "a/ppc/Shop"],
+    "Cross-network": ["google / cpc / Cross-network", "x / y / a cross-network one", "google / organic / cross-network"],
+    "Paid Shopping": ["amazon / cpc", "etsy.com / paid", "foo / cpc / a shop", "google / cpc / shopping", "a/ppc/Shop"],
     "Paid Search": ["google / cpc", "google / cpm", "bing / PPC", "duckduckgo / retargeting", "baidu / paidsearch"],
     "Paid Social": ["facebook / cpc", "linkedin / paid-social", "instagram / cpm", "t.co / retargeting"],
     "Paid Video": ["youtube / cpv-cpc", "vimeo / paid", "youtube / cpm"],
     "Display": ["foo / display", "foo / banner", "foo / expandable", "foo / interstitial", "foo / cpm"],
     "Paid Other": ["foo / cpc", "foo / ppc", "foo / retargeting", "foo / paid", "foo / paid-anything", "foo / xcpx"],
     "AI Assistant": ["chatgpt.com / ai-assistant / (ai-assistant)", "google / ai-assistant", "foo / AI-Assistant"],
-    "Organic Shopping": ["amazon / referral", "foo / bar / shop", "mailchimp / email / spring shop", "x/y/eshop", "x/y/e-shopping"],
+    "Organic Shopping": ["amazon / referral", "foo / bar / shop", "mailchimp / email / spring shop", "x/y/eshop"],
     "Organic Social": ["facebook / bar", "foo / social", "foo / sm", "foo / social network", "foo / social-media"],
     "Organic Video": ["youtube / bar", "foo / video", "foo / my-video-x"],
     "Organic Search": ["google / bar", "google / ", "foo / organic", "yahoo / referral"],
@@ -80,12 +80,12 @@ TABLE = {
     "Affiliates": ["foo / affiliate"],
     "Audio": ["foo / audio"],
     "SMS": ["sms / bar", "foo / sms"],
-    "Mobile Push Notifications": ["foo / push", "foo / webpush", "foo / mobile-web", "foo / notification", "firebase / x"],
+    "Mobile Push Notifications": ["foo / push", "foo / webpush", "foo / mobile-web", "foo / notification", "firebase/x"],
     "Unassigned": [
         "qr / print", "foo / ", " / bar", "foo / (none)", "(direct) / bar", "foo / unpaid",
         "foo / ppcx", "foo / retargetings", "foo / displays", "foo / affiliates", "foo / audios", "foo / smss",
-        "foo / pushy", "foo / links", "foo / referrals", "foo / emails", "emails / bar", "foo / socials", "foo / organics",
-        "foo / bar / workshop", "firebases / x", "foo / bar / crossnetwork",
+        "foo / pushy", "foo / links", "foo / referrals", "foo / emails", "emails / bar", "foo / socials",
+        "foo / organics", "foo / bar / workshop", "firebases / x", "foo / bar / crossnetwork",
     ],
 }  # fmt: skip
 
