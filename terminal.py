@@ -97,8 +97,28 @@ def show_checkup(found: dict[str, Any]) -> None:
     if found["quarantine"]:
         refused = [(q["table"], q["source"], f"{q['rows']:,}", q["why"]) for q in found["quarantine"]]
         _show("Quarantine", ("table", "from", "rows", "why"), refused, last="wrap")
+        for q in found["quarantine"]:
+            typer.echo(f"• {q['why']} For example: {_cut(q['example'])}\n  {q['remedy']}")
+    moved = [source for source in found["sources"] if source["column"] in {None, "kind"}]
+    if moved:
+        _show("What arrives", ("source", "newest", "last 7 days", "a week before"), [_arriving(s) for s in moved])
     for finding in found["findings"]:
         typer.echo(f"• {finding}")
+
+
+def _arriving(source: dict[str, Any]) -> tuple[str, str, str, str]:
+    before = source["weekly_before"]
+    return (
+        source["name"] or source["table"],
+        f"{_day(source['newest'])} ({source['age_days']:,.1f} days ago)",
+        f"{source['last_7_days']:,}",
+        "–" if before is None else f"{before:,.1f}",
+    )
+
+
+def _cut(text: str | None, length: int = 200) -> str:
+    shown = " ".join((text or "").split())
+    return shown if len(shown) <= length else f"{shown[: length - 1]}…"
 
 
 def _count(number: int | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,20 +19,17 @@ from attribution.paths import read_paths
 from features.contract import INGESTED, schema
 from features.errors import DataError
 from features.lake import Lake
+from features.money import VALUES
 from features.settings import Settings
 
 UNATTRIBUTED = "(unattributed)"
 CONVERSION = "won"
+SHOWN_DAYS = 3  # of those without a rate, by currency
 
 TOUCHES = """
     SELECT lead_id, event_id, occurred_at, channel FROM touches
     WHERE lead_id IS NOT NULL AND greatest(occurred_at, received_at) < $1
     AND kind NOT IN (SELECT unnest($2::VARCHAR[]))
-"""
-WINS = """
-    SELECT lead_id, occurred_at, currency, CAST(round(coalesce(amount, 0) * 100) AS BIGINT) AS value_cents
-    FROM stages WHERE stage IN (SELECT unnest($2::VARCHAR[])) AND greatest(occurred_at, received_at) < $1
-    QUALIFY row_number() OVER (PARTITION BY lead_id ORDER BY occurred_at, row_hash) = 1
 """
 
 
@@ -54,7 +51,7 @@ def run_id(*made_from: object) -> str:
 
 
 def attribute(lake: Lake, settings: Settings, as_of: datetime, models: Sequence[str] = ()) -> Run:
-    """Credit the channels with each lead's first win, as known before ``as_of``.
+    """Credit the channels with each lead's first win, as known before ``as_of``, less what was refunded.
 
     Raises:
         DataError: when there is no touch, a model is unknown, or amounts are in a currency without a rate.
@@ -65,18 +62,38 @@ def attribute(lake: Lake, settings: Settings, as_of: datetime, models: Sequence[
     versions = {name: version for name, version in lake.versions().items() if name in INGESTED}
     then = Lake(lake.folder, versions)
     touches = then.query(TOUCHES, [as_of, how.exclude_kinds]).to_pandas()
-    wins = then.query(WINS, [as_of, settings.goal.won]).to_pandas()
+    wins = _values(then, settings, as_of)
     if touches.empty:
         raise DataError("The lake holds no touches of leads. Ingest some first: touchstone ingest touches.csv.")
-    foreign = wins["currency"].dropna().loc[lambda currency: currency != how.currency]
-    if len(foreign):
-        raise DataError(
-            f"{len(foreign)} won deals are in {', '.join(sorted(foreign.unique()))}, and attribution.currency is "
-            f"{how.currency}. Convert the amounts, or report in that currency. Nothing was credited."
-        )
-    seen = journeys(touches, wins.drop(columns="currency"), pd.Timestamp(as_of), how.lookback_days)
+    seen = journeys(touches, wins, pd.Timestamp(as_of), how.lookback_days)
     identity = run_id(versions, settings.goal.model_dump(), how.model_dump(), named, as_of.isoformat())
     return Run(identity, credit(seen, named, how.half_life_days))
+
+
+def _values(lake: Lake, settings: Settings, as_of: datetime) -> pd.DataFrame:
+    """Return lead_id, occurred_at and value_cents of each won deal, in the reporting currency."""
+    how = settings.attribution
+    asked = {"as_of": as_of, "won": settings.goal.won, "currency": how.currency, "rate_days": how.rate_days}
+    with lake.connection(("stages", "rates")) as connection:
+        wins: pd.DataFrame = connection.sql(VALUES, params=asked).to_arrow_table().to_pandas()
+    unrated = wins[wins["unrated"].notna()].explode("unrated")
+    if len(unrated):
+        days = unrated["occurred_at"].dt.strftime("%Y-%m-%d").groupby(unrated["unrated"]).unique()
+        unknown = "; ".join(f"{code} on {_some(days[code])}" for code in days.index)
+        raise DataError(
+            f"{unrated['lead_id'].nunique()} won deals are in {', '.join(days.index)}, and attribution.currency is "
+            f"{how.currency}. No rate is known of {unknown}, nor of the {how.rate_days} days before. "
+            f"Ingest them: touchstone ingest rates.csv, with day, currency and rate "
+            f"(what one unit is worth in {how.currency}). Nothing was credited."
+        )
+    return wins.drop(columns="unrated")
+
+
+def _some(days: Iterable[str]) -> str:
+    """Return the first days, and how many more there are."""
+    ordered = sorted(days)
+    more = f" and {len(ordered) - SHOWN_DAYS} more days" if len(ordered) > SHOWN_DAYS else ""
+    return ", ".join(ordered[:SHOWN_DAYS]) + more
 
 
 def store(lake: Lake, run: Run) -> None:

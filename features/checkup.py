@@ -1,20 +1,43 @@
-"""The check-up: what the lake holds, how fresh it is, and what is wrong with it."""
+"""The check-up: what the lake holds, how fresh it is, whether as much arrives as usual, and what is wrong with it.
+
+The touches are read twice: once by day, kind and channel, once by lead. All else is said from the sums.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from features.contract import INGESTED
 from features.lake import Lake
+from features.money import ORPHANED
+from features.remedies import remedy
 from features.settings import Goal
+from features.volume import Move, gaps, moves, weeks_of
 
+SUMS = """
+    CREATE TEMP TABLE touch_days AS
+        SELECT kind, channel, CAST($as_of AS DATE) - CAST(occurred_at AS DATE) AS days_ago, count(*) AS rows,
+               count(*) FILTER (WHERE lead_id IS NULL) AS anonymous,
+               count(*) FILTER (WHERE occurred_at >= $as_of) AS future,
+               min(occurred_at) AS first, max(occurred_at) AS newest, max(received_at) AS last
+        FROM touches GROUP BY ALL
+"""
+OF_LEADS = """
+    CREATE TEMP TABLE touched AS
+        WITH counted AS (SELECT lead_id, count(*) AS rows FROM touches WHERE lead_id IS NOT NULL GROUP BY lead_id)
+        SELECT count(*) AS leads,
+               coalesce(sum(rows) FILTER (WHERE lead_id NOT IN (SELECT lead_id FROM leads)), 0) AS orphans FROM counted
+"""
 COUNTS = {
     "leads": "SELECT count(DISTINCT lead_id) AS leads, count(*) AS rows, "
     "min(created_at) AS first, max(observed_at) AS last FROM leads",
-    "touches": "SELECT count(DISTINCT lead_id) AS leads, count(*) AS rows, "
-    "min(occurred_at) AS first, max(received_at) AS last FROM touches",
+    "touches": "SELECT (SELECT leads FROM touched) AS leads, coalesce(sum(rows), 0)::BIGINT AS rows, "
+    "min(first) AS first, max(last) AS last FROM touch_days",
     "stages": "SELECT count(DISTINCT lead_id) AS leads, count(*) AS rows, "
     "min(occurred_at) AS first, max(received_at) AS last FROM stages",
     "spend": "SELECT NULL AS leads, count(*) AS rows, min(day) AS first, max(day) AS last FROM spend",
@@ -24,48 +47,188 @@ COUNTS = {
     "feedback": "SELECT count(DISTINCT lead_id) AS leads, count(*) AS rows, "
     'min("at") AS first, max("at") AS last FROM feedback',
 }
+STAGE_DAYS = "CAST($as_of AS DATE) - CAST(occurred_at AS DATE)"
+VOLUME = f"""
+    SELECT 'touches' AS "table", NULL AS "column", NULL AS name, days_ago, sum(rows)::BIGINT AS rows,
+           max(newest) AS newest FROM touch_days GROUP BY ALL
+    UNION ALL SELECT 'touches', 'kind', kind, days_ago, sum(rows)::BIGINT, max(newest) FROM touch_days GROUP BY ALL
+    UNION ALL
+    SELECT 'touches', 'channel', channel, days_ago, sum(rows)::BIGINT, max(newest) FROM touch_days GROUP BY ALL
+    UNION ALL SELECT 'stages', NULL, NULL, {STAGE_DAYS}, count(*), max(occurred_at) FROM stages GROUP BY ALL
+    UNION ALL SELECT 'stages', 'stage', stage, {STAGE_DAYS}, count(*), max(occurred_at) FROM stages GROUP BY ALL
+    UNION ALL SELECT 'leads', NULL, NULL, CAST($as_of AS DATE) - CAST(created_at AS DATE), count(*), max(created_at)
+        FROM (SELECT min(created_at) AS created_at FROM leads GROUP BY lead_id) GROUP BY ALL
+"""
 QUARANTINE = """
     SELECT "table", source, regexp_replace(why, '"[^"]*"', '"…"', 'g') AS why, count(*) AS rows,
            min("row") AS example
     FROM quarantine GROUP BY ALL ORDER BY rows DESC, why
 """
-STAGES = "SELECT count(*) FROM stages WHERE stage IN (SELECT unnest($1::VARCHAR[]))"
+SAID_OF = f"""
+    SELECT (SELECT orphans FROM touched)::BIGINT AS orphans,
+           (SELECT coalesce(sum(anonymous), 0)::BIGINT FROM touch_days) AS anonymous,
+           (SELECT coalesce(sum(future), 0)::BIGINT FROM touch_days) AS future,
+           (SELECT count(*) FROM stages WHERE stage IN (SELECT unnest($won::VARCHAR[]))) AS wins,
+           (SELECT count(*) FROM stages WHERE stage IN (SELECT unnest($lost::VARCHAR[]))) AS losses,
+           (SELECT count(*) FROM leads) AS leads,
+           (SELECT count(*) FROM ({ORPHANED})) AS refunds
+"""
+MOST_MOVES = 10  # said; all are among the sources
+SILENT_DAYS = 7
+DAYS_TO_KNOW = 10  # with rows, before a silence says something
 
 
 def checkup(lake: Lake, goal: Goal, as_of: datetime) -> dict[str, Any]:
-    """Return ``tables`` (rows, leads, first, last), ``quarantine`` (grouped by reason) and ``findings``."""
-    tables = {name: lake.query(COUNTS[name]).to_pylist()[0] for name in INGESTED}
+    """Return what the lake holds as of a moment.
+
+    ``tables``: rows, leads, first and last of each table. ``sources``: freshness and volume of each table, kind and
+    channel of touches, and stage. ``quarantine``: refused rows by reason, with an example and a remedy. ``findings``:
+    a sentence for each thing that is wrong.
+    """
+    with lake.connection() as connection:
+
+        def ask(sql: str, **parameters: object) -> list[dict[str, Any]]:
+            rows: list[dict[str, Any]] = connection.sql(sql, params=parameters).to_arrow_table().to_pylist()
+            return rows
+
+        connection.execute(SUMS, {"as_of": as_of})
+        connection.execute(OF_LEADS)
+        tables = {name: ask(COUNTS[name])[0] for name in INGESTED}
+        quarantine = [{**group, "remedy": remedy(group["why"], group["source"])} for group in ask(QUARANTINE)]
+        volume = ask(VOLUME, as_of=as_of)
+        said_of = ask(SAID_OF, won=goal.won, lost=goal.lost, as_of=as_of)[0]
+    sources = _sources(volume)
     return {
         "tables": tables,
-        "quarantine": lake.query(QUARANTINE).to_pylist(),
-        "findings": [sentence for sentence in _findings(lake, goal, as_of) if sentence],
+        "sources": [_described(source, as_of) for source in sources],
+        "quarantine": quarantine,
+        "findings": [*_findings(said_of, goal), *_arrivals(sources, as_of)],
     }
 
 
-def _findings(lake: Lake, goal: Goal, as_of: datetime) -> Sequence[str]:
-    orphans = _number(lake, "SELECT count(*) FROM touches ANTI JOIN leads USING (lead_id) WHERE lead_id IS NOT NULL")
-    anonymous = _number(lake, "SELECT count(*) FROM touches WHERE lead_id IS NULL")
-    future = _number(lake, "SELECT count(*) FROM touches WHERE occurred_at >= $1", as_of)
-    wins = _number(lake, STAGES, goal.won)
-    losses = _number(lake, STAGES, goal.lost)
-    leads = _number(lake, "SELECT count(*) FROM leads")
-    return [
-        f"{_touches(orphans)} of leads that are not in the lake. Ingest those leads." if orphans else "",
-        f"{_touches(anonymous)} anonymous, of no lead yet." if anonymous else "",
-        f"{_touches(future)} in the future. Check the time zone of their source." if future else "",
-        "There are no leads yet. Ingest some: touchstone ingest FILE." if not leads else "",
-        f"No stage is one of {', '.join(goal.won)}. Set goal.won to what your system calls a closed deal."
-        if leads and not wins
-        else "",
-        "No stage means that a lead is lost: every lead that is not won stays open for ever. Set goal.lost."
-        if leads and not losses
-        else "",
-    ]
+@dataclass(frozen=True)
+class Source:
+    """A table, or a kind, a channel or a stage of one: its rows by days ago, its newest row, and its move."""
+
+    table: str
+    column: str | None
+    name: str | None
+    days: dict[int, int]
+    newest: datetime
+    move: Move | None
+
+    def __str__(self) -> str:
+        if self.column is None:
+            return self.table.capitalize()
+        return f'{self.table.capitalize()} of {self.column} "{self.name}"'
+
+
+def _sources(volume: Sequence[Mapping[str, Any]]) -> list[Source]:
+    """Return every source, tables first, with the move of each that has history enough."""
+    days: dict[tuple[str, str | None, str | None], dict[int, int]] = {}
+    newest: dict[tuple[str, str | None, str | None], datetime] = {}
+    for row in volume:
+        key = (row["table"], row["column"], row["name"])
+        days.setdefault(key, {})[row["days_ago"]] = row["rows"]
+        newest[key] = max(newest.get(key, row["newest"]), row["newest"])
+    begun = {key[0]: max(by_day) for key, by_day in days.items() if key[1] is None}
+    moved = moves(days, {key: begun[key[0]] for key in days})
+    keys = sorted(days, key=lambda key: tuple(part or "" for part in key))
+    return [Source(*key, days[key], newest[key].astimezone(UTC), moved.get(key)) for key in keys]
+
+
+def _described(source: Source, as_of: datetime) -> dict[str, Any]:
+    move = source.move
+    return {
+        "table": source.table,
+        "column": source.column,
+        "name": source.name,
+        "rows": sum(source.days.values()),
+        "newest": source.newest,
+        "age_days": round((as_of - source.newest) / timedelta(days=1), 2),
+        "last_7_days": weeks_of(source.days, 7)[0],
+        "weekly_before": move and round(move.weekly_before, 2),
+        "chance": move and move.chance,
+    }
+
+
+def _findings(said_of: Mapping[str, int], goal: Goal) -> Iterator[str]:
+    if said_of["orphans"]:
+        yield f"{_touches(said_of['orphans'])} of leads that are not in the lake. Ingest those leads."
+    if said_of["anonymous"]:
+        yield f"{_touches(said_of['anonymous'])} anonymous, of no lead yet."
+    if said_of["future"]:
+        yield f"{_touches(said_of['future'])} in the future. Check the time zone of their source."
+    if not said_of["leads"]:
+        yield "There are no leads yet. Ingest some: touchstone ingest FILE."
+    elif not said_of["wins"]:
+        yield f"No stage is one of {', '.join(goal.won)}. Set goal.won to what your system calls a closed deal."
+    if said_of["leads"] and not said_of["losses"]:
+        yield "No stage means that a lead is lost: every lead that is not won stays open for ever. Set goal.lost."
+    if said_of["refunds"]:
+        yield (
+            f"{_counted(said_of['refunds'], 'refund is', 'refunds are')} of leads that were not won before, and "
+            "credited to nobody. Ingest the stages of those deals."
+        )
+
+
+def _arrivals(sources: Sequence[Source], as_of: datetime) -> Iterator[str]:
+    """Yield what is late, missing or moved."""
+    silent = {source.table for source in sources if source.column is None and _is_silent(source)}
+    for source in sources:
+        if source.column is None and source.table in silent:
+            age = min(day for day, rows in source.days.items() if rows)
+            yield (
+                f"No {source.table} for {age} days: the newest are of {_day(as_of, age)}. See whether their source "
+                "still sends, and ingest what is missing."
+            )
+        elif source.column is None and source.table == "touches":
+            yield from (_gap(gap, as_of) for gap in gaps(source.days, max(source.days)))
+    alarms = [source for source in sources if source.move and source.move.is_alarm and source.table not in silent]
+    alarms.sort(key=lambda source: source.move.chance if source.move else 1.0)
+    yield from (_moved(str(source), source.move) for source in alarms[:MOST_MOVES] if source.move)
+    if alarms[MOST_MOVES:]:
+        yield f"{len(alarms) - MOST_MOVES} more sources moved; --json lists them under sources."
+
+
+def _is_silent(source: Source) -> bool:
+    """Return whether a table that used to fill has got nothing for a week."""
+    past = [day for day, rows in source.days.items() if rows and day >= 0]
+    return len(past) >= DAYS_TO_KNOW and min(past) > SILENT_DAYS and _longest_pause(past) < min(past)
+
+
+def _longest_pause(days: Sequence[int]) -> int:
+    ordered = sorted(days)
+    return max(later - earlier for earlier, later in pairwise(ordered))
+
+
+def _gap(gap: tuple[int, int, float], as_of: datetime) -> str:
+    first, last, usual = gap
+    when = f"on {_day(as_of, first)}" if first == last else f"from {_day(as_of, first)} to {_day(as_of, last)}"
+    return (
+        f"There are no touches {when}, where {usual:,.0f} a day are usual. A day off, or a gap in a feed: then ingest "
+        "what is missing."
+    )
+
+
+def _moved(name: str, move: Move) -> str:
+    odds = 10 ** min(9, math.floor(-math.log10(max(move.chance, 1e-300))))
+    rose = move.last_7_days > move.weekly_before
+    cause = "is doubled, or a bot came" if rose else "still sends all of it"
+    return (
+        f"{name} {'rose' if rose else 'fell'} to {move.last_7_days:,} in the last 7 days, from "
+        f"{move.weekly_before:,.1f} a week in the {move.weeks} weeks before. Chance alone shows such a move in fewer "
+        f"than 1 of {odds:,} checks. See whether its source {cause}."
+    )
+
+
+def _day(as_of: datetime, days_ago: int) -> date:
+    return (as_of.astimezone(UTC) - timedelta(days=days_ago)).date()
 
 
 def _touches(number: int) -> str:
-    return f"{number:,} {'touch is' if number == 1 else 'touches are'}"
+    return _counted(number, "touch is", "touches are")
 
 
-def _number(lake: Lake, sql: str, *parameters: object) -> int:
-    return int(lake.query(sql, parameters).column(0)[0].as_py())
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"

@@ -145,6 +145,7 @@ class Attribution(Section):
     lookback_days: float | None = Field(90, description="touches older than this at the close earn nothing", gt=0)
     half_life_days: float = Field(7, description="time decay: a touch this much older earns half", gt=0)
     currency: str = Field("EUR", description="reporting currency; amounts without a currency are in it")
+    rate_days: int = Field(7, description="a day without a rate takes the latest of so many days before", ge=0)
 
 
 class Serve(Section):

@@ -63,7 +63,7 @@ def utm(text: str) -> Touch:
 
 TABLE = {
     "Direct": [" / ", "(direct) / (none)", "(direct) / (not set)", "(Direct) / (None)", "(direct) / "],
-    "Cross-network": ["google / cpc / Cross-network", "x / y / a cross-network one", "google / organic / cross-network"],
+    "Cross-network": ["google / cpc / Cross-network", "x / y / a cross-network", "google / organic / cross-network"],
     "Paid Shopping": ["amazon / cpc", "etsy.com / paid", "foo / cpc / a shop", "google / cpc / shopping", "a/ppc/Shop"],
     "Paid Search": ["google / cpc", "google / cpm", "bing / PPC", "duckduckgo / retargeting", "baidu / paidsearch"],
     "Paid Social": ["facebook / cpc", "linkedin / paid-social", "instagram / cpm", "t.co / retargeting"],
@@ -80,7 +80,7 @@ TABLE = {
     "Affiliates": ["foo / affiliate"],
     "Audio": ["foo / audio"],
     "SMS": ["sms / bar", "foo / sms"],
-    "Mobile Push Notifications": ["foo / push", "foo / webpush", "foo / mobile-web", "foo / notification", "firebase/x"],
+    "Mobile Push Notifications": ["foo / push", "foo / webpush", "foo / mobile-web", "x / notification", "firebase/x"],
     "Unassigned": [
         "qr / print", "foo / ", " / bar", "foo / (none)", "(direct) / bar", "foo / unpaid",
         "foo / ppcx", "foo / retargetings", "foo / displays", "foo / affiliates", "foo / audios", "foo / smss",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from tables import moment, stage, table, touch, version
 
+from features import delimited
 from features.checkup import checkup
 from features.contract import INGESTED, schema
 from features.lake import Lake
+from features.remedies import MAP, remedy
 from features.settings import Goal
 
 GOAL = Goal(won=["won"], lost=["lost"], horizon_days=90)
@@ -31,6 +36,7 @@ def test_an_empty_lake_asks_for_leads(lake: Lake) -> None:
     nothing = {"leads": 0, "rows": 0, "first": None, "last": None}
     assert checkup(lake, GOAL, moment(9)) == {
         "tables": dict.fromkeys(INGESTED, nothing) | dict.fromkeys(("spend", "rates"), nothing | {"leads": None}),
+        "sources": [],
         "quarantine": [],
         "findings": ["There are no leads yet. Ingest some: touchstone ingest FILE."],
     }
@@ -82,7 +88,106 @@ def test_refused_rows_are_grouped_by_their_reason_with_an_example(lake: Lake) ->
     rows = [{"table": "touches", "source": "t.csv", "row": row, "why": why, "row_hash": row} for row, why in refused]
     lake.append("quarantine", pa.Table.from_pylist(rows, schema("quarantine")))
     group = {"table": "touches", "source": "t.csv"}
+    again = "Then ingest t.csv again: rows that are stored already stay as they are."
     assert checkup(lake, GOAL, moment(9))["quarantine"] == [
-        group | {"why": 'cost "…" is not a finite number.', "rows": 2, "example": "2"},
-        group | {"why": "kind is empty.", "rows": 1, "example": "1"},
+        group
+        | {"why": 'cost "…" is not a finite number.', "rows": 2, "example": "2"}
+        | {"remedy": f"Export plain numbers, or map the column to an expression that makes them. {again}"},
+        group | {"why": "kind is empty.", "rows": 1, "example": "1"} | {"remedy": f"{MAP} {again}"},
+    ]
+
+
+def test_every_sentence_that_refuses_a_row_has_a_remedy_of_its_own() -> None:
+    general = "Correct these rows. Then ingest f.csv again: rows that are stored already stay as they are."
+    said = [
+        *("This line does not have the 3 columns that the first line names.", "This line is not UTF-8. Save the file."),
+        *(f"This line cannot be read: {cause}." for cause in delimited.CAUSES.values()),
+        "This line is not a JSON object in UTF-8.",
+        *(f'x "y" {rest}' for rest in ("names no time zone.", "is not a time between 1900 and 2200.", "is not a day.")),
+        'x "y" was skipped or came twice when the clocks changed in Europe/Berlin. Write its offset.',
+        *('x "y" is not a finite number.', 'x "y" is not an amount.', "kind is empty.", "channel is empty."),
+        *(
+            "currency is not a code of three capital letters, such as EUR.",
+            "event_id is taken by a row with other content.",
+        ),
+        "lead_id and anonymous_id are both empty. Say whose touch it is.",
+    ]
+    assert [why for why in said if remedy(why, "f.csv") == general] == []
+    assert remedy("The score is below 0.", "f.csv") == general
+    assert remedy("channel is empty.", "f.csv").startswith("Map utm_source and utm_medium, add [[channels.rules]], or")
+
+
+# Freshness, volume and gaps: nine weeks of 20 page views a day by Email, as of the midnight after
+
+
+AS_OF = moment(63)
+
+
+def visits(*, without: Collection[int] = (), more: Mapping[int, int] | None = None) -> list[dict[str, Any]]:
+    """Return 20 page views on each day, but none on some, and other numbers on some."""
+    numbers = dict.fromkeys(range(63), 20) | dict.fromkeys(without, 0) | dict(more or {})
+    return [touch("ada", on + i / 1_000, "page_view") for on, number in numbers.items() for i in range(number)]
+
+
+def arrivals(lake: Lake, *touches: dict[str, Any], as_of: datetime = AS_OF) -> list[str]:
+    lake.append("leads", table("leads", LEADS))
+    lake.append("stages", table("stages", ENDS))
+    lake.append("touches", table("touches", touches))
+    return checkup(lake, GOAL, as_of)["findings"]
+
+
+def test_a_steady_stream_is_no_finding_and_is_described(lake: Lake) -> None:
+    assert arrivals(lake, *visits()) == []
+    sources = {(s["table"], s["column"], s["name"]): s for s in checkup(lake, GOAL, AS_OF)["sources"]}
+    described = {"rows": 1260, "newest": moment(62.019), "age_days": 0.98, "last_7_days": 140}
+    volume = {"weekly_before": 140.0, "chance": 1.0}
+    for column, name in ((None, None), ("kind", "page_view"), ("channel", "Email")):
+        key = {"table": "touches", "column": column, "name": name}
+        assert sources["touches", column, name] == key | described | volume
+    assert sorted(key[2] for key in sources if key[1] == "stage") == ["lost", "won"]
+    assert sources["stages", "stage", "won"]["age_days"] == 58
+
+
+def test_a_kind_that_all_but_stopped_is_said_with_how_sure_it_is(lake: Lake) -> None:
+    mails = [touch("ada", on + 0.5, "email_click", "Ads") for on in range(56) for _ in range(6)]
+    assert arrivals(lake, *visits(), *mails, touch("ada", 60, "email_click", "Ads")) == [
+        f"Touches of {source} fell to 1 in the last 7 days, from 42.0 a week in the 8 weeks before. Chance alone shows "
+        "such a move in fewer than 1 of 1,000 checks. See whether its source still sends all of it."
+        for source in ('channel "Ads"', 'kind "email_click"')
+    ]
+
+
+def test_a_kind_that_doubled_is_said(lake: Lake) -> None:
+    findings = arrivals(lake, *visits(more=dict.fromkeys(range(56, 63), 80)))
+    assert len(findings) == 3
+    assert findings[0].startswith("Touches rose to 560 in the last 7 days, from 140.0 a week in the 8 weeks before.")
+    assert findings[0].endswith("See whether its source is doubled, or a bot came.")
+
+
+def test_days_without_touches_are_named(lake: Lake) -> None:
+    usual = "where 20 a day are usual. A day off, or a gap in a feed: then ingest what is missing."
+    assert arrivals(lake, *visits(without=[30, 31, 40])) == [
+        f"There are no touches from 2026-01-31 to 2026-02-01, {usual}",
+        f"There are no touches on 2026-02-10, {usual}",
+    ]
+
+
+def test_a_stream_that_ended_is_said_once(lake: Lake) -> None:
+    sentence = (
+        "No touches for 21 days: the newest are of 2026-03-04. See whether their source still sends, "
+        "and ingest what is missing."
+    )
+    assert arrivals(lake, *visits(), as_of=moment(83)) == [sentence]
+
+
+def test_what_is_known_of_today_is_not_compared(lake: Lake) -> None:
+    assert arrivals(lake, *visits(more={63: 500}), as_of=moment(63.9)) == []
+
+
+def test_refunds_of_no_deal_are_found(lake: Lake) -> None:
+    lake.append("leads", table("leads", LEADS))
+    back = [stage("bob", 7, "refund"), stage("ada", 4, "refund") | {"amount": 5}, stage("ada", 8, "refund")]
+    lake.append("stages", table("stages", [*ENDS, *back]))
+    assert findings(lake) == [
+        "2 refunds are of leads that were not won before, and credited to nobody. Ingest the stages of those deals."
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -33,6 +34,15 @@ def win(lead_id: str, number: int, amount: str | None = None, currency: str | No
     moments = {"occurred_at": day(number), "received_at": day(number)}
     money = {"amount": Decimal(amount) if amount else None, "currency": currency}
     return {"lead_id": lead_id, "stage": "won", "row_hash": f"{lead_id}{number}", **moments, **money}
+
+
+def stage(lake: Lake, *rows: dict[str, object]) -> None:
+    lake.append("stages", pa.Table.from_pylist(rows, schema("stages")))
+
+
+def rate(lake: Lake, *rates: tuple[int, str, float]) -> None:
+    rows = [{"day": day(number).date(), "currency": currency, "rate": worth} for number, currency, worth in rates]
+    lake.append("rates", pa.Table.from_pylist(rows, schema("rates")))
 
 
 @pytest.fixture
@@ -87,13 +97,72 @@ def test_a_stored_run_adds_up_to_what_closed_under_every_model_and_is_stored_onc
 
 
 def test_amounts_in_another_currency_are_refused_with_the_remedy(lake: Lake) -> None:
-    lake.append("stages", pa.Table.from_pylist([win("eve", 9, "5.00", "USD")], schema("stages")))
+    foreign = [win(f"eve{day}", day, "5.00", "USD") for day in (9, 9, 10, 11, 12, 13)] + [win("kim", 9, "5.00", "GBP")]
+    stage(lake, *foreign, win("lee", 9, None, "CHF"), win("sue", 9, "0.00", "CHF"))
+    rate(lake, (1, "USD", 0.9), (10, "GBP", 1.2), (16, "USD", 0.9))
     sentence = (
-        "1 won deals are in USD, and attribution.currency is EUR. Convert the amounts, or report in that currency. "
+        "6 won deals are in GBP, USD, and attribution.currency is EUR. No rate is known of GBP on 2026-01-09; "
+        "USD on 2026-01-09, 2026-01-10, 2026-01-11 and 2 more days, nor of the 7 days before. Ingest them: "
+        "touchstone ingest rates.csv, with day, currency and rate (what one unit is worth in EUR). "
         "Nothing was credited."
     )
-    with pytest.raises(DataError, match=f"^{sentence}$"):
+    with pytest.raises(DataError, match=rf"^{re.escape(sentence)}$"):
         attribute(lake, Settings(), MARCH)
+
+
+def values(lake: Lake, as_of: datetime = MARCH, **how: int) -> dict[str, float]:
+    """Return the value of each channel's last touches, and of the unattributed."""
+    settings = Settings(attribution=Attribution.model_validate(how))
+    answer = attribute(lake, settings, as_of, ["last"]).summary()
+    credited = {channel: row["value"] for channel, row in answer["models"]["last"].items() if row["value"]}
+    return credited | {"": answer["unattributed"]["value"]}
+
+
+def test_an_amount_is_worth_the_rate_of_the_day_of_the_win(lake: Lake) -> None:
+    lake.append("touches", pa.Table.from_pylist([touch("e6", "kim", 8, "Paid Search")], schema("touches")))
+    stage(lake, win("kim", 9, "100.00", "USD"))
+    rate(lake, (8, "USD", 0.5), (9, "USD", 0.91235), (10, "USD", 0.7), (9, "GBP", 1.2))
+    assert values(lake) == {"Events": 100.01, "Paid Search": 91.24, "": 50.0}
+
+
+def test_a_day_without_a_rate_takes_the_latest_before_within_the_stated_days(lake: Lake) -> None:
+    stage(lake, win("kim", 9, "100.00", "USD"))
+    rate(lake, (4, "USD", 0.1), (5, "USD", 0.8), (10, "USD", 0.7))
+    assert values(lake, rate_days=4) == {"Events": 100.01, "": 130.0}
+    with pytest.raises(DataError, match=r"^1 won deals are in USD.* USD on 2026-01-09, nor of the 3 days before\."):
+        values(lake, rate_days=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "amount"), [("won", "-40.00"), ("refund", "-40.00"), ("Refund", "40.00")]
+)  # fmt: skip
+def test_a_refund_takes_back_from_its_deal_and_is_no_close_of_its_own(lake: Lake, name: str, amount: str) -> None:
+    stage(lake, win("ada", 20, amount) | {"stage": name, "row_hash": "r"})
+    answer = attribute(lake, Settings(), MARCH, ["linear"]).summary()
+    assert sum(row["value"] for row in answer["models"]["linear"].values()) == pytest.approx(60.01)
+    assert sum(row["credit"] for row in answer["models"]["linear"].values()) == pytest.approx(1)
+    assert values(lake, day(15)) == {"Direct": 100.01, "": 50.0}  # it was not known yet
+
+
+def test_a_refund_may_make_a_value_negative_and_adds_up_to_the_cent(lake: Lake) -> None:
+    stage(lake, win("ada", 20, "-100.03"), win("bob", 20, "-70.00"))
+    run = attribute(lake, Settings(), MARCH)
+    store(lake, run)
+    sums = lake.query("SELECT model, sum(value) AS money FROM credits GROUP BY model").to_pylist()
+    assert {row["money"] for row in sums} == {Decimal("-20.0200")}
+    assert run.summary()["unattributed"] == {"credit": 1.0, "value": -20.0}
+
+
+def test_a_full_refund_in_another_currency_leaves_nothing_whatever_the_rates(lake: Lake) -> None:
+    stage(lake, win("kim", 9, "99.99", "USD"), win("kim", 20, "-99.99") | {"row_hash": "r"})
+    rate(lake, (9, "USD", 0.91235), (20, "USD", 0.5))
+    assert values(lake) == {"Events": 100.01, "": 50.0}
+
+
+def test_a_refund_of_no_deal_is_no_win(lake: Lake) -> None:
+    stage(lake, win("zoe", 9, "-40.00"), win("bob", 8, "9.00") | {"stage": "refund"})
+    answer = attribute(lake, Settings(), MARCH, ["last"]).summary()
+    assert answer["unattributed"] == {"credit": 1.0, "value": 50.0}
 
 
 def test_an_empty_lake_says_what_to_ingest(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def test_the_shape_counts_and_not_the_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ['{"type": "track"}', '{"type": "trial", "userId": "a", "messageId": "b"}', "[]", '{"type": ["page"], "userId": "a"}',
+    ['{"type": "track"}', '{"type": "trial", "userId": "a", "messageId": "b"}', "[]", '{"type": [1], "userId": "a"}',
      '{"lead_id": "ada", "type": "page", "timestamp": "2026-01-01"}'],
 )  # fmt: skip
 def test_a_file_of_another_shape_needs_a_name_or_a_mapping(tmp_path: Path, line: str) -> None:

@@ -1,0 +1,47 @@
+"""Money: what won deals are worth in the reporting currency, refunds taken back, and what was spent.
+
+A lead's deal is its first stage in ``goal.won`` whose amount is not negative. A refund is a stage called "refund",
+whatever its sign, or a stage in ``goal.won`` with a negative amount: it takes back from the deal before it and is no
+close of its own. It is worth the rate of the day of the win, as what it takes back was, so a full refund leaves 0.00.
+
+An amount without a currency is in the reporting one; a refund without one is in that of its deal. A rate is that of the
+day, else the latest of a stated number of days before; without any, an amount has no worth, and none is guessed.
+
+Of several statements of what one day, channel and campaign cost, the one received last counts.
+"""
+
+from __future__ import annotations
+
+IS_REFUND = "(lower(stage) = 'refund' OR stage IN (SELECT unnest($won::VARCHAR[])) AND amount < 0)"
+DEALS = f"""
+    known AS (FROM stages WHERE greatest(occurred_at, received_at) < $as_of),
+    wins AS (
+        FROM known WHERE stage IN (SELECT unnest($won::VARCHAR[])) AND NOT coalesce({IS_REFUND}, false)
+        QUALIFY row_number() OVER (PARTITION BY lead_id ORDER BY occurred_at, row_hash) = 1),
+    refunds AS (FROM known WHERE coalesce({IS_REFUND}, false))
+"""
+ORPHANED = f"""
+    WITH {DEALS} SELECT refunds.lead_id FROM refunds LEFT JOIN wins USING (lead_id)
+    WHERE wins.lead_id IS NULL OR refunds.occurred_at < wins.occurred_at
+"""  # refunds of no deal
+VALUES = f"""
+    WITH {DEALS},
+    amounts AS (
+        SELECT lead_id, occurred_at, currency, coalesce(amount, 0) AS amount FROM wins
+        UNION ALL
+        SELECT lead_id, wins.occurred_at, coalesce(refunds.currency, wins.currency), -abs(coalesce(refunds.amount, 0))
+        FROM refunds JOIN wins USING (lead_id) WHERE refunds.occurred_at >= wins.occurred_at),
+    dated AS (SELECT *, CAST(occurred_at AS DATE) AS day FROM amounts),
+    rated AS (
+        SELECT dated.*, CASE WHEN coalesce(dated.currency, $currency) = $currency OR amount = 0 THEN 1
+                             WHEN dated.day - rates.day <= $rate_days THEN rates.rate END AS rate
+        FROM dated ASOF LEFT JOIN rates ON dated.currency = rates.currency AND dated.day >= rates.day)
+    SELECT lead_id, occurred_at,
+           CAST(sum(round(amount * CAST(rate AS DECIMAL(20, 12)), 2) * 100) AS BIGINT) AS value_cents,
+           list(DISTINCT currency ORDER BY currency) FILTER (WHERE rate IS NULL) AS unrated
+    FROM rated GROUP BY lead_id, occurred_at
+"""  # one row a deal: what it is worth, and its currencies that no rate is known of
+SPEND = """
+    SELECT day, channel, campaign, currency, cost FROM spend WHERE received_at < $as_of
+    QUALIFY row_number() OVER (PARTITION BY day, channel, campaign, currency ORDER BY received_at DESC, row_hash) = 1
+"""
