@@ -97,8 +97,8 @@ def show_checkup(found: dict[str, Any]) -> None:
     if found["quarantine"]:
         refused = [(q["table"], q["source"], f"{q['rows']:,}", q["why"]) for q in found["quarantine"]]
         _show("Quarantine", ("table", "from", "rows", "why"), refused, last="wrap")
-        for q in found["quarantine"]:
-            typer.echo(f"• {q['why']} For example: {_cut(q['example'])}\n  {q['remedy']}")
+        advice = (f"• {q['why']} For example: {_cut(q['example'])}\n  {q['remedy']}" for q in found["quarantine"])
+        typer.echo("\n".join(dict.fromkeys(advice)))  # a broken line of several tables is told once
     moved = [source for source in found["sources"] if source["column"] in {None, "kind"}]
     if moved:
         _show("What arrives", ("source", "newest", "last 7 days", "a week before"), [_arriving(s) for s in moved])

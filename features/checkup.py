@@ -184,11 +184,25 @@ def _arrivals(sources: Sequence[Source], as_of: datetime) -> Iterator[str]:
             )
         elif source.column is None and source.table == "touches":
             yield from (_gap(gap, as_of) for gap in gaps(source.days, max(source.days)))
-    alarms = [source for source in sources if source.move and source.move.is_alarm and source.table not in silent]
-    alarms.sort(key=lambda source: source.move.chance if source.move else 1.0)
-    yield from (_moved(str(source), source.move) for source in alarms[:MOST_MOVES] if source.move)
+    alarms = [(str(source), source.move) for source in _alarms(sources) if source.move and source.table not in silent]
+    alarms.sort(key=lambda alarm: alarm[1].chance)
+    yield from (_moved(name, move) for name, move in alarms[:MOST_MOVES])
     if alarms[MOST_MOVES:]:
         yield f"{len(alarms) - MOST_MOVES} more sources moved; --json lists them under sources."
+
+
+def _alarms(sources: Sequence[Source]) -> Iterator[Source]:
+    """Yield the sources that moved; not those that moved just as their whole table did, which is said of the table."""
+    moved = [source for source in sources if source.move and source.move.is_alarm]
+    whole = {source.table: source.move.times for source in moved if source.column is None and source.move}
+    for source in moved:
+        times = whole.get(source.table)
+        if (
+            source.column is None
+            or times is None
+            or (source.move and not 0.8 * times <= source.move.times <= times / 0.8)
+        ):
+            yield source
 
 
 def _is_silent(source: Source) -> bool:

@@ -20,6 +20,10 @@ REMEDIES = {  # the first that is found in the sentence
     r"channel is empty": "Map utm_source and utm_medium, add [[channels.rules]], or set ingest.default_channel.",
     r"lead_id and anonymous_id are both empty": MAP,
     r"\w+ is empty\.": MAP,
+    r"event has no userId": "Call identify and group with the userId of a lead; anonymous touches are kept without it.",
+    r"type of this event is": "Leave other types out of the export; none of them is a touch or says who somebody is.",
+    r"is not a JSON object": "Send an object of names and values there.",
+    r"states another (cost|rate)": "See which of the two is true; a corrected cost needs a received_at of its own.",
     r"taken by a row with other content": "See which of the two is true, and correct the file or its identifiers.",
 }  # fmt: skip
 AGAIN = "Then ingest {source} again: rows that are stored already stay as they are."

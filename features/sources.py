@@ -62,8 +62,8 @@ def map_columns(connection: duckdb.DuckDBPyConnection, source: Source, settings:
     """
     file_rows = connection.table("file_rows")
     theirs = dict(zip(file_rows.columns, map(str, file_rows.types), strict=True))
-    ours, told = _expressions(source, theirs), bool(TELLING & {*theirs, *source.columns})
-    found = {"channel"} if _may_tell(told or "properties" in ours, source, settings) else set()
+    ours, named = _expressions(source, theirs), {*theirs, *source.columns}
+    found = {"channel"} if _may_tell(named, source, settings) else set()
     problems = _problems(source, theirs, {*ours, *found})
     if problems:
         raise DataError(
@@ -84,7 +84,7 @@ def map_columns(connection: duckdb.DuckDBPyConnection, source: Source, settings:
     if source.table == "touches":
         define_channels(connection, settings.channels)
         connection.execute(origins.MACROS + machines.MACROS)
-        mapped = origins.with_channel(mapped, ["raw", *ours], told, settings)
+        mapped = origins.with_channel(mapped, ["raw", *ours], bool(TELLING & named), settings)
         mapped = machines.with_machine(mapped, ["raw", *ours, BY_RULES])
         added = [BY_RULES, BY_SIGNS]
     try:
@@ -103,9 +103,10 @@ def misfit(connection: duckdb.DuckDBPyConnection, source: Source, file: Path, er
     )
 
 
-def _may_tell(told: bool, source: Source, settings: Settings) -> bool:
-    """Return whether the channel of a file's touches may be found although it has no such column."""
-    return source.table == "touches" and bool(told or settings.ingest.default_channel or settings.channels.rules)
+def _may_tell(named: set[str], source: Source, settings: Settings) -> bool:
+    """Return whether the channel of a file's touches may be found although no column is called so."""
+    told = (TELLING | {"properties"}) & named or settings.ingest.default_channel or settings.channels.rules
+    return source.table == "touches" and bool(told)
 
 
 def _expressions(source: Source, theirs: dict[str, str]) -> dict[str, str]:

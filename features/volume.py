@@ -38,6 +38,11 @@ class Move:
     chance: float
 
     @property
+    def times(self) -> float:
+        """How many times a usual week the last 7 days are."""
+        return self.last_7_days / max(self.weekly_before, 1 / self.weeks)
+
+    @property
     def is_alarm(self) -> bool:
         """Whether chance alone is no explanation."""
         return self.chance < ALARM
