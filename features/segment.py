@@ -35,7 +35,10 @@ KNOWN = f"""CASE WHEN TRY_CAST(receivedAt AS TIMESTAMPTZ) > TRY_CAST({HAPPENED} 
     THEN receivedAt ELSE {HAPPENED} END"""
 OF_CONTEXT, OF_TRAITS, OF_PROPERTIES = (f"coalesce(json_of({name}), '{{}}')" for name in NESTED)
 TRAITS = f"json_merge_patch(coalesce({OF_CONTEXT} -> '/traits', '{{}}'), {OF_TRAITS})"  # RudderStack's, Segment's
-CREATED = f"coalesce({TRAITS} ->> '/createdAt', {TRAITS} ->> '/created_at')"
+CREATED = f"""list_transform([coalesce({TRAITS} ->> '/createdAt', {TRAITS} ->> '/created_at')], lambda created: CASE
+    WHEN regexp_full_match(created, '\\d{{10}}(\\d{{3}})?')  -- Unix time, in seconds or milliseconds
+    THEN CAST(to_timestamp(CAST(created AS BIGINT) / CASE length(created) WHEN 10 THEN 1 ELSE 1000 END) AS VARCHAR)
+    ELSE created END)[1]"""
 ACCOUNT_TRAITS = f"""'{{' || array_to_string(list_transform(json_keys({OF_TRAITS}), lambda key:
     CAST(to_json('account_' || key) AS VARCHAR) || ':' ||
     CAST(json_extract({OF_TRAITS}, '/' || replace(replace(key, '~', '~0'), '/', '~1')) AS VARCHAR)), ',') || '}}'"""

@@ -80,6 +80,7 @@ REFERRERS = {
     "https://search.brave.com/search?q=x": "Organic Search",
     "https://uk.search.yahoo.com/": "Organic Search",
     "https://mail.google.com/": "Referral",
+    "https://mail.yahoo.com/": "Referral",
     "https://google.evil.example.com/": "Referral",
     "https://evil.example.com/?u=https://www.google.com": "Referral",
     "https://l.facebook.com/l.php": "Organic Social",

@@ -147,6 +147,13 @@ def test_identify_is_a_version_of_the_lead_with_its_traits(tmp_path: Path) -> No
     }  # fmt: skip
 
 
+def test_a_lead_is_created_when_its_traits_say_however_they_write_it(tmp_path: Path) -> None:
+    times = ["2026-04-30T08:00:00Z", 1777536000, 1777536000000, None]
+    events = [IDENTIFY | {"userId": str(i), "traits": {"created_at": time}} for i, time in enumerate(times)]
+    created = [row["created_at"] for row in rows(stored(tmp_path, *events)[0], "leads")]
+    assert created == ["30 08:00:00"] * 3 + ["01 09:05:00"]
+
+
 def test_identify_and_alias_say_who_somebody_was(tmp_path: Path) -> None:
     lake, _ = stored(tmp_path, IDENTIFY, RUDDER, ALIAS, IDENTIFY | {"anonymousId": None, "messageId": "server"})
     assert rows(lake, "identities") == [
