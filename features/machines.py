@@ -26,6 +26,7 @@ SAID = (
 )  # fmt: skip
 AGENTS = ("user_agent", "userAgent", "User Agent", "context_user_agent")
 SOUGHT = (*SAID, *AGENTS, "delivered_at")
+WORDS = "[Bb]ot|[Mm]achine|[Aa]gent|filteredEvent|delivered_at"  # one is in each of these; most rows have none
 SECONDS_OF_A_SCANNER = 2
 CRAWLERS = (
     r"(bot|crawler|spider|crawling)([^a-z]|$)", "slurp", "facebookexternalhit", "headlesschrome", "phantomjs",
@@ -52,8 +53,11 @@ def with_machine(relation: str, columns: Collection[str]) -> str:
     found = {name: f"nullif(trim(found[{place}]), '')" for place, name in enumerate(SOUGHT, start=1)}
     said = " OR ".join(f"lower({found[name]}) IN ('true', '1', 'yes')" for name in SAID)
     return f"""
-        WITH sought AS (SELECT *, CASE WHEN json_valid({properties}) THEN json_extract_string({properties},
-                            [{", ".join(literal(f"/{name}") for name in SOUGHT)}]) END AS found FROM ({relation})),
+        WITH sought AS (
+            SELECT *, CASE WHEN regexp_matches({properties}, {literal(WORDS)}) AND json_valid({properties})
+                           THEN json_extract_string({properties}, [{", ".join(literal(f"/{name}") for name in SOUGHT)}])
+                      END AS found
+            FROM ({relation})),
         agents AS (SELECT *, coalesce({", ".join(found[name] for name in AGENTS)}) AS agent FROM sought)
         SELECT {", ".join(map(quoted, columns))}, CASE
             WHEN {said} THEN 'Its source says that a machine made it.'

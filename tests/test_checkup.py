@@ -184,6 +184,10 @@ def test_a_stream_that_ended_is_said_once(lake: Lake) -> None:
     assert arrivals(lake, *visits(), as_of=moment(83)) == [sentence]
 
 
+def test_a_stream_that_always_pauses_is_not_said_to_have_ended(lake: Lake) -> None:
+    assert arrivals(lake, *(touch("ada", 20 * i) for i in range(12)), as_of=moment(239)) == []
+
+
 def test_what_is_known_of_today_is_not_compared(lake: Lake) -> None:
     assert arrivals(lake, *visits(more={63: 500}), as_of=moment(63.9)) == []
 

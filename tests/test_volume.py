@@ -48,6 +48,12 @@ def test_a_source_whose_weeks_always_vary_may_vary_on() -> None:
     assert not moved({"bursts": bursts, "steady": by_day([100] * 9)}, 63)["bursts"].is_alarm
 
 
+def test_a_source_that_comes_in_rare_bursts_may_burst() -> None:
+    quiet = {str(i): by_day([0, 90, 0, 0, 0, 80, 0, 0, 0]) for i in range(3)}
+    burst = moved({"burst": by_day([400, 0, 0, 90, 0, 0, 0, 80, 0]), **quiet}, 63)["burst"]
+    assert (burst.last_7_days, burst.is_alarm) == (400, False)
+
+
 def test_a_source_that_is_new_is_an_alarm_once_it_is_no_chance() -> None:
     assert [moved({"new": {1: rows}, "old": STEADY}, 63)["new"].is_alarm for rows in (1, 2, 8)] == [False, False, True]
 
@@ -102,6 +108,11 @@ def test_an_empty_day_is_no_gap_where_its_weekday_has_few_or_often_none() -> Non
     assert gaps(weekdays, 63) == []
     assert gaps(dict.fromkeys(range(1, 64), 9) | {12: 0}, 63) == []
     assert gaps(weekdays | {8: 0}, 63) == [(8, 8, 10)]
+
+
+def test_a_weekday_that_is_often_empty_has_no_gaps() -> None:
+    assert gaps(STEADY | {12: 0, 19: 0, 26: 0}, 63) == []
+    assert gaps(STEADY | {12: 0, 19: 0}, 63) == [(19, 19, 10), (12, 12, 10)]
 
 
 def test_days_before_the_history_are_no_gaps() -> None:
