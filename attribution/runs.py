@@ -12,12 +12,15 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from attribution.credit import Attribution, credit, summary
 from attribution.journeys import journeys
 from attribution.paths import read_paths
 from features.contract import INGESTED, schema
 from features.errors import DataError
+from features.history import microseconds
+from features.identities import touches_of_leads
 from features.lake import Lake
 from features.money import VALUES
 from features.settings import Settings
@@ -25,12 +28,6 @@ from features.settings import Settings
 UNATTRIBUTED = "(unattributed)"
 CONVERSION = "won"
 SHOWN_DAYS = 3  # of those without a rate, by currency
-
-TOUCHES = """
-    SELECT lead_id, event_id, occurred_at, channel FROM touches
-    WHERE lead_id IS NOT NULL AND greatest(occurred_at, received_at) < $1
-    AND kind NOT IN (SELECT unnest($2::VARCHAR[]))
-"""
 
 
 @dataclass(frozen=True)
@@ -61,8 +58,9 @@ def attribute(lake: Lake, settings: Settings, as_of: datetime, models: Sequence[
     named = list(models) or how.models
     versions = {name: version for name, version in lake.versions().items() if name in INGESTED}
     then = Lake(lake.folder, versions)
-    touches = then.query(TOUCHES, [as_of, how.exclude_kinds]).to_pandas()
-    wins = _values(then, settings, as_of)
+    touches, merged = touches_of_leads(then, microseconds(as_of))
+    touches = touches.filter(pc.invert(pc.is_in(touches["kind"], pa.array(how.exclude_kinds, pa.string())))).to_pandas()
+    wins = _values(then, settings, as_of, merged)
     if touches.empty:
         raise DataError("The lake holds no touches of leads. Ingest some first: touchstone ingest touches.csv.")
     seen = journeys(touches, wins, pd.Timestamp(as_of), how.lookback_days)
@@ -70,10 +68,11 @@ def attribute(lake: Lake, settings: Settings, as_of: datetime, models: Sequence[
     return Run(identity, credit(seen, named, how.half_life_days))
 
 
-def _values(lake: Lake, settings: Settings, as_of: datetime) -> pd.DataFrame:
+def _values(lake: Lake, settings: Settings, as_of: datetime, merged: pa.Table) -> pd.DataFrame:
     """Return lead_id, occurred_at and value_cents of each won deal, in the reporting currency."""
     how = settings.attribution
     asked = {"as_of": as_of, "won": settings.goal.won, "currency": how.currency, "rate_days": how.rate_days}
+    asked |= {"records": merged["record"].to_pylist(), "survivors": merged["lead_id"].to_pylist()}
     with lake.connection(("stages", "rates")) as connection:
         wins: pd.DataFrame = connection.sql(VALUES, params=asked).to_arrow_table().to_pandas()
     unrated = wins[wins["unrated"].notna()].explode("unrated")

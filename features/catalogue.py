@@ -115,11 +115,14 @@ def _written_out(line: Feature, history: History, before: int) -> Iterator[Featu
         yield line
     elif line.each == "attribute":
         for name in sorted(history.versions.codes):
-            yield from _attribute(replace(_named(line, name), column=name), history.versions, before)
+            leads = _leads_by_name(history, history.versions, name, before)
+            yield from _attribute(replace(_named(line, name), column=name), leads)
     elif line.each == "stage":
-        yield replace(line, each="", levels=_frequent(_leads_by_name(history.stages, "stage", before), MOST_NAMES))
+        yield replace(
+            line, each="", levels=_frequent(_leads_by_name(history, history.stages, "stage", before), MOST_NAMES)
+        )
     else:
-        for name in _frequent(_leads_by_name(history.touches, line.each, before), MOST_NAMES):
+        for name in _frequent(_leads_by_name(history, history.touches, line.each, before), MOST_NAMES):
             yield replace(_named(line, name), where=((line.each, name),))
 
 
@@ -127,22 +130,21 @@ def _named(line: Feature, name: str) -> Feature:
     return replace(line, each="", name=line.name.format(name), about=line.about.format(name))
 
 
-def _attribute(feature: Feature, versions: Events, before: int) -> Iterator[Feature]:
+def _attribute(feature: Feature, leads: dict[str, int]) -> Iterator[Feature]:
     """Yield the feature as a number if every value known is one, else with its frequent values as levels."""
-    leads = _leads_by_name(versions, feature.column, before)
     if leads and not any(math.isnan(number(name)) for name in leads):
         yield feature
     elif levels := _frequent(leads, MOST_LEVELS):
         yield replace(feature, levels=levels)
 
 
-def _leads_by_name(events: Events, column: str, before: int) -> dict[str, int]:
-    """Return with how many leads each name of a column was seen before a moment."""
-    codes, names = events.codes[column].astype(np.int64), events.names[column]
-    seen = (events.known < before) & (codes >= 0)
-    pairs = pc.unique(pa.array(codes[seen] + events.leads()[seen] * len(names))).to_numpy()  # of name and lead
-    leads = np.bincount(pairs % max(len(names), 1), minlength=len(names)).tolist()
-    return {name: count for name, count in zip(names, leads, strict=True) if count}
+def _leads_by_name(history: History, events: Events, column: str, before: int) -> dict[str, int]:
+    """Return with how many leads, as they were known then, each name of a column was seen before a moment."""
+    codes, names, leads = events.codes[column].astype(np.int64), events.names[column], events.leads()
+    seen = (events.known < before) & (codes >= 0) & history.live(np.arange(len(history.lead_ids)), before)[leads]
+    pairs = pc.unique(pa.array(codes[seen] + leads[seen] * len(names))).to_numpy()  # of name and lead
+    counts = np.bincount(pairs % max(len(names), 1), minlength=len(names)).tolist()
+    return {name: count for name, count in zip(names, counts, strict=True) if count}
 
 
 def _frequent(leads: dict[str, int], most: int) -> tuple[str, ...]:

@@ -17,17 +17,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.contract import ARROW, TABLES
+from features.identities import NONE, TOUCH, identified, kin, known, moments, read_touches
 from features.lake import Lake
+from features.merges import NEVER as NEVER  # noqa: PLC0414  # every reader of history needs the two
+from features.merges import Ints as Ints  # noqa: PLC0414
+from features.merges import belonging, editions, tenures
 
-Ints = NDArray[np.int64]
 DAY = 86_400_000_000  # microseconds
 READ = {
     "leads": "lead_id, created_at, observed_at, attributes, row_hash",
     "touches": "lead_id, occurred_at, received_at, event_id, kind, channel",
     "stages": "lead_id, occurred_at, received_at, stage, row_hash",
 }
-NEVER = np.iinfo(np.int64).max  # a moment that does not come
+STAGE = ("occurred_at", "stage")  # two records that both hold such a change of stage hold one
 
 
 @dataclass(frozen=True)
@@ -54,53 +56,94 @@ class Events:
 
 
 @dataclass(frozen=True)
+class Heirs:
+    """Who a lead turned out to be: edition ``of`` is edition ``heir`` for moments in (since, until]."""
+
+    of: Ints
+    heir: Ints
+    since: Ints
+    until: Ints
+
+
+@dataclass(frozen=True)
 class History:
     """What is stored of some leads: their versions, touches and stages, and when they were created.
 
+    A lead that was merged, and unmerged again, has several editions, one after the other, each with the events that
+    were its own then; every other lead has one. ``lead_ids`` and all that is counted by lead is by edition.
     The coded columns of ``versions`` are the attributes; their names are texts, as JSON writes them.
     """
 
-    lead_ids: tuple[str, ...]  # sorted
+    lead_ids: tuple[str, ...]  # sorted; of one lead, by time
+    since: Ints  # an edition answers for moments after this one,
+    until: Ints  # and up to this one
     created: Ints  # of each lead, as its first version says
     versions: Events
     touches: Events
     stages: Events
+    heirs: Heirs
 
-    def positions(self, lead_ids: Sequence[str]) -> Ints:
-        """Return the position of each lead; −1 for a lead that is not here."""
-        found = pc.index_in(pa.array(lead_ids, pa.string()), pa.array(self.lead_ids, pa.string()))
-        return np.asarray(found.fill_null(-1), dtype=np.int64)
+    def live(self, lead: Ints, as_of: Ints | int) -> NDArray[np.bool_]:
+        """Say whether each position answers for a moment; after a merge, the duplicate's does no more."""
+        return np.asarray((self.since[lead] < as_of) & (as_of <= self.until[lead]))
+
+    def positions(self, lead_ids: Sequence[str], as_of: Ints | int) -> Ints:
+        """Return the position of each lead as of a moment (its own, or one for all); −1 for a lead that is not here.
+
+        A lead that is another's duplicate then has a position, which is not live.
+        """
+        here = pa.array(self.lead_ids, pa.string())
+        place = pc.index_in(pa.array(lead_ids, pa.string()), here).fill_null(-1).to_numpy().astype(np.int64)
+        first = np.append(pc.index_in(here, here).to_numpy(), -1)
+        until = np.append(self.until, NEVER)
+        while (later := (until[place] < as_of) & (first[place + 1] == first[place])).any():
+            place += later
+        return np.asarray(place)
+
+    def turned_out(self, lead: Ints, as_of: int) -> Ints:
+        """Return the position of what each lead is known to be as of a moment: itself, or what it was merged into."""
+        heir = np.arange(len(self.lead_ids))
+        holds = (self.heirs.since < as_of) & (as_of <= self.heirs.until)
+        heir[self.heirs.of[holds]] = self.heirs.heir[holds]
+        return np.asarray(heir[lead])
 
 
-def history_of(leads: pa.Table, touches: pa.Table, stages: pa.Table) -> History:
-    """Return the history in three tables of the contract; touches and stages of other leads are left out."""
-    leads = _ordered("leads", leads)
-    lead_ids = pc.unique(leads["lead_id"])
-    touches, stages = (
-        _ordered(name, table.filter(pc.is_in(table["lead_id"], lead_ids)))
-        for name, table in (("touches", touches), ("stages", stages))
-    )
-    versions = _events(lead_ids, leads, "observed_at", "observed_at", _attributes(leads["attributes"]))
+def history_of(leads: pa.Table, touches: pa.Table, stages: pa.Table, identities: pa.Table = NONE) -> History:
+    """Return the history in tables of the contract; what belongs to other leads is left out."""
+    records, created = _created(leads)
+    whose = tenures(identities)
+    parts = editions(whose, records)
+    lead_ids = parts["lead_id"].combine_chunks()
+    versions, stages = known(leads, "observed_at", "observed_at"), known(stages, "occurred_at", "received_at")
+    touches = identified(touches, identities)
+    versions = _placed(belonging(versions, whose, parts), lead_ids, "observed_at", "row_hash")
+    touches = _placed(belonging(touches, whose, parts, TOUCH), lead_ids, "occurred_at", "event_id")
+    stages = _placed(belonging(stages, whose, parts, STAGE), lead_ids, "occurred_at", "stage", "row_hash")
     return History(
         lead_ids=tuple(lead_ids.to_pylist()),
-        created=_microseconds(leads, "created_at")[versions.start[:-1]],
-        versions=versions,
-        touches=_events(lead_ids, touches, "occurred_at", "received_at", _columns(touches, "kind", "channel")),
-        stages=_events(lead_ids, stages, "occurred_at", "received_at", _columns(stages, "stage")),
+        since=np.array(parts["since"]),
+        until=np.array(parts["until"]),
+        created=created[np.asarray(pc.index_in(lead_ids, records))],
+        versions=_events(len(lead_ids), versions, "observed_at", _attributes(versions["attributes"])),
+        touches=_events(len(lead_ids), touches, "occurred_at", _columns(touches, "kind", "channel")),
+        stages=_events(len(lead_ids), stages, "occurred_at", _columns(stages, "stage")),
+        heirs=_heirs(whose, parts),
     )
 
 
 def read_history(lake: Lake, lead_ids: Sequence[str] | None = None) -> History:
-    """Return the stored history of some leads, or of all."""
-    where = "" if lead_ids is None else "WHERE lead_id IN (SELECT unnest($1::VARCHAR[]))"
-    wanted = [] if lead_ids is None else [list(lead_ids)]
-    with lake.connection(READ) as connection:
-        return history_of(
-            *(
-                connection.sql(f"SELECT {columns} FROM {name} {where}", params=wanted).to_arrow_table()
-                for name, columns in READ.items()
-            )
+    """Return the stored history of some leads and of those they were merged with, or of all."""
+    with lake.connection([*READ, "identities"]) as connection:
+        concerned = None if lead_ids is None else kin(connection, lead_ids)
+        where = "" if concerned is None else "WHERE lead_id IN (SELECT unnest($1::VARCHAR[]))"
+        leads, stages = (
+            connection.sql(
+                f"SELECT {READ[name]} FROM {name} {where}", params=[] if concerned is None else [concerned]
+            ).to_arrow_table()
+            for name in ("leads", "stages")
         )
+        touches, identities = read_touches(connection, READ["touches"], concerned)
+    return history_of(leads, touches, stages, identities)
 
 
 def microseconds(moment: datetime) -> int:
@@ -112,13 +155,31 @@ def microseconds(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def _ordered(name: str, table: pa.Table) -> pa.Table:
-    return table.sort_by([(column, "ascending") for column in TABLES[name].order])
+def _created(leads: pa.Table) -> tuple[pa.Array, Ints]:
+    """Return the leads, sorted, and when each was created, as its own first version says."""
+    rows = leads.select(["lead_id", "observed_at", "row_hash", "created_at"])
+    rows = rows.sort_by([(column, "ascending") for column in rows.column_names[:3]])
+    lead_ids = pc.unique(rows["lead_id"])
+    first = np.searchsorted(np.asarray(pc.index_in(rows["lead_id"], lead_ids)), np.arange(len(lead_ids)))
+    return lead_ids, moments(rows, "created_at")[first]
 
 
-def _microseconds(table: pa.Table, column: str) -> Ints:
-    times = table[column].cast(ARROW["time"]).cast(pa.int64())
-    return np.array(times, dtype=np.int64)
+def _placed(rows: pa.Table, lead_ids: pa.Array, *order: str) -> pa.Table:
+    """Return the rows of these leads with their ``place`` among them, ordered by it and then as told."""
+    place = pc.add(pc.index_in(rows["lead_id"], lead_ids), rows["edition"])
+    rows = rows.append_column("place", place).filter(pc.is_valid(place))
+    return rows.sort_by([(column, "ascending") for column in ("place", *order)])
+
+
+def _heirs(whose: pa.Table, parts: pa.Table) -> Heirs:
+    """Return what each edition of a merged record turned out to be, and when that was known."""
+    places = parts.append_column("place", pa.array(np.arange(len(parts)))).drop_columns("edition")
+    rows = whose.join(places, "lead_id", join_type="inner", right_suffix=" of heir")
+    of = places.select(["lead_id", "place"]).rename_columns(["record", "of"])
+    rows = rows.join(of, "record", join_type="inner")
+    since = np.maximum(np.array(rows["since"]), np.array(rows["since of heir"]))
+    until = np.minimum(np.array(rows["until"]), np.array(rows["until of heir"]))
+    return Heirs(np.array(rows["of"]), np.array(rows["place"]), since, until)
 
 
 def _columns(table: pa.Table, *names: str) -> dict[str, pa.Array]:
@@ -136,14 +197,12 @@ def _text(value: Any) -> str | None:
     return value or None if value is None or isinstance(value, str) else json.dumps(value)
 
 
-def _events(lead_ids: pa.Array, table: pa.Table, occurred: str, received: str, columns: dict[str, pa.Array]) -> Events:
-    lead = np.asarray(pc.index_in(table["lead_id"], lead_ids), dtype=np.int64)
-    happened = _microseconds(table, occurred)
+def _events(leads: int, rows: pa.Table, occurred: str, columns: dict[str, pa.Array]) -> Events:
     encoded = {name: column.dictionary_encode() for name, column in columns.items()}
     return Events(
-        start=np.searchsorted(lead, np.arange(len(lead_ids) + 1)),
-        occurred=happened,
-        known=np.maximum(happened, _microseconds(table, received)),
+        start=np.searchsorted(np.array(rows["place"]), np.arange(leads + 1)),
+        occurred=moments(rows, occurred),
+        known=np.array(rows["known"]),
         codes={name: np.array(coded.indices.fill_null(-1), dtype=np.int32) for name, coded in encoded.items()},
         names={name: tuple(coded.dictionary.to_pylist()) for name, coded in encoded.items()},
     )

@@ -24,8 +24,13 @@ ORPHANED = f"""
     WITH {DEALS} SELECT refunds.lead_id FROM refunds LEFT JOIN wins USING (lead_id)
     WHERE wins.lead_id IS NULL OR refunds.occurred_at < wins.occurred_at
 """  # refunds of no deal
+SURVIVORS = """
+    merged AS (SELECT unnest($records::VARCHAR[]) AS lead_id, unnest($survivors::VARCHAR[]) AS survivor),
+    stages AS (SELECT s.* REPLACE (coalesce(survivor, lead_id) AS lead_id)
+               FROM main.stages AS s LEFT JOIN merged USING (lead_id))
+"""  # a merged record's stages are those of the lead that it turned out to be
 VALUES = f"""
-    WITH {DEALS},
+    WITH {SURVIVORS}, {DEALS},
     amounts AS (
         SELECT lead_id, occurred_at, currency, coalesce(amount, 0) AS amount FROM wins
         UNION ALL

@@ -29,9 +29,9 @@ def outcomes_of(history: History, goal: Goal, before: int = NEVER) -> Outcomes:
 
 
 def open_moments(history: History, outcomes: Outcomes, moments: Moments) -> Moments:
-    """Return the moments at which the lead existed and, for all that was known then, was open."""
+    """Return the moments at which the lead existed and, for all that was known then, was open and no duplicate."""
     created, closed_known = history.created[moments.lead], outcomes.closed_known[moments.lead]
-    is_open = (created < moments.as_of) & (closed_known >= moments.as_of)
+    is_open = (created < moments.as_of) & (closed_known >= moments.as_of) & history.live(moments.lead, moments.as_of)
     return Moments(history, moments.lead[is_open], moments.as_of[is_open])
 
 

@@ -106,7 +106,8 @@ def _sent(leads: list[Lead], as_of: datetime) -> Moments:
 
 def _asked(history: History, lead_ids: Sequence[str], as_of: datetime) -> Moments:
     """Return the moments asked for, in the order in which they were asked; position −1 for a lead unknown."""
-    return Moments(history, history.positions(lead_ids), np.full(len(lead_ids), microseconds(as_of)))
+    moment = microseconds(as_of)
+    return Moments(history, history.positions(lead_ids, moment), np.full(len(lead_ids), moment))
 
 
 def _problems(request: ScoreRequest, stored: Moments, sent: Moments, goal: Goal) -> list[str]:
@@ -123,15 +124,30 @@ def _problems(request: ScoreRequest, stored: Moments, sent: Moments, goal: Goal)
         (twice, f"{_listed(twice)} sent along more than once. Send each lead once."),
         (not_open, f"{_listed(not_open)} not open as of then: not created yet, or already won or lost."),
     )
-    return [sentence for broken, sentence in sentences if broken]
+    return [*(sentence for broken, sentence in sentences if broken), *_duplicates(stored)]
+
+
+def _duplicates(moments: Moments) -> list[str]:
+    """Return a sentence for each lead, up to a few, that is known to be another lead's duplicate."""
+    history, here = moments.history, _here(moments)
+    gone = here.lead[~history.live(here.lead, here.as_of)][:NAMED]
+    heirs = history.turned_out(gone, int(here.as_of[0])) if len(gone) else gone
+    pairs = ((history.lead_ids[lead], history.lead_ids[heir]) for lead, heir in zip(gone, heirs, strict=True))
+    return [f"{duplicate} is a duplicate of {lead}: ask for that lead." for duplicate, lead in pairs]
 
 
 def _not_open(moments: Moments, goal: Goal) -> list[str]:
     history = moments.history
-    known = moments.lead[moments.lead >= 0]
-    asked = Moments(history, known, moments.as_of[moments.lead >= 0])
+    here = _here(moments)
+    live = history.live(here.lead, here.as_of)
+    asked = Moments(history, here.lead[live], here.as_of[live])
     still = set(open_moments(history, outcomes_of(history, goal), asked).lead.tolist())
-    return [history.lead_ids[lead] for lead in known.tolist() if lead not in still]
+    return [history.lead_ids[lead] for lead in asked.lead.tolist() if lead not in still]
+
+
+def _here(moments: Moments) -> Moments:
+    """Return the moments of leads that are in the history."""
+    return Moments(moments.history, moments.lead[moments.lead >= 0], moments.as_of[moments.lead >= 0])
 
 
 def _listed(lead_ids: Sequence[str]) -> str:

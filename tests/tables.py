@@ -32,9 +32,25 @@ def version(
 
 
 def touch(
-    lead: str | None, day: float, kind: str = "visit", channel: str = "Email", received: float | None = None
+    lead: str | None,
+    day: float,
+    kind: str = "visit",
+    channel: str = "Email",
+    received: float | None = None,
+    anonymous: str | None = None,
 ) -> dict[str, Any]:
-    return {"lead_id": lead, **_times(day, received), "kind": kind, "channel": channel}
+    named = {"lead_id": lead, "anonymous_id": anonymous} if anonymous else {"lead_id": lead}
+    return {**named, **_times(day, received), "kind": kind, "channel": channel}
+
+
+def claim(anonymous: str, lead: str, day: float) -> dict[str, Any]:
+    """Return that an anonymous id is known to be a lead's from a day on."""
+    return {"anonymous_id": anonymous, "lead_id": lead, "observed_at": moment(day)}
+
+
+def merge(duplicate: str, lead: str, day: float) -> dict[str, Any]:
+    """Return that a record is known to be another lead's from a day on; with itself, that it is its own again."""
+    return {"duplicate_id": duplicate, "lead_id": lead, "observed_at": moment(day)}
 
 
 def stage(lead: str, day: float, name: str, received: float | None = None) -> dict[str, Any]:
@@ -51,8 +67,10 @@ def history(
     leads: Iterable[Mapping[str, Any]],
     touches: Iterable[Mapping[str, Any]] = (),
     stages: Iterable[Mapping[str, Any]] = (),
+    identities: Iterable[Mapping[str, Any]] = (),
 ) -> History:
-    return history_of(table("leads", leads), table("touches", touches), table("stages", stages))
+    named = {"leads": leads, "touches": touches, "stages": stages, "identities": identities}
+    return history_of(*(table(name, rows) for name, rows in named.items()))
 
 
 def _times(occurred: float, received: float | None) -> dict[str, datetime]:

@@ -23,8 +23,8 @@ Row = dict[str, Any]
 
 def at(seen: History, *moments: tuple[str, float]) -> Moments:
     """Return moments given as (lead, day)."""
-    leads = seen.positions([lead for lead, _ in moments])
-    return Moments(seen, leads, np.array([micros(day) for _, day in moments], np.int64))
+    as_of = np.array([micros(day) for _, day in moments], np.int64)
+    return Moments(seen, seen.positions([lead for lead, _ in moments], as_of), as_of)
 
 
 def feature(name: str) -> Feature:

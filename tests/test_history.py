@@ -108,7 +108,7 @@ def test_a_lead_was_created_when_its_first_version_says() -> None:
 
 
 def test_leads_are_found_by_their_ids() -> None:
-    assert history(LEADS).positions(["bob", "nobody", "ada", "bob"]).tolist() == [1, -1, 0, 1]
+    assert history(LEADS).positions(["bob", "nobody", "ada", "bob"], micros(9)).tolist() == [1, -1, 0, 1]
 
 
 def test_events_of_some_leads_are_those_events_numbered_from_zero() -> None:

@@ -52,12 +52,14 @@ def labelled(history: History, settings: Settings, before: int) -> Labelled:
 
     ``mature_when = "horizon"``: the horizon and the reporting lag are past. ``"closed"``: the lead is won or
     lost, and the label is whether it was won, however late. A snapshot after a close that was not yet known
-    is left out: nobody can win a lead twice.
+    is left out: nobody can win a lead twice. What became of a lead that was found to be another's duplicate is what
+    became of that lead.
     """
     goal, when = settings.goal, settings.snapshots
     moments = snapshots(history, goal, when, before)
     known = outcomes_of(history, goal, before)
-    won, closed = known.won[moments.lead], known.closed[moments.lead]
+    person = history.turned_out(moments.lead, before)
+    won, closed = known.won[person], known.closed[person]
     if when.mature_when == "closed":
         mature, labels = closed < NEVER, won < NEVER
     else:

@@ -1,0 +1,158 @@
+"""Merges: which records are one lead, and since when.
+
+A row of ``identities`` with a duplicate_id says that from ``observed_at`` on a record is another lead's. Nothing
+is rewritten: a question as of a moment before the merge sees two leads, one after it sees one. The rules:
+
+- Of the rows about one record the latest counts; of two at one moment, the one whose lead_id sorts last.
+- A record that is named its own lead is a lead of its own again (an unmerge).
+- Chains are followed: with a → b → c all three are c.
+- In a circle the newest row names the survivor; of two at one moment, the one whose duplicate_id sorts last.
+- What both records hold is one: of the events with the same content a lead has as many as the record with most.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+ALWAYS, NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max  # before every moment, and after
+TENURES = pa.schema([("record", pa.string()), ("lead_id", pa.string()), ("since", pa.int64()), ("until", pa.int64())])
+
+
+def tenures(identities: pa.Table) -> pa.Table:
+    """Return whose each record was: its ``lead_id`` for moments in (since, until], in microseconds.
+
+    Only records that take part in a merge are named; every other is its own lead, always.
+    """
+    rows = identities.filter(pc.is_valid(identities["duplicate_id"]))
+    rows = rows.sort_by([(column, "ascending") for column in ("observed_at", "duplicate_id", "lead_id")])
+    moments = np.array(rows["observed_at"].cast(pa.int64()))
+    into: dict[str, tuple[int, str]] = {}  # of each merged record: since when, and into which
+    beneath: dict[str, set[str]] = defaultdict(set)  # the other way round
+    told: dict[str, list[tuple[int, str]]] = {}  # of each record: from when on, whose it is
+    told_of = zip(moments.tolist(), *(rows[c].to_pylist() for c in ("duplicate_id", "lead_id")), strict=True)
+    for at, duplicate, lead in told_of:
+        for record in (duplicate, lead):
+            told.setdefault(record, [(ALWAYS, record)])
+        if duplicate in into:
+            beneath[into.pop(duplicate)[1]].discard(duplicate)
+        if lead != duplicate:
+            into[duplicate] = (at, lead)
+            beneath[lead].add(duplicate)
+        survivor = _survivor(into, duplicate)
+        for record in _below(beneath, duplicate):
+            told[record].append((at, survivor))
+    return pa.Table.from_pylist(list(_stretches(told)), TENURES)
+
+
+def editions(whose: pa.Table, lead_ids: pa.Array) -> pa.Table:
+    """Return the editions of leads, by lead and time: ``lead_id``, ``edition`` from 0, ``since``, ``until``.
+
+    A lead's events only ever grow within one edition, for questions as of moments in (since, until]. A lead that
+    never lost a record it had been given, nor its own independence, has one edition for all time.
+    """
+    names = ["lead_id", "edition", "since", "until"]
+    plain = lead_ids.filter(pc.invert(pc.is_in(lead_ids, whose["lead_id"].combine_chunks())))
+    ends: dict[str, set[int]] = defaultdict(set)
+    own = []
+    for row in whose.filter(pc.is_in(whose["lead_id"], lead_ids)).to_pylist():
+        ends[row["lead_id"]].add(row["until"])
+        own += [row] if row["record"] == row["lead_id"] else []
+    parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for row in own:
+        cuts = sorted(end for end in ends[row["lead_id"]] if row["since"] < end <= row["until"])
+        parts[row["lead_id"]] += pairwise([row["since"], *cuts])
+    split = [(lead, place, *part) for lead, several in parts.items() for place, part in enumerate(several)]
+    columns = zip(*split, strict=True) if split else ([], [], [], [])
+    count = len(plain)
+    always, never = (pa.array(np.full(count, end), pa.int64()) for end in (ALWAYS, NEVER))
+    return pa.concat_tables([
+        pa.table([plain, pa.array(np.zeros(count, np.int64)), always, never], names),
+        pa.table([pa.array(c, type_) for c, type_ in zip(columns, _EDITION, strict=True)], names),
+    ]).sort_by([("lead_id", "ascending"), ("edition", "ascending")])  # fmt: skip
+
+
+def at(stretches: pa.Table, moment: int) -> pa.Table:
+    """Return the tenures or editions that hold at a moment (microseconds)."""
+    return stretches.filter(pc.and_(pc.less(stretches["since"], moment), pc.greater_equal(stretches["until"], moment)))
+
+
+def belonging(rows: pa.Table, whose: pa.Table, parts: pa.Table, content: Sequence[str] = ()) -> pa.Table:
+    """Return rows under every edition of every lead that they belong to, with the ``edition``.
+
+    Args:
+        rows: with lead_id, ``known`` (microseconds) and, if there is ``content``, event_id or row_hash.
+        whose: tenures; a row given to another lead is known from the merge on.
+        parts: editions.
+        content: columns in which two rows of two records are the same event, which then counts once.
+
+    """
+    merged = pc.is_in(rows["lead_id"], whose["record"].combine_chunks())
+    stays = rows.filter(pc.invert(merged))
+    stays = stays.append_column("edition", pa.array(np.zeros(len(stays), np.int64)))
+    if len(stays) == len(rows):
+        return stays
+    moved = rows.filter(merged).rename_columns({"lead_id": "record"}).join(whose, "record", join_type="inner")
+    known = pc.max_element_wise(moved["known"], moved["since"])
+    moved = moved.set_column(moved.column_names.index("known"), "known", known)
+    moved = moved.filter(pc.less(moved["known"], moved["until"]))
+    moved = moved.join(parts, "lead_id", join_type="inner", right_suffix=" of edition")
+    moved = moved.filter(
+        pc.and_(
+            pc.less(moved["known"], moved["until of edition"]),
+            pc.greater_equal(moved["until"], moved["until of edition"]),
+        )
+    )
+    return pa.concat_tables([stays, _united(moved, content).select(stays.column_names)])
+
+
+_EDITION = (pa.string(), pa.int64(), pa.int64(), pa.int64())
+
+
+def _survivor(into: Mapping[str, tuple[int, str]], record: str) -> str:
+    """Follow a record's merges to the lead that survives."""
+    path: dict[str, tuple[int, str]] = {}
+    while record in into and record not in path:
+        path[record] = into[record][0], record
+        record = into[record][1]
+    if record not in path:
+        return record
+    circle = list(path)[list(path).index(record) :]
+    return into[max(path[member] for member in circle)[1]][1]
+
+
+def _below(beneath: Mapping[str, set[str]], record: str) -> Iterable[str]:
+    """Return a record and all that were merged into it, directly or not."""
+    found, waiting = {record}, [record]
+    while waiting:
+        new = beneath.get(waiting.pop(), set()) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def _stretches(told: Mapping[str, list[tuple[int, str]]]) -> Iterable[dict[str, object]]:
+    """Yield the tenures in what was told of each record, in order; what was overruled at once is left out."""
+    for record, tellings in told.items():
+        lasting = [*dict(tellings).items(), (NEVER, "")]
+        changes = [lasting[0], *(b for a, b in pairwise(lasting) if a[1] != b[1])]
+        for (since, lead), (until, _) in pairwise(changes):
+            yield {"record": record, "lead_id": lead, "since": since, "until": until}
+
+
+def _united(moved: pa.Table, content: Sequence[str]) -> pa.Table:
+    """Return rows without those that another record of the same lead holds too: the one known first stays."""
+    if not content:
+        return moved
+    key = "event_id" if "event_id" in moved.column_names else "row_hash"
+    same = ["lead_id", "edition", *content]
+    seen = moved.select([*same, "record", "known", key]).to_pandas().sort_values(["known", "record", key])
+    seen["nth"] = seen.groupby([*same, "record"], sort=False, dropna=False).cumcount()
+    return moved.take(pa.array(np.sort(seen.drop_duplicates([*same, "nth"]).index.to_numpy())))
