@@ -121,6 +121,16 @@ def _cut(text: str | None, length: int = 200) -> str:
     return shown if len(shown) <= length else f"{shown[: length - 1]}…"
 
 
+def show_duplicates(document: dict[str, Any]) -> None:
+    """Print how many leads seem to be duplicates, why, and how they are merged."""
+    rows = [(why, f"{count:,}") for why, count in document["reasons"].items()]
+    _show("Leads that seem to be another lead", ("why", "leads"), rows)
+    typer.echo(
+        f"{document['written']} names each, and how sure it is. Nothing was merged: delete the rows that are wrong, "
+        "name the file identities (.csv or .parquet), and merge the others with `touchstone ingest`."
+    )
+
+
 def _count(number: int | None) -> str:
     return "–" if number is None else f"{number:,}"
 

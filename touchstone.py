@@ -139,12 +139,28 @@ def ingest(
 
 
 @app.command()
-def check(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) -> None:
+def check(
+    workspace: Workspace = HERE,
+    duplicates: Annotated[
+        Path | None, typer.Option(help="Write leads that seem to be one person to this CSV or Parquet file.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Say what the lake holds, and what is wrong with it."""
     from features.checkup import checkup
     from features.lake import Lake
     from features.settings import read_settings
 
+    if duplicates:
+        from features.duplicates import duplicates as proposed
+        from serving.batch import write
+
+        proposals = proposed(Lake(workspace / "lake"), _now()).to_pandas()
+        write(proposals, duplicates)
+        document = {"written": str(duplicates), "reasons": proposals.groupby("why").size().to_dict()}
+        terminal.finish(document, json, quiet, lambda: terminal.show_duplicates(document))
+        return
     found = checkup(Lake(workspace / "lake"), read_settings(workspace).goal, _now())
     terminal.finish(found, json, quiet, lambda: terminal.show_checkup(found))
 

@@ -43,9 +43,8 @@ def tenures(identities: pa.Table) -> pa.Table:
             told.setdefault(record, [(ALWAYS, record)])
         if duplicate in into:
             beneath[into.pop(duplicate)[1]].discard(duplicate)
-        if lead != duplicate:
-            into[duplicate] = (at, lead)
-            beneath[lead].add(duplicate)
+        into[duplicate] = (at, lead)  # itself: a circle of one
+        beneath[lead].add(duplicate)
         survivor = _survivor(into, duplicate)
         for record in _below(beneath, duplicate):
             told[record].append((at, survivor))
@@ -102,7 +101,6 @@ def belonging(rows: pa.Table, whose: pa.Table, parts: pa.Table, content: Sequenc
     moved = rows.filter(merged).rename_columns({"lead_id": "record"}).join(whose, "record", join_type="inner")
     known = pc.max_element_wise(moved["known"], moved["since"])
     moved = moved.set_column(moved.column_names.index("known"), "known", known)
-    moved = moved.filter(pc.less(moved["known"], moved["until"]))
     moved = moved.join(parts, "lead_id", join_type="inner", right_suffix=" of edition")
     moved = moved.filter(
         pc.and_(
