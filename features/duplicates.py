@@ -128,8 +128,8 @@ def _fields(names: Sequence[str]) -> Mapping[str, str]:
     found = {field: list(_called(names, called)) for field, called in ATTRIBUTES.items()}
     if not any(found.values()):
         raise DataError(
-            f"No attribute of the leads tells who they are: there is {', '.join(names) or 'none'}. Ingest email, phone, "
-            "name or company, or map them under [sources.columns] of touchstone.toml."
+            f"No attribute of the leads tells who they are: there is {', '.join(names) or 'none'}. Ingest email, "
+            "phone, name or company, or map them under [sources.columns] of touchstone.toml."
         )
     return {
         field: f"coalesce(NULL, {', '.join(paths)})" if paths else "NULL::VARCHAR" for field, paths in found.items()

@@ -3,7 +3,8 @@
 A row of ``identities`` with a duplicate_id says that from ``observed_at`` on a record is another lead's. Nothing
 is rewritten: a question as of a moment before the merge sees two leads, one after it sees one. The rules:
 
-- Of the rows about one record the latest counts; of two at one moment, the one whose lead_id sorts last.
+- Of the rows about one record the latest counts; of two at one moment, the one whose lead_id sorts last. A row that
+  says what holds already changes nothing.
 - A record that is named its own lead is a lead of its own again (an unmerge).
 - Chains are followed: with a → b → c all three are c.
 - In a circle the newest row names the survivor; of two at one moment, the one whose duplicate_id sorts last.
@@ -23,12 +24,17 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 ALWAYS, NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max  # before every moment, and after
-TENURES = pa.schema([("record", pa.string()), ("lead_id", pa.string()), ("since", pa.int64()), ("until", pa.int64())])
+TENURES = pa.schema([
+    ("record", pa.string()), ("lead_id", pa.string()),
+    ("since", pa.int64()), ("until", pa.int64()), ("linked", pa.int64()),
+])  # fmt: skip
 
 
 def tenures(identities: pa.Table) -> pa.Table:
     """Return whose each record was: its ``lead_id`` for moments in (since, until], in microseconds.
 
+    ``linked`` is when the latest of the rows that make it so was known. It is earlier than ``since`` for a record that
+    returns to a lead because a merge was undone: what the record holds is known as if there had been no such merge.
     Only records that take part in a merge are named; every other is its own lead, always.
     """
     rows = identities.filter(pc.is_valid(identities["duplicate_id"]))
@@ -36,18 +42,20 @@ def tenures(identities: pa.Table) -> pa.Table:
     moments = np.array(rows["observed_at"].cast(pa.int64()))
     into: dict[str, tuple[int, str]] = {}  # of each merged record: since when, and into which
     beneath: dict[str, set[str]] = defaultdict(set)  # the other way round
-    told: dict[str, list[tuple[int, str]]] = {}  # of each record: from when on, whose it is
+    told: dict[str, list[tuple[int, tuple[str, int]]]] = {}  # of each record: from when on, whose it is, and why
     told_of = zip(moments.tolist(), *(rows[c].to_pylist() for c in ("duplicate_id", "lead_id")), strict=True)
     for at, duplicate, lead in told_of:
         for record in (duplicate, lead):
-            told.setdefault(record, [(ALWAYS, record)])
+            told.setdefault(record, [(ALWAYS, (record, ALWAYS))])
+        if duplicate in into and into[duplicate][1] == lead:
+            continue
         if duplicate in into:
             beneath[into.pop(duplicate)[1]].discard(duplicate)
         into[duplicate] = (at, lead)  # itself: a circle of one
         beneath[lead].add(duplicate)
         survivor = _survivor(into, duplicate)
         for record in _below(beneath, duplicate):
-            told[record].append((at, survivor))
+            told[record].append((at, (survivor, _linked(into, record, survivor))))
     return pa.Table.from_pylist(list(_stretches(told)), TENURES)
 
 
@@ -62,7 +70,7 @@ def editions(whose: pa.Table, lead_ids: pa.Array) -> pa.Table:
     ends: dict[str, set[int]] = defaultdict(set)
     own = []
     for row in whose.filter(pc.is_in(whose["lead_id"], lead_ids)).to_pylist():
-        ends[row["lead_id"]].add(row["until"])
+        ends[row["lead_id"]] |= {row["until"], *([row["since"]] if row["linked"] < row["since"] else [])}
         own += [row] if row["record"] == row["lead_id"] else []
     parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for row in own:
@@ -99,15 +107,12 @@ def belonging(rows: pa.Table, whose: pa.Table, parts: pa.Table, content: Sequenc
     if len(stays) == len(rows):
         return stays
     moved = rows.filter(merged).rename_columns({"lead_id": "record"}).join(whose, "record", join_type="inner")
-    known = pc.max_element_wise(moved["known"], moved["since"])
+    known = pc.max_element_wise(moved["known"], moved["linked"])
     moved = moved.set_column(moved.column_names.index("known"), "known", known)
     moved = moved.join(parts, "lead_id", join_type="inner", right_suffix=" of edition")
-    moved = moved.filter(
-        pc.and_(
-            pc.less(moved["known"], moved["until of edition"]),
-            pc.greater_equal(moved["until"], moved["until of edition"]),
-        )
-    )
+    end = moved["until of edition"]
+    within = pc.and_(pc.less(moved["since"], end), pc.greater_equal(moved["until"], end))
+    moved = moved.filter(pc.and_(within, pc.less(moved["known"], end)))
     return pa.concat_tables([stays, _united(moved, content).select(stays.column_names)])
 
 
@@ -126,6 +131,14 @@ def _survivor(into: Mapping[str, tuple[int, str]], record: str) -> str:
     return into[max(path[member] for member in circle)[1]][1]
 
 
+def _linked(into: Mapping[str, tuple[int, str]], record: str, survivor: str) -> int:
+    """Return when the latest of the merges that lead from a record to its survivor was known."""
+    latest = ALWAYS
+    while record != survivor:
+        latest, record = max(latest, into[record][0]), into[record][1]
+    return latest
+
+
 def _below(beneath: Mapping[str, set[str]], record: str) -> Iterable[str]:
     """Return a record and all that were merged into it, directly or not."""
     found, waiting = {record}, [record]
@@ -136,13 +149,13 @@ def _below(beneath: Mapping[str, set[str]], record: str) -> Iterable[str]:
     return found
 
 
-def _stretches(told: Mapping[str, list[tuple[int, str]]]) -> Iterable[dict[str, object]]:
+def _stretches(told: Mapping[str, list[tuple[int, tuple[str, int]]]]) -> Iterable[dict[str, object]]:
     """Yield the tenures in what was told of each record, in order; what was overruled at once is left out."""
     for record, tellings in told.items():
-        lasting = [*dict(tellings).items(), (NEVER, "")]
+        lasting = [*dict(tellings).items(), (NEVER, ("", NEVER))]
         changes = [lasting[0], *(b for a, b in pairwise(lasting) if a[1] != b[1])]
-        for (since, lead), (until, _) in pairwise(changes):
-            yield {"record": record, "lead_id": lead, "since": since, "until": until}
+        for (since, (lead, linked)), (until, _) in pairwise(changes):
+            yield {"record": record, "lead_id": lead, "since": since, "until": until, "linked": linked}
 
 
 def _united(moved: pa.Table, content: Sequence[str]) -> pa.Table:

@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 def found(folder: Path, *people: Row, identities: tuple[Row, ...] = ()) -> list[tuple[str, str, str]]:
-    """Return what is proposed, (duplicate, lead, why), of people who came in this order and are called a, b, c, …"""
+    """Return what is proposed, (duplicate, lead, why), of people called a, b, c, …, who came in this order."""
     lake = Lake(folder)
     lake.append("leads", table("leads", [version("abcdefgh"[i], i, p, created=i) for i, p in enumerate(people)]))
     lake.append("identities", table("identities", identities))

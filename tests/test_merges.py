@@ -32,7 +32,8 @@ def whose(*merges: Row) -> dict[str, list[tuple[float, str]]]:
     told: dict[str, list[tuple[float, str]]] = {}
     for row in tenures(table("identities", merges)).to_pylist():
         day = -1 if row["since"] == ALWAYS else (row["since"] - micros(0)) / DAY
-        told.setdefault(row["record"], []).append((day, row["lead_id"]))
+        mine = told.setdefault(row["record"], [])
+        mine += [(day, row["lead_id"])] if not mine or mine[-1][1] != row["lead_id"] else []
     return told
 
 
@@ -85,7 +86,10 @@ MERGES = st.lists(st.builds(merge, NAMES, NAMES, st.integers(1, 9)), max_size=7)
 def plainly(merges: list[Row], record: str, day: float) -> str:
     """Return whose a record is as of a day, as the rules are written."""
     rows = sorted((m["observed_at"], m["duplicate_id"], m["lead_id"]) for m in merges if m["observed_at"] < moment(day))
-    latest = {duplicate: (on, duplicate, lead) for on, duplicate, lead in rows}
+    latest: dict[str, tuple[Any, str, str]] = {}
+    for on, duplicate, lead in rows:
+        if duplicate not in latest or latest[duplicate][2] != lead:
+            latest[duplicate] = (on, duplicate, lead)
     into = {duplicate: row for duplicate, row in latest.items() if row[2] != duplicate}
     path = [record]
     while path[-1] in into:
@@ -125,11 +129,11 @@ def live(seen: History, day: float) -> list[str]:
     return [seen.lead_ids[lead] for lead in opened.lead]
 
 
-def rows_of(seen: History, day: float) -> dict[str, list[Any]]:
-    """Return the feature values of every open lead as of a day."""
+def rows_of(seen: History, day: float, *, ago: float = 0) -> dict[str, list[Any]]:
+    """Return the feature values of every lead that is open as of a day, then or some days before."""
     leads = live(seen, day)
     features = [*FEATURES, *learned_features(seen, micros(day), [line for line in CATALOGUE if line.each == "stage"])]
-    where = Moments(seen, seen.positions(leads, micros(day)), np.full(len(leads), micros(day)))
+    where = Moments(seen, seen.positions(leads, micros(day)), np.full(len(leads), micros(day - ago)))
     return dict(zip(leads, feature_matrix(features, where).tolist(), strict=True))
 
 
@@ -196,6 +200,28 @@ def test_a_change_of_stage_in_both_records_counts_once() -> None:
 def test_a_merge_into_a_lead_that_is_not_here_leaves_no_lead() -> None:
     seen = history(LEADS, TOUCHES, identities=[merge("ida", "bob", 6)])
     assert [live(seen, day) for day in (5, 7)] == [["ada", "ida", "zoe"], ["ada", "zoe"]]
+
+
+def test_after_an_unmerge_a_week_ago_looks_as_if_there_had_been_no_merge() -> None:
+    seen = history(LEADS, TOUCHES, identities=UNMERGED)
+    plain = history(LEADS, TOUCHES)
+    for lead in ("ada", "ida"):
+        place, same = seen.positions([lead], micros(10))[0], plain.positions([lead], micros(10))[0]
+        events = [h.touches.of_leads(at, at + 1) for h, at in ((seen, place), (plain, same))]
+        assert events[0].known.tolist() == events[1].known.tolist()
+
+
+def test_a_record_that_returns_is_not_known_to_be_a_leads_while_it_was_anothers() -> None:
+    rows = [merge("ida", "ada", 4.5), merge("ida", "zoe", 6), merge("ida", "ada", 8)]
+    seen = history(LEADS, TOUCHES, identities=rows)
+    assert [touched(seen, day) for day in (5, 7, 9)] == [
+        {"ada": 3, "zoe": 1},
+        {"ada": 1, "zoe": 3},
+        {"ada": 3, "zoe": 1},
+    ]
+    undone = [merge("ida", "ada", 4.5), merge("ada", "zoe", 6), merge("ada", "ada", 8)]
+    seen = history(LEADS, TOUCHES, identities=undone)
+    assert [touched(seen, day) for day in (5, 7, 9)] == [{"ada": 3, "zoe": 1}, {"zoe": 4}, {"ada": 3, "zoe": 1}]
 
 
 # Training
@@ -270,6 +296,7 @@ def test_a_merge_and_its_unmerge_change_nothing_as_of_before_or_after_them(
     plain, undone = history(VERSIONS, touches, stages, identities), history(VERSIONS, touches, stages, both)
     for day in (merged, unmerged + 0.001, 30):
         np.testing.assert_equal(rows_of(undone, day), rows_of(plain, day))
+        np.testing.assert_equal(rows_of(undone, day, ago=7), rows_of(plain, day, ago=7))  # what a trend compares with
         names = [learned_features(seen, micros(day)) for seen in (plain, undone)]
         assert names[0] == names[1]
 
