@@ -99,6 +99,7 @@ def plainly(merges: list[Row], record: str, day: float) -> str:
     return path[-1]
 
 
+@settings(deadline=None)
 @given(MERGES, st.randoms())
 def test_a_record_is_whose_the_rules_say_on_every_day_in_any_order_of_rows(merges: list[Row], dice: Any) -> None:
     every = dice.sample(merges, len(merges))

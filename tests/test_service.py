@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -16,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
 from trained import NOW, Company
 
+from features.contract import schema
 from features.errors import ConfigError, ModelError
 from features.history import microseconds
+from features.lake import Lake
 from features.settings import Settings
 from serving import service as service_module
 from serving.batch import open_leads
@@ -257,6 +261,23 @@ REFUSED = {
         ),
     ),
 }  # fmt: skip
+
+
+def test_a_duplicate_is_answered_with_the_lead_that_it_is(trained_company: Company, tmp_path: Path) -> None:
+    one, other = [score.lead_id for score in batch(trained_company, NOW)][:2]
+    shutil.copytree(trained_company.workspace, tmp_path / "workspace")
+    lake, row = Lake(tmp_path / "workspace" / "lake"), {"duplicate_id": one, "lead_id": other, "row_hash": "1"}
+    lake.append("identities", pa.Table.from_pylist([row | {"observed_at": EARLIER}], schema("identities")))
+    with serving(tmp_path / "workspace", trained_company.settings) as client:
+        asked = {"lead_ids": [one], "as_of": NOW.isoformat()}
+        reply = client.post("/score", json=asked)
+        assert (reply.status_code, reply.json()) == (
+            400,
+            {"error": f"{one} is a duplicate of {other}: ask for that lead."},
+        )
+        before = asked | {"as_of": EARLIER.isoformat()}
+        assert "duplicate" not in client.post("/score", json=before).text
+        assert replies(client, lead_ids=[other], as_of=NOW.isoformat())[0]["lead_id"] == other
 
 
 @pytest.mark.parametrize(("asked", "sentence"), REFUSED.values(), ids=REFUSED)
