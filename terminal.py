@@ -123,6 +123,9 @@ def _cut(text: str | None, length: int = 200) -> str:
 
 def show_duplicates(document: dict[str, Any]) -> None:
     """Print how many leads seem to be duplicates, why, and how they are merged."""
+    if not document["reasons"]:
+        typer.echo("No two leads seem to be one person.")
+        return
     rows = [(why, f"{count:,}") for why, count in document["reasons"].items()]
     _show("Leads that seem to be another lead", ("why", "leads"), rows)
     typer.echo(

@@ -268,6 +268,21 @@ def attribute(
 
 
 @app.command()
+def export(
+    person: Annotated[str, typer.Argument(help="A lead_id, or the e-mail address of a lead.")],
+    workspace: Workspace = HERE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Print everything that is held about a person, as one JSON document."""
+    from features.erasure import held
+    from features.lake import Lake
+
+    document = held(Lake(workspace / "lake"), person)
+    terminal.finish(document, json, quiet, lambda: terminal.print_json(document))
+
+
+@app.command()
 def serve(workspace: Workspace = HERE, port: Port = None, quiet: Quiet = False, json: Json = False) -> None:
     """Run the service on loopback: POST /score, /livez, /readyz, /metrics."""
     from features.settings import read_settings

@@ -70,7 +70,7 @@ def editions(whose: pa.Table, lead_ids: pa.Array) -> pa.Table:
     ends: dict[str, set[int]] = defaultdict(set)
     own = []
     for row in whose.filter(pc.is_in(whose["lead_id"], lead_ids)).to_pylist():
-        ends[row["lead_id"]] |= {row["until"], *([row["since"]] if row["linked"] < row["since"] else [])}
+        ends[row["lead_id"]].add(row["until"])
         own += [row] if row["record"] == row["lead_id"] else []
     parts: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for row in own:

@@ -159,5 +159,6 @@ def test_proposals_are_written_confirmed_and_ingested(tmp_path: Path, command: C
     assert command("ingest", str(file), workspace=tmp_path)[0] == 0
     stored = Lake(tmp_path / "lake").query("SELECT duplicate_id, lead_id FROM identities").to_pylist()
     assert stored == [{"duplicate_id": "b", "lead_id": "a"}]
-    command("check", "--duplicates", str(file), workspace=tmp_path)
+    again = command("check", "--duplicates", str(file), workspace=tmp_path)
+    assert again == (0, "No two leads seem to be one person.\n")
     assert len(file.read_text().splitlines()) == 1
