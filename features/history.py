@@ -173,6 +173,8 @@ def _placed(rows: pa.Table, lead_ids: pa.Array, *order: str) -> pa.Table:
 
 def _heirs(whose: pa.Table, parts: pa.Table) -> Heirs:
     """Return what each edition of a merged record turned out to be, and when that was known."""
+    if not len(whose):  # as in a request, which must be quick
+        return Heirs(*np.empty((4, 0), np.int64))
     places = parts.append_column("place", pa.array(np.arange(len(parts)))).drop_columns("edition")
     rows = whose.join(places, "lead_id", join_type="inner", right_suffix=" of heir")
     of = places.select(["lead_id", "place"]).rename_columns(["record", "of"])

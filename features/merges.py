@@ -101,11 +101,11 @@ def belonging(rows: pa.Table, whose: pa.Table, parts: pa.Table, content: Sequenc
         content: columns in which two rows of two records are the same event, which then counts once.
 
     """
+    if not len(whose):
+        return rows.append_column("edition", pa.array(np.zeros(len(rows), np.int64)))
     merged = pc.is_in(rows["lead_id"], whose["record"].combine_chunks())
     stays = rows.filter(pc.invert(merged))
     stays = stays.append_column("edition", pa.array(np.zeros(len(stays), np.int64)))
-    if len(stays) == len(rows):
-        return stays
     moved = rows.filter(merged).rename_columns({"lead_id": "record"}).join(whose, "record", join_type="inner")
     known = pc.max_element_wise(moved["known"], moved["linked"])
     moved = moved.set_column(moved.column_names.index("known"), "known", known)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from by_hand import Row, day, days, world
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from features.history import History
@@ -168,6 +169,7 @@ STAGES = st.tuples(
 )
 
 
+@hypothesis_settings(deadline=None)
 @given(
     stages=st.lists(STAGES, max_size=8),
     later=st.lists(STAGES, max_size=8),
@@ -184,6 +186,7 @@ def test_what_is_learned_after_a_moment_changes_no_label_known_before_it(
     assert known(world(created, stages=[*so_far, *since]), cut * HOUR, mature_when=mature_when) == before
 
 
+@hypothesis_settings(deadline=None)
 @given(st.lists(STAGES, max_size=8), st.randoms())
 def test_the_order_of_rows_changes_no_label(stages: list[Row], random: Any) -> None:
     created = {"ada": 0.5, "bob": 3, "cem": 9}
