@@ -133,7 +133,7 @@ def _live(
             today, tomorrow = tomorrow, today
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _meets(
     i: int,
     key: np.uint64,
@@ -167,7 +167,7 @@ def _meets(
     return did, would
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _opens(rules: Rules, came_by: Bools, tomorrow: Floats) -> None:
     """Leave behind what becoming a lead does; what brought it about was a touch, too."""
     tomorrow += rules.opens
@@ -176,7 +176,7 @@ def _opens(rules: Rules, came_by: Bools, tomorrow: Floats) -> None:
             _leave(rules.jump, j, 1, tomorrow)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _rate(rules: Rules, routing: int, j: int, today: Floats) -> float:
     rate: float = rules.base[routing, j]
     row = routing * len(rules.by_lead) + j
@@ -185,20 +185,20 @@ def _rate(rules: Rules, routing: int, j: int, today: Floats) -> float:
     return rate
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _leave(jump: Entries, j: int, count: int, tomorrow: Floats) -> None:
     for at in range(jump.start[j], jump.start[j + 1]):
         tomorrow[jump.state[at]] += count * jump.value[at]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _hazard(constant: float, weights: Floats, today: Floats) -> float:
     for at in range(len(today)):
         constant += weights[at] * today[at]
     return constant
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _note(i: int, j: int, day: int, nth: int, place: Ints, happened: Ints) -> None:
     if len(happened):
         happened[place[i], 0], happened[place[i], 1] = i, j

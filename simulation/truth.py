@@ -133,7 +133,7 @@ def _chances(
     return chance
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _day_before(
     who: tuple[float, float, float],
     how: tuple[Bools, int],
@@ -170,7 +170,7 @@ def _day_before(
     return alpha
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _dot(v: Floats, adstock: Floats) -> float:
     total = 0.0
     for at in range(len(v)):

@@ -53,7 +53,8 @@ def test_the_commands_come_in_the_order_of_the_story() -> None:
     from touchstone import app
 
     names = [found.callback.__name__ for found in app.registered_commands if found.callback]
-    assert names == ["demo", "init", "ingest", "check", "train", "backtest", "score", "attribute", "serve"]
+    story = ["demo", "init", "ingest", "check", "train", "backtest", "score", "attribute", "export", "serve"]
+    assert names == story
 
 
 def test_every_command_and_option_is_explained_in_one_sentence() -> None:

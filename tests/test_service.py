@@ -89,8 +89,17 @@ def without_clock(reply: Reply) -> Reply:
 
 
 def histories(company: Company, lead_ids: list[str], as_of: datetime) -> list[Reply]:
-    """Return leads with all of their history, as a system that keeps its own would send them."""
+    """Return leads with all of their history, as a system that keeps its own would send them.
+
+    Anonymous touches are sent with the lead that they turned out to be, as known from then on.
+    """
     read = {name: company.lake.query(f"SELECT * FROM {name}").to_pylist() for name in ("leads", "touches", "stages")}
+    identities = company.lake.query("SELECT anonymous_id, lead_id, observed_at FROM identities").to_pylist()
+    whose = {row["anonymous_id"]: row for row in identities}
+    for touch in read["touches"]:
+        if found := whose.get(touch["anonymous_id"]):
+            touch["lead_id"], known = found["lead_id"], found["observed_at"]
+            touch["received_at"] = max(touch["received_at"], known)
     of = {lead_id: {"lead_id": lead_id, "touches": [], "stages": []} for lead_id in lead_ids}
     for row in sorted(read["leads"], key=lambda row: row["observed_at"]):
         if row["lead_id"] in of and row["observed_at"] < as_of:
