@@ -163,8 +163,6 @@ def at_zero(cohort: Cohort, weekday: int, channel: str, without: frozenset[str])
         return "0 exactly, lead by lead  MET", False
     off = float(lost.sum() / np.sqrt((lost**2).sum()))
     said = f"{1000 * lost.mean():.2f}, {off:+.1f} s.e."
-    if channel == "Sales outreach":
-        return f"{said}  (no bar: meetings and rejections, which follow calls, are not set to zero)", False
     return f"{said}  {'MISSED' if abs(off) > BAR else 'MET'}", abs(off) > BAR
 
 
@@ -222,7 +220,7 @@ def judged(lake: Lake, company: Company) -> tuple[dict[str, float], dict[str, fl
     history, cut = read_history(lake), microseconds(NOW)
     known, features = labelled(history, Settings(), cut), learned_features(history, cut)
     exact = truth(company, NOW, [HORIZON])
-    p, lead = exact["probability"].to_numpy(), history.positions(list(exact["lead_id"]))
+    p, lead = exact["probability"].to_numpy(), history.positions(list(exact["lead_id"]), cut)
     now = feature_matrix(features, Moments(history, lead, np.full(len(lead), cut)))
     regret, rank = {}, {"truth": expected_auc(p, p)}
     for name, says in models(known, features):

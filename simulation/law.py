@@ -51,7 +51,7 @@ STATES = {  # what is left behind, and days until half of it is gone
     "AI Assistant": 10.0,
     "Sales outreach": 7.0,
 }
-EFFECTS = {  # what one touch adds to the daily hazard of winning, at first; calls also lead to meetings and refusals
+EFFECTS = {  # what one touch adds to the daily hazard of winning, at first; calls lead to meetings and rejections, too
     "Email": 0.00018,
     "Display": 0.00080,
     "Events": 0.00070,
@@ -112,7 +112,8 @@ class World:
     The default has no confounding: what reaches a lead depends on how it came, and on nothing it does but ask.
     """
 
-    effects: Mapping[str, float] = field(default_factory=lambda: EFFECTS)  # in place of the default ones
+    effects: Mapping[str, float] = field(default_factory=lambda: EFFECTS)  # in place of the default ones; what a
+    # call leads to, meetings and rejections, shrinks and grows with the effect of Sales outreach
     retargeting: float = 0.0  # clicks on Display a day for a fresh look at the prices
     harvest: float = 0.0  # share of wins with a click on a brand ad on the way to signing
     fatigue: float = 0.0  # what an e-mail adds to the weekly hazard of being lost, at first
@@ -184,6 +185,8 @@ def rules(world: World, without: frozenset[str] = frozenset()) -> Rules:
         calls = KINDS == "sales_call"
         base[1, calls] = 0
         gain[1, calls] *= np.array(list(STATES)) == "demo"
+    calls_work = world.effects.get("Sales outreach", 0.0) / EFFECTS["Sales outreach"]
+    gain *= np.where(np.array(list(STATES)) == "Sales outreach", calls_work, 1.0)
     off = np.isin(CHANNELS, list(without))
     base[:, off], gain[:, off], jump[off] = 0, 0, 0
     return Rules(
