@@ -2,6 +2,7 @@
 
 So a lead lives the same life alone or among a million, and the same life but for one channel when that channel is
 switched off: differences between worlds are then the channels' doing, not the dice's (common random numbers).
+Who changes this file deletes simulation/__pycache__: numba does not see that those who call it have changed, too.
 """
 
 from __future__ import annotations

@@ -170,6 +170,8 @@ class Rules(NamedTuple):
     harvest: float
     own: float
     week: Floats  # (7,)
+    review: int  # the weekday on which leads are given up
+    brand: int  # the process that harvests
 
 
 def rules(world: World, without: frozenset[str] = frozenset()) -> Rules:
@@ -204,6 +206,8 @@ def rules(world: World, without: frozenset[str] = frozenset()) -> Rules:
         harvest=0.0 if "Brand Search" in without else world.harvest,
         own=OWN_CHANNEL,
         week=WEEK,
+        review=FRIDAY,
+        brand=BRAND,
     )
 
 

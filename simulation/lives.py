@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from simulation.dice import draw, person, poisson
-from simulation.law import BRAND, FRIDAY, Bools, Entries, Floats, Ints, Rules
+from simulation.law import Bools, Entries, Floats, Ints, Rules
 
 OPEN, WON, LOST = 0, 1, 2
 WINNING, LOSING, HARVESTING = 100, 101, 102  # draws that belong to no process
@@ -122,10 +122,10 @@ def _live(
                 if draw(key, day, WINNING) >= np.exp(-cohort.intensity[i] * hazard):
                     end[i], end_day[i] = WON, day
                     if draw(key, day, HARVESTING) < rules.harvest:
-                        _note(i, BRAND, day, HARVESTED, place, happened)
+                        _note(i, rules.brand, day, HARVESTED, place, happened)
                     break
                 giving_up = cohort.leaves[i] * _hazard(rules.loss, rules.loses, today)
-                if (day + weekday) % 7 == FRIDAY and draw(key, day, LOSING) >= np.exp(-giving_up):
+                if (day + weekday) % 7 == rules.review and draw(key, day, LOSING) >= np.exp(-giving_up):
                     end[i], end_day[i] = LOST, day
                     break
             elif day == cohort.born[i]:

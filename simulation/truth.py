@@ -24,7 +24,7 @@ import pandas as pd
 from numba import njit
 
 from simulation.company import Company
-from simulation.law import FRIDAY, Bools, Floats, Ints, K, Rules, rules
+from simulation.law import Bools, Floats, Ints, K, Rules, rules
 from simulation.lives import Cohort, States, lives
 from simulation.people import lead_ids
 
@@ -105,7 +105,7 @@ def _chances(
     still_open, given_up_next = np.zeros(longest // 7 + 1), np.zeros(longest // 7 + 1)
     v, come = np.zeros(len(law.kept)), np.zeros(len(law.by_lead))
     for i in range(len(z)):
-        friday = (FRIDAY - first[i]) % 7  # the days before the first review
+        friday = (law.review - first[i]) % 7  # the days before the first review
         for node in range(z.shape[1]):
             who = (cohort.engages[i] * z[i, node], cohort.closes[i] * z[i, node], cohort.leaves[i])
             how = (cohort.came_by[i], cohort.routing[i])
@@ -115,7 +115,7 @@ def _chances(
                 alpha = 0.0
                 for back in range(longest):
                     giving_up = back % 7 == 0 and (back > 0 or last_review)
-                    alpha += _day_before(who, how, law, law.week[(FRIDAY - back) % 7], giving_up, v, come)
+                    alpha += _day_before(who, how, law, law.week[(law.review - back) % 7], giving_up, v, come)
                     if back >= friday and (back - friday) % 7 == 0:
                         chances[(back - friday) // 7] = np.exp(-alpha - _dot(v, adstock[i]))
             for h in range(len(horizons)):
@@ -123,7 +123,7 @@ def _chances(
                 alpha = 0.0
                 for back in range(horizons[h]):
                     day = (first[i] + horizons[h] - 1 - back) % 7
-                    alpha += _day_before(who, how, law, law.week[day], day == FRIDAY and back > 0, v, come)
+                    alpha += _day_before(who, how, law, law.week[day], day == law.review and back > 0, v, come)
                 before, won = 1.0, 0.0
                 for review in range((horizons[h] - 1 - friday + 6) // 7):  # those before the horizon's last day
                     won += before - given_up_next[review]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from simulation.company import Company, tables
 from simulation.dice import poisson, uniform
@@ -66,6 +67,28 @@ def test_without_touches_that_move_it_the_probability_is_the_closed_form() -> No
     stated = close_probabilities(some, states, law, 0, [60], nodes=40)[:, 0]
     assert states.still_open.sum() > 100
     np.testing.assert_allclose(stated[states.still_open], expected[states.still_open], rtol=1e-9)
+
+
+def test_two_days_with_a_touch_that_may_come_are_as_worked_out_by_hand() -> None:
+    """Webinars come at 0.5 a day, thrice as often to who came by one; a day later, each adds 0.3 to the hazard."""
+    law = rules(World(effects={"Events": 0.3}))
+    webinar = np.array([process.kind == "webinar_attended" for process in PROCESSES])
+    law = law._replace(base=np.where(webinar, 0.5, 0.0) * np.ones((2, 1)), win=0.1, loss=0.0)
+    law = law._replace(gain=law.gain._replace(value=law.gain.value * 0), loses=law.loses * 0)
+    law = law._replace(wins=np.where(np.array(list(STATES)) == "Events", 0.3, 0.0))
+    some = cohort(400)
+    states = at_age(some, rules(World()), 0).states
+    states = states._replace(adstock=states.adstock * 0)
+    stated = close_probabilities(some, states, law, 0, [2], nodes=40)[:, 0]
+    for i in np.flatnonzero(states.still_open)[:60]:
+        first, second = law.week[states.day[i] % 7], law.week[(states.day[i] + 1) % 7]
+        webinars = first * 0.5 * (3 if some.came_by[i, webinar].any() else 1)
+        z = stats.gamma(K + states.events[i], scale=1 / (K + states.exposure[i])).ppf(
+            (np.arange(20_000) + 0.5) / 20_000
+        )
+        certain = np.exp(-z * some.closes[i] * (first + second) * 0.1)
+        perhaps = np.exp(webinars * (np.exp(-z * some.closes[i] * second * 0.3) - 1))
+        assert stated[i] == pytest.approx(1 - (certain * perhaps).mean(), abs=1e-4)
 
 
 def test_losing_is_a_competing_risk_taken_on_fridays() -> None:
