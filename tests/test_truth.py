@@ -196,6 +196,16 @@ def test_a_channel_whose_effect_is_zero_wins_nobody() -> None:
         assert (ends[0] == ends[1]).all()
 
 
+def test_a_channel_switched_off_touches_nobody_not_even_those_who_came_by_it() -> None:
+    some, place = cohort(), list(STATES).index("Paid Search")
+    on, off = (lives(some, rules(World(), without), 0, 3, some.born + 1) for without in (frozenset(), {"Paid Search"}))
+    mine = np.array([process.channel == "Paid Search" for process in PROCESSES])
+    assert (on.states.adstock[some.came_by[:, mine].any(axis=1), place] >= 1).all()
+    assert not off.states.adstock[:, place].any()
+    assert mine[on.process].any()
+    assert not mine[off.process].any()
+
+
 def test_the_effect_of_re_simulation_is_that_of_the_exact_formula() -> None:
     some = cohort(6_000, days=1)._replace(ends=np.full(6_000, 92))
     for channel in ("Sales outreach", "Organic Search"):
