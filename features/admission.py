@@ -23,6 +23,11 @@ FLAGGED = f"""CASE WHEN "{BY_SIGNS}" IS NULL THEN properties ELSE CAST(json_merg
 # (A list of one, transformed, computes what is used several times once.)
 MACROS = r"""
 CREATE TEMP MACRO text_of(x) AS nullif(trim(CAST(x AS VARCHAR)), '');
+CREATE TEMP MACRO number_text(x) AS CASE  -- 5.0 as 5, as other formats write it; what is no number is empty
+    WHEN x = trunc(x) AND abs(x) < 1e15 THEN CAST(CAST(x AS BIGINT) AS VARCHAR)
+    WHEN isfinite(x) THEN CAST(x AS VARCHAR) END;
+CREATE TEMP MACRO time_text(x) AS text_of(x), (x TIMESTAMP) AS text_of(x), (x DATE) AS text_of(x),
+    (x TIMESTAMPTZ) AS x;  -- a moment need not go through text
 CREATE TEMP MACRO says_zone(t) AS regexp_full_match(
     t, '(19|20|21)\d\d-\d\d?-\d\d?[ T]\d\d?:\d\d(:\d\d(\.\d+)?)? ?(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)');
 CREATE TEMP MACRO local_of(t) AS CASE
@@ -35,7 +40,8 @@ CREATE TEMP MACRO moment_of_local(local, zone) AS list_transform([timezone(zone,
     AND timezone(zone, latest - INTERVAL 2 HOUR) <> local THEN latest END)[1];
 CREATE TEMP MACRO time_of(t, zone) AS CASE
     WHEN says_zone(t) THEN TRY_CAST(regexp_replace(t, ' ([+-])', '\1') AS TIMESTAMPTZ)
-    ELSE list_transform([local_of(t)], lambda local: moment_of_local(local, zone))[1] END;
+    ELSE list_transform([local_of(t)], lambda local: moment_of_local(local, zone))[1] END,
+    (t TIMESTAMPTZ, zone) AS CASE WHEN t >= '1900-01-01 00:00:00+00' AND t < '2200-01-01 00:00:00+00' THEN t END;
 CREATE TEMP MACRO number_of(t) AS CASE WHEN isfinite(TRY_CAST(t AS DOUBLE)) THEN TRY_CAST(t AS DOUBLE) END;
 CREATE TEMP MACRO date_of(t) AS CASE
     WHEN regexp_full_match(t, '(19|20|21)\d\d-\d\d?-\d\d?([ T]00:00(:00(\.0+)?)?)?') THEN TRY_CAST(t[:10] AS DATE) END;
@@ -50,7 +56,8 @@ CREATE TEMP MACRO time_remedy(t, zone) AS CASE
     WHEN says_zone(t) OR local_of(t) IS NULL
     THEN 'is not a time between 1900 and 2200. Write it as 2026-02-28T09:00:00Z.'
     WHEN zone IS NULL THEN 'names no time zone. Set timezone in touchstone.toml.'
-    ELSE 'was skipped or came twice when the clocks changed in ' || zone || '. Write its offset.' END;
+    ELSE 'was skipped or came twice when the clocks changed in ' || zone || '. Write its offset.' END,
+    (t TIMESTAMPTZ, zone) AS 'is not a time between 1900 and 2200. Write it as 2026-02-28T09:00:00Z.';
 """
 
 
@@ -70,9 +77,7 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
     table = TABLES[name]
     zone = literal(timezone) if timezone else "NULL"
     beside = [quoted(found) if found in present else f"NULL AS {quoted(found)}" for found in BESIDE]
-    texts = (
-        f"{f'text_of({quoted(c.name)})' if c.name in present else 'NULL::VARCHAR'} AS {_text(c)}" for c in table.columns
-    )
+    texts = (f"{_text_of(c) if c.name in present else 'NULL::VARCHAR'} AS {_text(c)}" for c in table.columns)
     values = (f"{_value(c, zone)} AS {quoted(c.name)}" for c in table.columns)
     complaints = [complaint for c in table.columns for complaint in _complaints(c, zone)]
     complaints += [f"CASE WHEN NOT ({rule.holds}) THEN {literal(rule.sentence)} END" for rule in table.rules]
@@ -97,6 +102,10 @@ def _hash(columns: Iterable[str]) -> str:
     # Empty columns are left out, so that a column added to the contract changes no row's hash.
     content = (f"{literal(name)} || chr(30) || CAST({quoted(name)} AS VARCHAR)" for name in columns)
     return f"md5(concat_ws(chr(31), {', '.join(content)}))"
+
+
+def _text_of(column: Column) -> str:
+    return f"{'time_text' if column.type == 'time' else 'text_of'}({quoted(column.name)})"
 
 
 def _text(column: Column) -> str:

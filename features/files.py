@@ -31,7 +31,7 @@ NESTED = ("struct", "list", "map", "array", "union")  # types of Parquet that ar
 
 
 def open_file(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
-    """Make two tables: ``file_rows``, the rows as they came, empty texts as NULL, and ``rejected`` (line, why).
+    """Make two relations: ``file_rows``, the rows as they came, empty texts as NULL, and ``rejected`` (line, why).
 
     Raises:
         DataError: when the file cannot be read as what its name says it is.
@@ -101,7 +101,7 @@ def _open_parquet(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
         f"CAST(to_json({quoted(name)}) AS VARCHAR) AS {quoted(name)}" if type_.id in NESTED else quoted(name)
         for name, type_ in zip(rows.columns, rows.types, strict=True)
     )
-    connection.execute(f"CREATE TEMP TABLE file_rows AS SELECT {columns} FROM parquet_rows")
+    connection.execute(f"CREATE TEMP VIEW file_rows AS SELECT {columns} FROM parquet_rows")  # read as often as needed
 
 
 def _store(

@@ -5,21 +5,27 @@ Appends are atomic, every version stays readable, and any engine that reads Delt
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+from deltalake.transaction import RemoveAction
 
+from features import ordered
 from features.contract import TABLES, literal, quoted, schema
-from features.errors import ConfigError
+from features.errors import ConfigError, DataError
 
-MEMORY_LIMIT = "2GB"
+MEMORY_LIMIT = "1GB"  # of a query; what does not fit is spilled
+SPILL = ".spill"  # where a query spills
+WRITERS_SPILL = f"{SPILL}/writer"  # where the one writer spills, and may tidy up after one that was killed
 UNFIT = "[]*?^|%\\"  # what Delta or DuckDB cannot have in the path of a table
 
 
@@ -55,31 +61,70 @@ class Lake:
         tables = {name: self.table(name) for name in TABLES}
         return {name: table.version() for name, table in tables.items() if table is not None}
 
+    def parts(self, name: str) -> list[ordered.Part]:
+        """Return the files of a table, each with the range of leads that it holds."""
+        table = self.table(name)
+        if table is None:
+            return []
+        return ordered.parts_of(self.folder / name, pa.table(table.get_add_actions(flatten=True)))
+
+    def read(self, name: str, columns: Sequence[str], leads: ordered.Leads | None = None) -> pa.Table:
+        """Return some columns of a table in its order; of some leads, reading little more than their rows."""
+        return ordered.read(self.parts(name), schema(name), columns, TABLES[name].order, leads)
+
+    def lead_starts(self, name: str, rows: int) -> list[str]:
+        """Return leads at which a table can be cut, with about so many of its rows from one to the next."""
+        return ordered.lead_starts(self.parts(name), rows)
+
     def append(self, name: str, rows: pa.Table | pa.RecordBatchReader) -> None:
-        """Append rows to a table in one commit: all of them are stored, or none."""
-        target, uri = schema(name), str(self.folder / name)
+        """Append rows to a table in one commit: all of them are stored, or none. They are best in its order."""
+        self.replace(name, [], rows)
+
+    def replace(self, name: str, parts: Iterable[ordered.Part], rows: pa.Table | pa.RecordBatchReader) -> None:
+        """Put rows in the place of some files of a table, in one commit; readers of those files can go on reading."""
+        target, folder = schema(name), self.folder / name
         with self._locked(".tables"):  # two first appends at once cannot both make the table
-            if not DeltaTable.is_deltatable(uri):
-                DeltaTable.create(uri, target)
-        if isinstance(rows, pa.Table):
-            rows = rows.to_reader()
-        batches = (batch.select(target.names).cast(target) for batch in rows if batch.num_rows)
-        write_deltalake(uri, pa.RecordBatchReader.from_batches(target, batches), mode="append")
+            if not DeltaTable.is_deltatable(str(folder)):
+                DeltaTable.create(str(folder), target)
+        reader = rows.to_reader() if isinstance(rows, pa.Table) else rows
+        batches = (batch.select(target.names).cast(target) for batch in reader if batch.num_rows)
+        added = ordered.written(folder, target, batches)
+        replaced_at = max((action.modification_time for action in added), default=int(folder.stat().st_mtime * 1000))
+        removed = [RemoveAction(part.path.name, False, replaced_at, part.path.stat().st_size, {}) for part in parts]
+        if added or removed:
+            DeltaTable(str(folder)).create_write_transaction([*added, *removed], "append", target)
 
-    def writing(self) -> AbstractContextManager[None]:
-        """Hold the lake's writer lock, so that two ingests of one file cannot both find its rows new."""
-        return self._locked(".writer")
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the lake's writer lock, so that two ingests of one file cannot both find its rows new.
 
-    def connection(self, tables: Iterable[str] = TABLES, files: Iterable[Path] = ()) -> duckdb.DuckDBPyConnection:
+        Raises:
+            DataError: when the disk is full; what was committed before is there, and nothing else.
+
+        """
+        try:
+            with self._locked(".writer"):
+                shutil.rmtree(self.folder / WRITERS_SPILL, ignore_errors=True)  # a killed writer leaves gigabytes
+                yield
+        except (OSError, DeltaError, duckdb.Error) as error:
+            if not _says_full(error):
+                raise
+            raise DataError(
+                f"The disk of {self.folder} is full. What was stored before is intact; the file that was being "
+                "ingested is not in. Make room, then ingest it again."
+            ) from None
+
+    def connection(
+        self, tables: Iterable[str] = TABLES, files: Iterable[Path] = (), spill: str = SPILL
+    ) -> duckdb.DuckDBPyConnection:
         """Return a DuckDB connection with a view for each table, which can read nothing but the lake and ``files``."""
         connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
-        spill = self.folder / ".spill"
-        folders = ", ".join(literal(f"{folder}/") for folder in (self.folder, spill))
+        folders = ", ".join(literal(f"{folder}/") for folder in (self.folder, self.folder / spill))
         paths = ", ".join(literal(path) for file in map(str, files) for path in (file, glob.escape(file)))
         connection.execute(f"""
             SET TimeZone = 'UTC';
             SET memory_limit = '{MEMORY_LIMIT}';
-            SET temp_directory = {literal(str(spill))};
+            SET temp_directory = {literal(str(self.folder / spill))};
             SET allowed_directories = [{folders}];
             SET allowed_paths = [{paths}];
             SET enable_external_access = false;
@@ -102,12 +147,17 @@ class Lake:
             yield
 
     def _view(self, connection: duckdb.DuckDBPyConnection, name: str) -> None:
-        table = self.table(name)
-        files = table.file_uris() if table is not None else []
-        if files:
-            listed = ", ".join(literal(unquote(file)) for file in files)
+        parts = self.parts(name)
+        if parts:
+            listed = ", ".join(literal(str(part.path)) for part in parts)
             connection.execute(
                 f"CREATE VIEW {quoted(name)} AS FROM read_parquet([{listed}], hive_partitioning = false)"
             )
         else:
             connection.register(name, schema(name).empty_table())
+
+
+def _says_full(error: Exception) -> bool:
+    return getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or any(
+        words in str(error) for words in ("No space left on device", "Disk quota exceeded", "max_temp_directory_size")
+    )

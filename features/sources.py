@@ -22,8 +22,9 @@ from features.origins import TELLING
 from features.segment import is_segment, segment_sources
 from features.settings import Expression, Settings, Source
 
-# What is kept of a column that the table does not name, by its type in DuckDB: blank texts and NaN are empty.
-KEPT = {"VARCHAR": "text_of({})", "DOUBLE": "number_of({})", "FLOAT": "number_of({})"}
+# How a column that the table does not name is kept, by its type in DuckDB: as text, so that a row is the same row
+# from a file that has types and from one that has none; blank texts and NaN are empty.
+KEPT = {"DOUBLE": "number_text({})", "FLOAT": "number_text({})"}
 
 
 def sources_of(files: Iterable[Path], settings: Settings) -> list[tuple[Path, Source]]:
@@ -113,7 +114,7 @@ def _expressions(source: Source, theirs: dict[str, str]) -> dict[str, str]:
     """Return the SQL of each of the table's columns that the file or the configuration has."""
     table = TABLES[source.table]
     names = {column.name for column in table.columns}
-    kept = {name: KEPT.get(type_, "{}").format(quoted(name)) for name, type_ in theirs.items()}
+    kept = {name: KEPT.get(type_, "text_of({})").format(quoted(name)) for name, type_ in theirs.items()}
     mapped = {name: _expression(column) for name, column in source.columns.items()}
     used = {column for column in source.columns.values() if isinstance(column, str)}
 

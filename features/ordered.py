@@ -1,0 +1,230 @@
+"""Ordered files: a table's rows in its order, in Parquet files cut between leads, so that few rows find a lead.
+
+An append or a merge writes one *run*: files whose ranges of leads do not overlap. Where a table is one run, its
+files one after another are the table in order. Where there are several, their rows are merged as they are read:
+leads first, by a stable sort that finds the runs, then only the leads that have rows in more than one run.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
+from numpy.typing import NDArray
+
+LEAD = "lead_id"
+CODED = (LEAD, "kind", "channel", "stage")  # few different names in many rows: stored and read as codes
+TIME = 1  # place of the time in the order of a table that has leads
+LAST = "\U0010ffff"  # after every lead
+ROW_GROUP = 65_536  # rows; to find one lead, one of these is read
+FILE_ROWS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a table: its rows, and its first and last lead; both None where only rows of no lead are in it."""
+
+    path: Path
+    rows: int
+    low: str | None
+    high: str | None
+
+    @property
+    def run(self) -> str:
+        """Return the name of the run that the file is of."""
+        return self.path.name.rpartition("-")[0] or self.path.name
+
+
+@dataclass(frozen=True)
+class Leads:
+    """Which leads to read: from ``low`` to before ``high``, or those of ``ids``, sorted."""
+
+    low: str = ""
+    high: str | None = None
+    ids: tuple[str, ...] | None = None
+
+    def any_between(self, low: str | None, high: str | None) -> bool:
+        """Say whether one of them may be from ``low`` to ``high``, both included; None is nobody."""
+        if low is None or high is None:
+            return False
+        if self.ids is not None:
+            return any(low <= lead <= high for lead in self.ids)
+        return self.low <= high and (self.high is None or low < self.high)
+
+    def rows_of(self, table: pa.Table) -> pa.Table:
+        """Return the rows of a table that are theirs."""
+        leads = table[LEAD].cast(pa.string())
+        if self.ids is not None:
+            return table.filter(pc.is_in(leads, pa.array(self.ids, pa.string())))
+        mine = pc.greater_equal(leads, self.low)
+        return table.filter(mine if self.high is None else pc.and_(mine, pc.less(leads, self.high)))
+
+
+def written(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> list[AddAction]:
+    """Write rows as one run; return its files, for a commit that makes them part of the table."""
+    run, paths = f"run-{uuid.uuid4().hex}", list[Path]()
+    coded = [name for name in schema.names if name in CODED]
+    with ExitStack() as opened:
+        writer, rows = None, 0
+        for arrived in batches:
+            batch = arrived
+            last = _rows_of_first_lead(batch) if rows >= FILE_ROWS else None
+            if writer and last is not None:
+                if last:
+                    writer.write_batch(batch.slice(0, last))
+                    batch = batch.slice(last)
+                opened.close()
+                writer, rows = None, 0
+            if not writer:
+                paths.append(folder / f"{run}-{len(paths):04}.parquet")
+                file = pq.ParquetWriter(
+                    paths[-1], schema, compression="zstd", compression_level=1, use_dictionary=coded
+                )
+                writer = opened.enter_context(file)
+            writer.write_batch(batch, row_group_size=ROW_GROUP)
+            rows += batch.num_rows
+    return [_added(path) for path in paths]
+
+
+def parts_of(folder: Path, found: pa.Table) -> list[Part]:
+    """Return the files of a table from what its Delta log says of them."""
+    columns = ["path", "num_records", f"null_count.{LEAD}", f"min.{LEAD}", f"max.{LEAD}"]
+    known = (found[name].to_pylist() if name in found.column_names else [None] * len(found) for name in columns)
+    return [
+        Part(folder / unquote(path), rows, *((None, None) if nobody == rows else (low or "", high or LAST)))
+        for path, rows, nobody, low, high in zip(*known, strict=True)
+    ]
+
+
+def read(
+    parts: Sequence[Part], schema: pa.Schema, columns: Sequence[str], order: Sequence[str], leads: Leads | None = None
+) -> pa.Table:
+    """Return some columns of the rows of some leads, or of all rows, in order; names are coded."""
+    parts = [part for part in parts if leads is None or leads.any_between(part.low, part.high)]
+    parts.sort(key=lambda part: (part.low is None, part.low))
+    apart = all(one.high is not None and (two.low is None or one.high < two.low) for one, two in pairwise(parts))
+    if apart:
+        table = _rows(parts, schema, columns, leads)
+        if is_ordered(table, order):
+            return table
+    table = _rows(parts, schema, list(dict.fromkeys([*columns, *order])), leads)
+    return in_order(table, order).select(columns)
+
+
+def lead_starts(parts: Sequence[Part], rows: int) -> list[str]:
+    """Return leads at which the files can be cut, so that there are about so many rows from one to the next."""
+    groups = []
+    for part in parts:
+        metadata = pq.read_metadata(part.path)
+        sizes = (metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+        groups += [(low, size) for (low, _), size in zip(_lead_ranges(metadata), sizes, strict=True) if low is not None]
+    starts, since = list[str](), 0
+    for low, size in sorted(groups):
+        if since >= rows and low != (starts or [""])[-1]:
+            starts, since = [*starts, low], 0
+        since += size
+    return starts
+
+
+def in_order(table: pa.Table, order: Sequence[str]) -> pa.Table:
+    """Return a table's rows in the order of those columns of ``order`` that it has, empty leads last."""
+    order = [column for column in order if column in table.column_names]
+    leads, times = lead_codes(table[LEAD]), _times(table, order)
+    places = np.argsort(leads, kind="stable")  # finds runs and merges them
+    leads, times = leads[places], times[places]
+    behind = np.zeros(len(leads), np.bool_)
+    behind[1:] = (leads[1:] == leads[:-1]) & (np.diff(times) < (1 if len(order) > TIME + 1 else 0))
+    if behind.any():
+        unsettled = np.nonzero(np.isin(leads, leads[behind]))[0]
+        rows = table.select(order).take(places[unsettled])
+        keys = {LEAD: pa.array(leads[unsettled])} | {name: _plain(rows[name]) for name in order[TIME:]}
+        within = pc.sort_indices(pa.table(keys), [(column, "ascending") for column in order])
+        places[unsettled] = places[unsettled][within.to_numpy()]
+    return table if (np.diff(places) == 1).all() else table.take(places)
+
+
+def is_ordered(table: pa.Table, order: Sequence[str]) -> bool:
+    """Say whether rows are ordered by lead and time; what they are ordered by within one moment is not looked at."""
+    leads = np.diff(lead_codes(table[LEAD]))
+    return bool(((leads > 0) | (leads == 0) & (np.diff(_times(table, order)) >= 0)).all())
+
+
+def lead_codes(leads: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return a number for each lead, in the order of their names; what is empty is last."""
+    coded = leads.dictionary_encode().unify_dictionaries()
+    names = coded.chunk(0).dictionary if coded.num_chunks else pa.array([], pa.string())
+    ranks = np.empty(len(names) + 1, np.int64)
+    ranks[pc.array_sort_indices(names).to_numpy()] = np.arange(len(names))
+    ranks[-1] = len(names)
+    places = [chunk.indices.fill_null(len(names)).to_numpy() for chunk in coded.chunks]
+    return ranks[np.concatenate(places)] if places else np.empty(0, np.int64)
+
+
+def _times(table: pa.Table, order: Sequence[str]) -> NDArray[np.int64]:
+    return np.asarray(table[order[TIME]].cast(pa.int64()), dtype=np.int64)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _rows(parts: Sequence[Part], schema: pa.Schema, columns: Sequence[str], leads: Leads | None) -> pa.Table:
+    tables = [_rows_of_part(part, columns, leads) for part in parts]
+    coded = [pa.field(f.name, pa.dictionary(pa.int32(), f.type)) if f.name in CODED else f for f in schema]
+    empty = pa.schema([field for field in coded if field.name in columns]).empty_table().select(columns)
+    return pa.concat_tables([empty, *tables])
+
+
+def _rows_of_part(part: Part, columns: Sequence[str], leads: Leads | None) -> pa.Table:
+    with pq.ParquetFile(part.path, read_dictionary=[name for name in columns if name in CODED]) as file:
+        if leads is None:
+            return file.read(columns, use_threads=False).select(columns).replace_schema_metadata()
+        ranges = _lead_ranges(file.metadata)
+        groups = [group for group, (low, high) in enumerate(ranges) if leads.any_between(low, high)]
+        table = file.read_row_groups(groups, columns, use_threads=False)
+    return leads.rows_of(table.select(columns).replace_schema_metadata())
+
+
+def _lead_ranges(metadata: pq.FileMetaData) -> Iterator[tuple[str | None, str | None]]:
+    """Yield the first and the last lead of each row group; None where all its rows are of no lead."""
+    names = [metadata.schema.column(i).name for i in range(metadata.num_columns)]
+    for group in range(metadata.num_row_groups):
+        found = metadata.row_group(group).column(names.index(LEAD)).statistics
+        if found is not None and found.has_min_max:
+            yield found.min, found.max
+        elif found is not None and found.null_count == metadata.row_group(group).num_rows:
+            yield None, None
+        else:  # an id of thousands of letters has no statistics
+            yield "", LAST
+
+
+def _rows_of_first_lead(batch: pa.RecordBatch) -> int | None:
+    """Return how many rows a file must still take so that it ends with a lead; None: all of the batch, or more."""
+    if LEAD not in batch.schema.names or not batch[LEAD][0].is_valid:
+        return 0
+    begins = pc.index(pc.not_equal(batch[LEAD], batch[LEAD][0]).fill_null(True), True).as_py()
+    return int(begins) if begins > 0 else None
+
+
+def _added(path: Path) -> AddAction:
+    found, metadata = path.stat(), pq.read_metadata(path)
+    stats: dict[str, object] = {"numRecords": metadata.num_rows}
+    if LEAD in metadata.schema.names:
+        ranges = [(low, high) for low, high in _lead_ranges(metadata) if low is not None and high is not None]
+        if ranges:
+            stats |= {"minValues": {LEAD: min(low for low, _ in ranges)}}
+            stats |= {"maxValues": {LEAD: max(high for _, high in ranges)}}
+        else:
+            stats |= {"nullCount": {LEAD: metadata.num_rows}}
+    return AddAction(path.name, found.st_size, {}, int(found.st_mtime * 1000), True, json.dumps(stats))

@@ -1,0 +1,140 @@
+"""The sieve: of the rows that arrive, which are new, which are known, and which are refused.
+
+Rows are not held: the relation ``admitted`` is read once for what is refused, once for the keys and once for what
+is stored. Few keys come twice; they are found by a number of eight bytes each, and only their rows are compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+
+from features.admission import MACROS, admission
+from features.contract import ROW_HASH, TABLES, literal, quoted, schema
+from features.errors import ConfigError
+from features.settings import Settings, Source
+from features.sources import map_columns, misfit
+
+EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Sieved:
+    """How many rows are new, known and refused, and why (a few examples)."""
+
+    fresh: int
+    known: int
+    refused: int
+    reasons: tuple[str, ...]
+
+
+def sieve(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, source: Source, file: Path, as_of: datetime
+) -> Sieved:
+    """Make the relations ``fresh``, in the table's order, and ``refused`` of the opened file's rows.
+
+    A row is known when its key and content are in the lake. The same key with other content is refused:
+    which of the two is true is not for a program to guess.
+
+    Raises:
+        ConfigError, DataError: when the file does not fit its table, or an expression does not fit the file.
+
+    """
+    connection.execute(MACROS)
+    zone = _known_zone(connection, source.timezone or settings.ingest.timezone)
+    present = map_columns(connection, source, settings, file)
+    try:
+        connection.execute(f"CREATE TEMP VIEW admitted AS {admission(source.table, 'mapped', present, zone)}")
+        connection.execute(
+            'CREATE TEMP TABLE bad AS SELECT to_json(raw) AS "row", why FROM admitted WHERE why IS NOT NULL'
+        )
+        if any(not isinstance(column, str) and column.sql for column in source.columns.values()):
+            evaluated = ", ".join(f"max(hash({quoted(name)}))" for name in sorted(present))
+            connection.execute(f"SELECT {evaluated} FROM mapped").fetchall()  # an expression fails now, or never
+    except (duckdb.DataError, duckdb.ProgrammingError) as error:
+        raise misfit(connection, source, file, error) from None
+    _compare(connection, source.table)
+    _refuse(connection, source.table, file.name, as_of)
+    arrived, bad = _count(connection, "SELECT count(*) FROM marks"), _count(connection, "SELECT count(*) FROM bad")
+    doubted = {
+        verdict: (keys, rows)
+        for verdict, keys, rows in connection.sql(
+            "SELECT verdict, count(*), CAST(sum(times) AS BIGINT) FROM verdicts GROUP BY verdict"
+        ).fetchall()
+    }
+    clashes = doubted.get("clash", (0, 0))[1]
+    fresh = arrived - bad - sum(rows for _, rows in doubted.values()) + doubted.get("fresh", (0, 0))[0]
+    reasons = connection.sql(f"SELECT DISTINCT why FROM refused ORDER BY why LIMIT {EXAMPLES}").fetchall()
+    return Sieved(
+        fresh=fresh,
+        known=arrived - bad - clashes - fresh,
+        refused=_count(connection, "SELECT count(*) FROM refused"),
+        reasons=tuple(why for (why,) in reasons),
+    )
+
+
+def _known_zone(connection: duckdb.DuckDBPyConnection, zone: str | None) -> str | None:
+    """Return the time zone of naive times, or say that there is none of that name."""
+    try:
+        connection.execute("SELECT epoch_us(timezone(CAST(? AS VARCHAR), TIMESTAMP '2026-02-28'))", [zone]).fetchall()
+    except duckdb.NotImplementedException:
+        raise ConfigError(f'timezone "{zone}" is not known. Write a name such as Europe/Berlin.') from None
+    return zone
+
+
+def _compare(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Make ``verdicts`` of the keys that may have come before, and the view ``fresh``."""
+    table = TABLES[name]
+    key, order = quoted(table.key), ", ".join(quoted(column) for column in table.order)
+    both = ", ".join(dict.fromkeys([key, quoted(ROW_HASH)]))
+    columns = ", ".join(f"admitted.{quoted(column)}" for column in schema(name).names)
+    connection.execute(f"""
+        CREATE TEMP TABLE marks AS SELECT hash({key}) AS mark FROM admitted;
+        CREATE TEMP TABLE doubtful AS
+            SELECT mark FROM marks GROUP BY mark HAVING count(*) > 1
+            UNION SELECT mark FROM marks SEMI JOIN (SELECT hash({key}) AS mark FROM {quoted(name)}) USING (mark);
+        CREATE TEMP TABLE doubted AS
+            SELECT {both}, count(*) AS times
+            FROM admitted SEMI JOIN doubtful ON hash({key}) = mark WHERE why IS NULL GROUP BY ALL;
+        CREATE TEMP TABLE verdicts AS
+            WITH held AS (SELECT {key}, {ROW_HASH} AS held FROM {quoted(name)} SEMI JOIN doubted USING ({key})),
+                 contested AS (SELECT {key} FROM doubted GROUP BY {key} HAVING count(*) > 1)
+            SELECT {both}, times,
+                   CASE WHEN held = {ROW_HASH} THEN 'known'
+                        WHEN held IS NOT NULL OR {key} IN (FROM contested) THEN 'clash' ELSE 'fresh' END AS verdict
+            FROM doubted LEFT JOIN held USING ({key});
+        CREATE TEMP VIEW fresh AS
+            FROM (SELECT {columns} FROM admitted ANTI JOIN doubtful ON hash({key}) = mark WHERE why IS NULL
+                  UNION ALL
+                  SELECT DISTINCT ON ({key}) {columns}
+                  FROM admitted SEMI JOIN (FROM verdicts WHERE verdict = 'fresh') AS v USING ({key}) WHERE why IS NULL)
+            ORDER BY {order};
+    """)
+
+
+def _refuse(connection: duckdb.DuckDBPyConnection, name: str, file: str, as_of: datetime) -> None:
+    """Make ``refused`` of the bad rows, of those whose key is taken and of the lines that are no rows."""
+    key = quoted(TABLES[name].key)
+    clash = f"{TABLES[name].key} is taken by a row with other content. Correct the file, or give the row its own "
+    both = ", ".join(dict.fromkeys([key, quoted(ROW_HASH)]))
+    connection.execute(f"""
+        CREATE TEMP TABLE refused AS
+            SELECT {literal(name)} AS "table", {literal(file)} AS source, "row", why,
+                   TIMESTAMPTZ {literal(as_of.isoformat())} AS refused_at,
+                   md5(concat_ws(chr(31), {literal(name)}, "row")) AS {ROW_HASH}
+            FROM (SELECT CAST("row" AS VARCHAR) AS "row", why FROM bad
+                  UNION ALL
+                  SELECT CAST(to_json(raw) AS VARCHAR), {literal(clash + TABLES[name].key + ".")}
+                  FROM admitted SEMI JOIN (FROM verdicts WHERE verdict = 'clash') AS v USING ({both})
+                  WHERE why IS NULL
+                  UNION ALL
+                  SELECT line, why FROM rejected);
+    """)
+
+
+def _count(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
+    ((count,),) = connection.sql(sql).fetchall()
+    return int(count)
