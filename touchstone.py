@@ -115,8 +115,11 @@ def init(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) 
 
 @app.command()
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Files or folders: CSV, Parquet or JSON Lines.")],
+    paths: Annotated[list[Path] | None, typer.Argument(help="Files or folders: CSV, Parquet or JSON Lines.")] = None,
     workspace: Workspace = HERE,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Take quarantined rows again, after a mapping is mended.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -124,11 +127,16 @@ def ingest(
     from features.ingestion import files_in
     from features.ingestion import ingest as ingest_files
     from features.lake import Lake
+    from features.retry import retry as retry_quarantined
     from features.settings import read_settings
 
-    files = files_in(paths)
-    with terminal.progress(quiet, "Reading files", len(files)) as step:
-        results = ingest_files(Lake(workspace / "lake"), read_settings(workspace), files, _now(), step)
+    if not paths and not retry:
+        raise typer.BadParameter("Name files or folders, or give --retry.")
+    files, lake, settings = files_in(paths or []), Lake(workspace / "lake"), read_settings(workspace)
+    with terminal.progress(quiet, "Reading files", len(files) or None) as step:
+        results = ingest_files(lake, settings, files, _now(), step)
+        if retry:
+            results += retry_quarantined(lake, settings, _now(), step)
     terminal.finish(
         {"files": [vars(result) for result in results]}, json, quiet, lambda: terminal.show_ingested(results)
     )

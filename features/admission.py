@@ -83,7 +83,9 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
     complaints += [f"CASE WHEN NOT ({rule.holds}) THEN {literal(rule.sentence)} END" for rule in table.rules]
     filled = (f"coalesce({quoted(c.name)}, {quoted(c.default or c.name)}) AS {quoted(c.name)}" for c in table.columns)
     key = quoted(table.key)
-    made = [f"coalesce({key}, {_hash(table.identity) if table.identity else ROW_HASH}) AS {key}"]
+    said = [c.name for c in table.columns if c.name in present or c.default]
+    identity = _hash(column for column in said if column in table.identity) if table.identity else ROW_HASH
+    made = [f"coalesce({key}, {identity}) AS {key}"]
     if name == "touches":
         made += [f"coalesce(channel, {quoted(BY_RULES)}) AS channel", f"{FLAGGED} AS properties"]
     return f"""
@@ -92,15 +94,22 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
              filled AS (SELECT raw, {", ".join(map(quoted, BESIDE))},
                                coalesce({quoted(REFUSAL)}, nullif(concat_ws(' ', {", ".join(complaints)}), '')) AS why,
                                {", ".join(filled)} FROM typed),
-             hashed AS (SELECT *, {_hash(c.name for c in table.columns)} AS {ROW_HASH} FROM filled)
+             hashed AS (SELECT *, {_hash(said)} AS {ROW_HASH} FROM filled)
         SELECT * EXCLUDE ({", ".join(map(quoted, BESIDE))}) REPLACE ({", ".join(made)}) FROM hashed
     """
+
+
+def filled_columns(name: str, present: set[str]) -> set[str]:
+    """Return the columns of a table, and its rows' hash, that admission can fill from a file with those ``present``."""
+    table = TABLES[name]
+    told = {"channel"} if BY_RULES in present else set[str]()
+    return present | told | {table.key, ROW_HASH} | {column.name for column in table.columns if column.default}
 
 
 def _hash(columns: Iterable[str]) -> str:
     """Return SQL for a hash of what some columns hold."""
     # Empty columns are left out, so that a column added to the contract changes no row's hash.
-    content = (f"{literal(name)} || chr(30) || CAST({quoted(name)} AS VARCHAR)" for name in columns)
+    content = (f"{literal(name + chr(30))} || CAST({quoted(name)} AS VARCHAR)" for name in columns)
     return f"md5(concat_ws(chr(31), {', '.join(content)}))"
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from features.admission import MACROS
 from features.contract import ROW_HASH
 from features.errors import DataError
 from features.files import ENDINGS, open_file
@@ -19,6 +20,7 @@ from features.ordered import ROW_GROUP
 from features.settings import Settings, Source
 from features.sieve import sieve
 from features.sources import sources_of
+from features.upkeep import keep_up
 
 REFUSED_NEW = f"SELECT DISTINCT ON ({ROW_HASH}) * FROM refused ANTI JOIN quarantine USING ({ROW_HASH})"
 
@@ -72,11 +74,14 @@ def ingest(
         progress(f"{file.name} → {source.table}")
         with lake.writing():
             results.append(_ingest_one(lake, settings, file.resolve(), source, as_of))
+    for table in dict.fromkeys(result.table for result in results if result.stored):
+        keep_up(lake, table, settings.lake, as_of, progress)
     return results
 
 
 def _ingest_one(lake: Lake, settings: Settings, file: Path, source: Source, as_of: datetime) -> Ingested:
     with lake.connection((source.table, "quarantine"), [file], WRITERS_SPILL) as connection:
+        connection.execute(MACROS)
         open_file(connection, file)
         sieved = sieve(connection, settings, source, file, as_of)
         if sieved.fresh:

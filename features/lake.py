@@ -25,7 +25,7 @@ from features.errors import ConfigError, DataError
 
 MEMORY_LIMIT = "1GB"  # of a query; what does not fit is spilled
 SPILL = ".spill"  # where a query spills
-WRITERS_SPILL = f"{SPILL}/writer"  # where the one writer spills, and may tidy up after one that was killed
+WRITERS_SPILL = ".spill-of-writer"  # where the one writer spills, and may tidy up after one that was killed
 UNFIT = "[]*?^|%\\"  # what Delta or DuckDB cannot have in the path of a table
 
 
@@ -93,6 +93,12 @@ class Lake:
         removed = [RemoveAction(part.path.name, False, replaced_at, part.path.stat().st_size, {}) for part in parts]
         if added or removed:
             DeltaTable(str(folder)).create_write_transaction([*added, *removed], "append", target)
+
+    def remove_old_files(self, name: str, days: float) -> None:
+        """Remove the files of a table that no version of the last days needs, and those that a killed writer left."""
+        table, hours = self.table(name), round(days * 24)
+        if table is not None and table.vacuum(hours, enforce_retention_duration=False, full=True):
+            table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
 
     @contextmanager
     def writing(self) -> Iterator[None]:

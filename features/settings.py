@@ -93,6 +93,17 @@ class Channels(Section):
     )
 
 
+class Keeping(Section):
+    """How long the lake keeps what it holds."""
+
+    keep_touches_days: float | None = Field(
+        None, description="touches that occurred longer ago are forgotten; unset: none is", gt=0, examples=[1095],
+    )  # fmt: skip
+    keep_versions_days: float = Field(
+        30, description="training runs of so many days can be repeated to the bit; older files are removed", ge=1, le=30
+    )
+
+
 class Goal(Section):
     """What counts as won and lost, and how far the score looks ahead."""
 
@@ -162,6 +173,7 @@ class Settings(BaseSettings):
     ingest: Ingest = Ingest()  # type: ignore[call-arg]  # every field has a default
     sources: list[Source] = []
     channels: Channels = Channels()  # type: ignore[call-arg]
+    lake: Keeping = Keeping()  # type: ignore[call-arg]
     goal: Goal = Goal()  # type: ignore[call-arg]
     snapshots: Snapshots = Snapshots()  # type: ignore[call-arg]
     training: Training = Training()  # type: ignore[call-arg]

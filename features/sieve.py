@@ -6,13 +6,14 @@ is stored. Few keys come twice; they are found by a number of eight bytes each, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
-from features.admission import MACROS, admission
+from features.admission import BY_RULES, BY_SIGNS, admission, filled_columns
 from features.contract import ROW_HASH, TABLES, literal, quoted, schema
 from features.errors import ConfigError
 from features.settings import Settings, Source
@@ -37,13 +38,12 @@ def sieve(
     """Make the relations ``fresh``, in the table's order, and ``refused`` of the opened file's rows.
 
     A row is known when its key and content are in the lake. The same key with other content is refused:
-    which of the two is true is not for a program to guess.
+    which of the two is true is not for a program to guess. The connection must know ``MACROS``.
 
     Raises:
         ConfigError, DataError: when the file does not fit its table, or an expression does not fit the file.
 
     """
-    connection.execute(MACROS)
     zone = _known_zone(connection, source.timezone or settings.ingest.timezone)
     present = map_columns(connection, source, settings, file)
     try:
@@ -52,13 +52,15 @@ def sieve(
             'CREATE TEMP TABLE bad AS SELECT to_json(raw) AS "row", why FROM admitted WHERE why IS NOT NULL'
         )
         if any(not isinstance(column, str) and column.sql for column in source.columns.values()):
-            evaluated = ", ".join(f"max(hash({quoted(name)}))" for name in sorted(present))
+            evaluated = ", ".join(f"max(hash({quoted(name)}))" for name in sorted(present - {BY_RULES, BY_SIGNS}))
             connection.execute(f"SELECT {evaluated} FROM mapped").fetchall()  # an expression fails now, or never
     except (duckdb.DataError, duckdb.ProgrammingError) as error:
         raise misfit(connection, source, file, error) from None
-    _compare(connection, source.table)
+    bad = _count(connection, "SELECT count(*) FROM bad")
+    _mark(connection, source.table, present, lambda rows: admission(source.table, rows, present, zone))
+    _compare(connection, source.table, present, "why IS NULL" if bad else "true")
     _refuse(connection, source.table, file.name, as_of)
-    arrived, bad = _count(connection, "SELECT count(*) FROM marks"), _count(connection, "SELECT count(*) FROM bad")
+    arrived = _count(connection, "SELECT count(mark) FROM marks")
     doubted = {
         verdict: (keys, rows)
         for verdict, keys, rows in connection.sql(
@@ -85,20 +87,34 @@ def _known_zone(connection: duckdb.DuckDBPyConnection, zone: str | None) -> str 
     return zone
 
 
-def _compare(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+def _mark(connection: duckdb.DuckDBPyConnection, name: str, present: set[str], admitted: Callable[[str], str]) -> None:
+    """Make ``marks``, a number for the key of each row; rows without one need all their content for it."""
+    key = quoted(TABLES[name].key)
+    given = f"text_of({key})" if TABLES[name].key in present else "NULL"
+    unkeyed = admitted(f"(FROM mapped WHERE {given} IS NULL)")
+    connection.execute(
+        f"CREATE TEMP TABLE marks AS SELECT CASE WHEN {given} <> '' THEN hash({given}) END AS mark FROM mapped"
+    )
+    if _count(connection, "SELECT count(*) - count(mark) FROM marks"):
+        connection.execute(f"INSERT INTO marks SELECT hash({key}) FROM ({unkeyed})")
+
+
+def _compare(connection: duckdb.DuckDBPyConnection, name: str, present: set[str], good: str) -> None:
     """Make ``verdicts`` of the keys that may have come before, and the view ``fresh``."""
     table = TABLES[name]
-    key, order = quoted(table.key), ", ".join(quoted(column) for column in table.order)
+    key = quoted(table.key)
     both = ", ".join(dict.fromkeys([key, quoted(ROW_HASH)]))
-    columns = ", ".join(f"admitted.{quoted(column)}" for column in schema(name).names)
+    filled = filled_columns(name, present)
+    columns = ", ".join(f"admitted.{quoted(column)}" for column in schema(name).names if column in filled)
+    order = ", ".join(quoted(column) for column in table.order if column in filled)
+    every = ", ".join(quoted(c) if c in filled else f"NULL AS {quoted(c)}" for c in schema(name).names)
     connection.execute(f"""
-        CREATE TEMP TABLE marks AS SELECT hash({key}) AS mark FROM admitted;
         CREATE TEMP TABLE doubtful AS
-            SELECT mark FROM marks GROUP BY mark HAVING count(*) > 1
+            SELECT mark FROM marks GROUP BY mark HAVING count(mark) > 1
             UNION SELECT mark FROM marks SEMI JOIN (SELECT hash({key}) AS mark FROM {quoted(name)}) USING (mark);
         CREATE TEMP TABLE doubted AS
             SELECT {both}, count(*) AS times
-            FROM admitted SEMI JOIN doubtful ON hash({key}) = mark WHERE why IS NULL GROUP BY ALL;
+            FROM admitted SEMI JOIN doubtful ON hash({key}) = mark WHERE {good} GROUP BY ALL;
         CREATE TEMP TABLE verdicts AS
             WITH held AS (SELECT {key}, {ROW_HASH} AS held FROM {quoted(name)} SEMI JOIN doubted USING ({key})),
                  contested AS (SELECT {key} FROM doubted GROUP BY {key} HAVING count(*) > 1)
@@ -106,19 +122,23 @@ def _compare(connection: duckdb.DuckDBPyConnection, name: str) -> None:
                    CASE WHEN held = {ROW_HASH} THEN 'known'
                         WHEN held IS NOT NULL OR {key} IN (FROM contested) THEN 'clash' ELSE 'fresh' END AS verdict
             FROM doubted LEFT JOIN held USING ({key});
-        CREATE TEMP VIEW fresh AS
-            FROM (SELECT {columns} FROM admitted ANTI JOIN doubtful ON hash({key}) = mark WHERE why IS NULL
+        CREATE TEMP VIEW fresh AS SELECT {every} FROM (  -- what is empty throughout need not be sorted
+            FROM (SELECT {columns} FROM admitted ANTI JOIN doubtful ON hash({key}) = mark WHERE {good}
                   UNION ALL
                   SELECT DISTINCT ON ({key}) {columns}
-                  FROM admitted SEMI JOIN (FROM verdicts WHERE verdict = 'fresh') AS v USING ({key}) WHERE why IS NULL)
-            ORDER BY {order};
+                  FROM admitted SEMI JOIN (FROM verdicts WHERE verdict = 'fresh') AS v USING ({key}) WHERE {good})
+            ORDER BY {order});
     """)
 
 
 def _refuse(connection: duckdb.DuckDBPyConnection, name: str, file: str, as_of: datetime) -> None:
     """Make ``refused`` of the bad rows, of those whose key is taken and of the lines that are no rows."""
-    key = quoted(TABLES[name].key)
-    clash = f"{TABLES[name].key} is taken by a row with other content. Correct the file, or give the row its own "
+    table = TABLES[name]
+    key = quoted(table.key)
+    clash = (
+        table.clash
+        or f"{table.key} is taken by a row with other content. Correct the file, or give the row its own {table.key}."
+    )
     both = ", ".join(dict.fromkeys([key, quoted(ROW_HASH)]))
     connection.execute(f"""
         CREATE TEMP TABLE refused AS
@@ -127,7 +147,7 @@ def _refuse(connection: duckdb.DuckDBPyConnection, name: str, file: str, as_of: 
                    md5(concat_ws(chr(31), {literal(name)}, "row")) AS {ROW_HASH}
             FROM (SELECT CAST("row" AS VARCHAR) AS "row", why FROM bad
                   UNION ALL
-                  SELECT CAST(to_json(raw) AS VARCHAR), {literal(clash + TABLES[name].key + ".")}
+                  SELECT CAST(to_json(raw) AS VARCHAR), {literal(clash)}
                   FROM admitted SEMI JOIN (FROM verdicts WHERE verdict = 'clash') AS v USING ({both})
                   WHERE why IS NULL
                   UNION ALL
