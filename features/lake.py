@@ -86,7 +86,7 @@ class Lake:
         with self._locked(".tables"):  # two first appends at once cannot both make the table
             if not DeltaTable.is_deltatable(str(folder)):
                 DeltaTable.create(str(folder), target)
-        reader = rows.to_reader() if isinstance(rows, pa.Table) else rows
+        reader = rows.to_reader(ordered.ROW_GROUP) if isinstance(rows, pa.Table) else rows
         batches = (batch.select(target.names).cast(target) for batch in reader if batch.num_rows)
         added = ordered.written(folder, target, batches)
         replaced_at = max((action.modification_time for action in added), default=int(folder.stat().st_mtime * 1000))

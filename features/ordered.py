@@ -76,10 +76,10 @@ def written(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) 
     run, paths = f"run-{uuid.uuid4().hex}", list[Path]()
     coded = [name for name in schema.names if name in CODED]
     with ExitStack() as opened:
-        writer, rows = None, 0
+        writer, rows, latest = None, 0, pa.scalar(None, pa.string())
         for arrived in batches:
             batch = arrived
-            last = _rows_of_first_lead(batch) if rows >= FILE_ROWS else None
+            last = _rows_of(latest, batch) if rows >= FILE_ROWS else None
             if writer and last is not None:
                 if last:
                     writer.write_batch(batch.slice(0, last))
@@ -93,7 +93,7 @@ def written(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) 
                 )
                 writer = opened.enter_context(file)
             writer.write_batch(batch, row_group_size=ROW_GROUP)
-            rows += batch.num_rows
+            rows, latest = rows + batch.num_rows, batch[LEAD][-1] if LEAD in schema.names else latest
     return [_added(path) for path in paths]
 
 
@@ -209,12 +209,12 @@ def _lead_ranges(metadata: pq.FileMetaData) -> Iterator[tuple[str | None, str | 
             yield "", LAST
 
 
-def _rows_of_first_lead(batch: pa.RecordBatch) -> int | None:
-    """Return how many rows a file must still take so that it ends with a lead; None: all of the batch, or more."""
-    if LEAD not in batch.schema.names or not batch[LEAD][0].is_valid:
+def _rows_of(lead: pa.StringScalar, batch: pa.RecordBatch) -> int | None:
+    """Return how many rows of a batch go on with a lead, of which a file may not be cut; None: all of them."""
+    if not lead.is_valid:
         return 0
-    begins = pc.index(pc.not_equal(batch[LEAD], batch[LEAD][0]).fill_null(True), True).as_py()
-    return int(begins) if begins > 0 else None
+    begins = pc.index(pc.not_equal(batch[LEAD], lead).fill_null(True), True).as_py()
+    return int(begins) if begins >= 0 else None
 
 
 def _added(path: Path) -> AddAction:
