@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import RemoveAction
 
 from features import ordered
@@ -49,12 +49,13 @@ class Lake:
 
     def table(self, name: str) -> DeltaTable | None:
         """Return the Delta table, or None while nothing was stored in it."""
-        uri = str(self.folder / name)
-        if not DeltaTable.is_deltatable(uri):
+        folder = self.folder / name
+        if not folder.exists() or (self._versions is not None and name not in self._versions):
             return None
-        if self._versions is None:
-            return DeltaTable(uri)
-        return DeltaTable(uri, version=self._versions[name]) if name in self._versions else None
+        try:
+            return DeltaTable(str(folder), version=None if self._versions is None else self._versions[name])
+        except TableNotFoundError:  # it is being made
+            return None
 
     def versions(self) -> dict[str, int]:
         """Return the version of every table that exists; with it, a run can be repeated to the bit."""
@@ -77,7 +78,7 @@ class Lake:
         return ordered.lead_starts(self.parts(name), rows)
 
     def append(self, name: str, rows: pa.Table | pa.RecordBatchReader) -> None:
-        """Append rows to a table in one commit: all of them are stored, or none. They are best in its order."""
+        """Append rows to a table in one commit: all of them are stored, or none. A reader's rows come in its order."""
         self.replace(name, [], rows)
 
     def replace(self, name: str, parts: Iterable[ordered.Part], rows: pa.Table | pa.RecordBatchReader) -> None:
@@ -86,6 +87,9 @@ class Lake:
         with self._locked(".tables"):  # two first appends at once cannot both make the table
             if not DeltaTable.is_deltatable(str(folder)):
                 DeltaTable.create(str(folder), target)
+        order = TABLES[name].order
+        if isinstance(rows, pa.Table) and ordered.LEAD in order:
+            rows = ordered.in_order(rows, order)
         reader = rows.to_reader(ordered.ROW_GROUP) if isinstance(rows, pa.Table) else rows
         batches = (batch.select(target.names).cast(target) for batch in reader if batch.num_rows)
         added = ordered.written(folder, target, batches)
