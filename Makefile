@@ -40,6 +40,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/simulation.py
 	$(BIN)/python benchmarks/truth.py
+	$(BIN)/python benchmarks/ingest.py
 
 clean:
 	rm -rf .venv demo-workspace *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

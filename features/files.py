@@ -48,6 +48,11 @@ def open_file(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
         ) from None
 
 
+def is_damage(error: Exception) -> bool:
+    """Say whether an error tells that a Parquet file, which is read as its rows are taken, is damaged inside."""
+    return any(words in str(error) for words in ("corrupted", "Failed to read file"))
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of an error, for a sentence to go on after it."""
     return str(error).split("\n", maxsplit=1)[0].rstrip(".")

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import duckdb
+
 from features.admission import MACROS
 from features.contract import ROW_HASH
 from features.errors import DataError
-from features.files import ENDINGS, open_file
+from features.files import ENDINGS, first_line, is_damage, open_file
 from features.lake import WRITERS_SPILL, Lake
 from features.ordered import ROW_GROUP
 from features.settings import Settings, Source
@@ -83,9 +85,16 @@ def _ingest_one(lake: Lake, settings: Settings, file: Path, source: Source, as_o
     with lake.connection((source.table, "quarantine"), [file], WRITERS_SPILL) as connection:
         connection.execute(MACROS)
         open_file(connection, file)
-        sieved = sieve(connection, settings, source, file, as_of)
-        if sieved.fresh:
-            lake.append(source.table, connection.sql("FROM fresh").to_arrow_reader(ROW_GROUP))
+        try:
+            sieved = sieve(connection, settings, source, file, as_of)
+            if sieved.fresh:
+                lake.append(source.table, connection.sql("FROM fresh").to_arrow_reader(ROW_GROUP))
+        except duckdb.Error as error:
+            if not is_damage(error):
+                raise
+            raise DataError(
+                f"{file} is damaged: {first_line(error)}. Export it again. None of its rows were stored."
+            ) from None
         refused_new = connection.sql(REFUSED_NEW).to_arrow_table()
         if len(refused_new):
             lake.append("quarantine", refused_new)

@@ -27,7 +27,7 @@ LEAD = "lead_id"
 CODED = (LEAD, "kind", "channel", "stage")  # few different names in many rows: stored and read as codes
 TIME = 1  # place of the time in the order of a table that has leads
 LAST = "\U0010ffff"  # after every lead
-ROW_GROUP = 65_536  # rows; to find one lead, one of these is read
+ROW_GROUP = 32_768  # rows; to find one lead, one of these is read
 FILE_ROWS = 2_000_000
 
 
@@ -172,7 +172,7 @@ def lead_codes(leads: pa.ChunkedArray) -> NDArray[np.int64]:
 
 
 def _times(table: pa.Table, order: Sequence[str]) -> NDArray[np.int64]:
-    return np.asarray(table[order[TIME]].cast(pa.int64()), dtype=np.int64)
+    return np.asarray(table[order[TIME]].cast(pa.int64()).fill_null(0), dtype=np.int64)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

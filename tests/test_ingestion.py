@@ -552,6 +552,37 @@ def test_a_damaged_parquet_file_is_refused(lake: Lake, folder: Path) -> None:
     assert refusal(lake, file).startswith(f"{file} cannot be read as parquet: Invalid Input Error: ")
 
 
+def test_a_parquet_file_that_is_damaged_inside_is_refused_as_it_is_read(lake: Lake, folder: Path) -> None:
+    rows = {name: [f"{name}{i}" for i in range(5_000)] for name in ("event_id", "lead_id", "kind", "channel", "page")}
+    file = folder / "touches.parquet"
+    pq.write_table(pa.table(rows | {"occurred_at": [NOW] * 5_000}), file, compression="none")
+    content = bytearray(file.read_bytes())
+    start = pq.read_metadata(file).row_group(0).column(4).dictionary_page_offset + 40
+    content[start : start + 400] = b"\xff" * 400
+    written(file, bytes(content))
+    said = refusal(lake, file)
+    assert said.startswith(f"{file} is damaged: ")
+    assert said.endswith(". Export it again. None of its rows were stored.")
+    assert lake.query("FROM touches").num_rows == 0
+
+
+TYPED = {"lead_id": ["ada"], "created_at": [moment("2026-01-01T09:00:00Z")], "size": [250.0], "paid": [True], "n": [7]}
+
+
+def test_a_row_of_typed_columns_is_the_row_that_is_written_in_texts(lake: Lake, folder: Path) -> None:
+    pq.write_table(pa.table(TYPED | {"ratio": [0.1], "none": [None]}), folder / "leads.parquet")
+    take(lake, folder / "leads.parquet")
+    text = "lead_id,created_at,size,paid,n,ratio,none\nada,2026-01-01T10:00:00+01:00,250,true,7,0.1,\n"
+    assert take(lake, written(folder / "leads.csv", text)) == Ingested("leads.csv", "leads", 0, 1, 0, ())
+
+
+def test_a_moment_out_of_range_is_refused_in_the_same_words_from_a_typed_column(lake: Lake, folder: Path) -> None:
+    pq.write_table(pa.table(TYPED | {"created_at": [moment("1600-01-01T00:00:00Z")]}), folder / "leads.parquet")
+    assert take(lake, folder / "leads.parquet").reasons == (
+        f'created_at "1600-01-01 00:00:00+00" is not a time between 1900 and 2200. {REMEDY}',
+    )
+
+
 def test_a_file_of_another_kind_is_refused(lake: Lake, folder: Path) -> None:
     file = written(folder / "leads.xlsx", "")
     assert refusal(lake, file) == (
