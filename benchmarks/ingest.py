@@ -52,7 +52,8 @@ def main() -> None:
         print(f"{step:20} {found[step]['cpu']:7.1f} CPU s {found[step]['gib']:6.2f} GiB")
     read = found["read"]
     print(f"{'read in chunks':20} {read['chunks_cpu']:7.1f} CPU s {read['gib']:6.2f} GiB   {read['touches']:,} touches")
-    print(f"{'read one lead':20} {read['one_ms']:7.1f} ms (median; the slowest of 20 {read['worst_ms']:.1f})")
+    milliseconds = f"{read['one_ms']:7.1f} ms (median; slowest {read['worst_ms']:.1f}; CPU {read['one_cpu_ms']:.1f})"
+    print(f"{'read one lead':20} {milliseconds}")
     ratio = ours["cpu"] / tight["cpu"]
     print(f"ingest ÷ sort        {ratio:7.2f} (bar {BAR_CPU})          {verdict(ratio <= BAR_CPU)}")
     print(f"ingest ÷ sort in all memory {ours['cpu'] / roomy['cpu']:.2f} (no bar)")
@@ -61,6 +62,7 @@ def main() -> None:
 
 
 def verdict(met: bool) -> str:
+    """Say whether a bar is met."""
     return "MET" if met else "MISSED"
 
 
@@ -79,6 +81,7 @@ def measured(work: Callable[[], T]) -> tuple[dict[str, float], T]:
 
 
 def cpu() -> float:
+    """Return the CPU seconds of this process so far."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
@@ -101,6 +104,7 @@ def write(folder: Path, touches: int) -> dict[str, float]:
 def write_touches(
     random: np.random.Generator, eager: np.ndarray, file: Path, touches: int, start: int, span: int
 ) -> None:
+    """Write touches of leads in the order of time; a lead is the likelier the more eager it is."""
     lead = random.choice(len(eager), touches, p=eager / eager.sum())
     occurred = start + np.sort(random.integers(0, span, touches))
     late = np.where(random.random(touches) < 0.95, 60_000_000, 3 * DAY) * random.random(touches)
@@ -127,6 +131,7 @@ def write_touches(
 
 
 def uuid(letters: str) -> str:
+    """Return 32 hexadecimal letters as a UUID is written."""
     return "-".join((letters[:8], letters[8:12], letters[12:16], letters[16:20], letters[20:]))
 
 
@@ -146,12 +151,14 @@ def sort(folder: Path, limit: str | None) -> dict[str, float]:
 
 
 def sort_tight(folder: Path, _touches: int) -> dict[str, float]:
+    """Sort under the memory limit that the lake has."""
     from features.lake import MEMORY_LIMIT
 
     return sort(folder, MEMORY_LIMIT)
 
 
 def ingest(folder: Path, file: str, stored: int) -> dict[str, float]:
+    """Ingest a file of which so many rows are new."""
     from features.ingestion import ingest as ingest_files
     from features.lake import Lake
     from features.settings import Settings
@@ -172,13 +179,15 @@ def read(folder: Path, touches: int) -> dict[str, float]:
     ingest(folder, "leads.parquet", LEADS * touches // TOUCHES)
     leads = [f"L-{i:07}" for i in np.random.default_rng(1).integers(0, LEADS * touches // TOUCHES, 20)]
     read_history(lake, leads[:1])
-    taken = []
+    taken, spent_ms = [], []
     for lead in leads:
-        before = time.perf_counter()
+        before, cpu_before = time.perf_counter(), cpu()
         read_history(lake, [lead])
         taken.append((time.perf_counter() - before) * 1000)
+        spent_ms.append((cpu() - cpu_before) * 1000)
     spent, sizes = measured(lambda: [len(chunk.touches.occurred) for chunk in history_chunks(lake)])
     found = {"one_ms": float(np.median(taken)), "worst_ms": max(taken), "chunks_cpu": spent["cpu"]}
+    found["one_cpu_ms"] = float(np.median(spent_ms))
     return found | {"gib": spent["gib"], "touches": sum(sizes)}
 
 

@@ -15,8 +15,8 @@ import duckdb
 
 from features.admission import MACROS
 from features.contract import ROW_HASH
-from features.errors import DataError
-from features.files import ENDINGS, first_line, is_damage, open_file
+from features.errors import ConfigError, DataError
+from features.files import ENDINGS, damage, open_file
 from features.lake import WRITERS_SPILL, Lake
 from features.ordered import ROW_GROUP
 from features.settings import Settings, Source
@@ -89,12 +89,11 @@ def _ingest_one(lake: Lake, settings: Settings, file: Path, source: Source, as_o
             sieved = sieve(connection, settings, source, file, as_of)
             if sieved.fresh:
                 lake.append(source.table, connection.sql("FROM fresh").to_arrow_reader(ROW_GROUP))
-        except duckdb.Error as error:
-            if not is_damage(error):
+        except (duckdb.Error, ConfigError):
+            wrong = damage(connection, file)
+            if wrong is None:
                 raise
-            raise DataError(
-                f"{file} is damaged: {first_line(error)}. Export it again. None of its rows were stored."
-            ) from None
+            raise DataError(f"{file} is damaged: {wrong}. Export it again. None of its rows were stored.") from None
         refused_new = connection.sql(REFUSED_NEW).to_arrow_table()
         if len(refused_new):
             lake.append("quarantine", refused_new)

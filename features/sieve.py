@@ -16,7 +16,6 @@ import duckdb
 from features.admission import BY_RULES, BY_SIGNS, admission, filled_columns
 from features.contract import ROW_HASH, TABLES, literal, quoted, schema
 from features.errors import ConfigError
-from features.files import is_damage
 from features.settings import Settings, Source
 from features.sources import map_columns, misfit
 
@@ -56,8 +55,6 @@ def sieve(
             evaluated = ", ".join(f"max(hash({quoted(name)}))" for name in sorted(present - {BY_RULES, BY_SIGNS}))
             connection.execute(f"SELECT {evaluated} FROM mapped").fetchall()  # an expression fails now, or never
     except (duckdb.DataError, duckdb.ProgrammingError) as error:
-        if is_damage(error):
-            raise
         raise misfit(connection, source, file, error) from None
     bad = _count(connection, "SELECT count(*) FROM bad")
     _mark(connection, source.table, present, lambda rows: admission(source.table, rows, present, zone))
