@@ -98,6 +98,17 @@ def test_rows_of_any_runs_are_read_in_order_and_those_of_some_leads_are_theirs(
     assert plain(lake.read("touches", COLUMNS, Leads("b", "dan"))) == span
 
 
+def test_touches_of_one_moment_are_in_the_order_of_their_ids_whichever_run_they_came_in(lake: Lake) -> None:
+    first, second = sorted((touch("ada", 1, "visit"), touch("ada", 1, "click")), key=repr)
+    lake.append("touches", run(second))
+    lake.append("touches", run(first))
+    one_way = lake.read("touches", COLUMNS[1:])["kind"].to_pylist()
+    other = Lake(lake.folder.parent / "other")
+    other.append("touches", run(first))
+    other.append("touches", run(second))
+    assert one_way == other.read("touches", COLUMNS[1:])["kind"].to_pylist() == [first["kind"], second["kind"]]
+
+
 def plain(rows: pa.Table) -> list[dict[str, Any]]:
     return rows.to_pylist()
 
