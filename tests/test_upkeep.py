@@ -28,7 +28,7 @@ from features.contract import TABLES
 from features.errors import DataError
 from features.history import history_chunks, read_history
 from features.ingestion import ingest
-from features.lake import Lake
+from features.lake import WRITERS_SPILL, Lake
 from features.ordered import Leads, Part
 from features.settings import Keeping, Settings
 from features.upkeep import due, keep_up
@@ -115,12 +115,12 @@ def plain(rows: pa.Table) -> list[dict[str, Any]]:
 
 @pytest.mark.usefixtures("tiny")
 def test_files_of_a_run_are_cut_between_leads_and_hold_a_range_of_leads_each(lake: Lake) -> None:
-    lake.append("touches", run(*(touch(lead, day) for lead in ("ada", "bob", "cy", "dan", None) for day in range(4))))
-    parts = lake.parts("touches")
-    assert sorted((part.rows, part.low, part.high) for part in parts if part.low) == [
-        (4, "ada", "ada"), (4, "bob", "bob"), (4, "cy", "cy"), (4, "dan", "dan"),
+    counts = {"ada": 5, "bob": 1, "cy": 2, "dan": 3, None: 3}
+    lake.append("touches", run(*(touch(lead, day) for lead, days in counts.items() for day in range(days))))
+    parts = sorted(lake.parts("touches"), key=lambda part: part.low or "z")
+    assert [(part.rows, part.low, part.high) for part in parts] == [
+        (5, "ada", "ada"), (3, "bob", "cy"), (4, "dan", "dan"), (2, None, None),
     ]  # fmt: skip
-    assert sum(part.rows for part in parts if part.low is None) == 4
     assert len({part.run for part in parts}) == 1
 
 
@@ -358,6 +358,12 @@ def test_files_that_a_killed_writer_left_are_removed_after_a_while(lake: Lake) -
     assert (files(lake), lake.query("FROM touches").num_rows) == (1, 1)
 
 
+def test_what_a_killed_writer_spilled_is_removed_by_the_next(lake: Lake) -> None:
+    (lake.folder / WRITERS_SPILL).mkdir(parents=True)
+    with lake.writing():
+        assert not (lake.folder / WRITERS_SPILL).exists()
+
+
 def test_upkeep_with_nothing_to_do_makes_no_version(lake: Lake) -> None:
     lake.append("touches", run(touch("ada", 1)))
     before = lake.versions()
@@ -408,7 +414,7 @@ sys.path.insert(0, sys.argv[1])
 import random
 from features.errors import DataError
 from features.ingestion import ingest
-from features.lake import Lake
+from features.lake import WRITERS_SPILL, Lake
 from features.settings import Settings
 from test_upkeep import ARRIVALS, NOW, arrive
 
