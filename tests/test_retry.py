@@ -92,6 +92,13 @@ def test_rows_whose_block_is_gone_and_lines_that_are_no_rows_stay(lake: Lake, tm
     assert lake.query("FROM quarantine ORDER BY ALL").equals(before)
 
 
+def test_a_row_that_the_block_does_not_take_any_more_stays(refused: Lake) -> None:
+    picky = Source(file="touches.csv", table="touches", where="lead_id = 'ada'", timezone="Europe/Berlin")
+    (result,) = retry(refused, Settings(sources=[picky]), NOW)
+    assert (result.stored, touches(refused)) == (1, ["e1"])
+    assert ['"bob"' in row for row in quarantined(refused)] == [True]
+
+
 def test_a_row_that_a_corrected_file_brought_leaves_quarantine(lake: Lake, tmp_path: Path) -> None:
     row = "e{},ada,2026-01-01T00:00:00Z,{},Email\n"
     take(lake, tmp_path / "touches.csv", HEADER + row.format(1, "") + row.format(2, ""))
