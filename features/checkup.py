@@ -1,6 +1,7 @@
 """The check-up: what the lake holds, how fresh it is, whether as much arrives as usual, and what is wrong with it.
 
-The touches are read twice: once by day, kind and channel, once by lead. All else is said from the sums.
+The touches are read once by day, kind and channel, and said to be whose by their leads alone; all else is said from
+the sums.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from itertools import pairwise
 from typing import Any
 
 from features.contract import INGESTED
+from features.history import microseconds
+from features.identities import numbers
 from features.lake import Lake
 from features.money import ORPHANED
 from features.remedies import remedy
@@ -22,21 +25,14 @@ from features.volume import Move, gaps, moves, weeks_of
 SUMS = """
     CREATE TEMP TABLE touch_days AS
         SELECT kind, channel, CAST($as_of AS DATE) - CAST(occurred_at AS DATE) AS days_ago, count(*) AS rows,
-               count(*) FILTER (WHERE lead_id IS NULL) AS anonymous,
                count(*) FILTER (WHERE occurred_at >= $as_of) AS future,
                min(occurred_at) AS first, max(occurred_at) AS newest, max(received_at) AS last
         FROM touches GROUP BY ALL
 """
-OF_LEADS = """
-    CREATE TEMP TABLE touched AS
-        WITH counted AS (SELECT lead_id, count(*) AS rows FROM touches WHERE lead_id IS NOT NULL GROUP BY lead_id)
-        SELECT count(*) AS leads,
-               coalesce(sum(rows) FILTER (WHERE lead_id NOT IN (SELECT lead_id FROM leads)), 0) AS orphans FROM counted
-"""
 COUNTS = {
     "leads": "SELECT count(DISTINCT lead_id) AS leads, count(*) AS rows, "
     "min(created_at) AS first, max(observed_at) AS last FROM leads",
-    "touches": "SELECT (SELECT leads FROM touched) AS leads, coalesce(sum(rows), 0)::BIGINT AS rows, "
+    "touches": "SELECT (SELECT count(DISTINCT lead_id) FROM touches) AS leads, coalesce(sum(rows), 0)::BIGINT AS rows, "
     "min(first) AS first, max(last) AS last FROM touch_days",
     "stages": "SELECT count(DISTINCT lead_id) AS leads, count(*) AS rows, "
     "min(occurred_at) AS first, max(received_at) AS last FROM stages",
@@ -65,9 +61,7 @@ QUARANTINE = """
     FROM quarantine GROUP BY ALL ORDER BY rows DESC, why
 """
 SAID_OF = f"""
-    SELECT (SELECT orphans FROM touched)::BIGINT AS orphans,
-           (SELECT coalesce(sum(anonymous), 0)::BIGINT FROM touch_days) AS anonymous,
-           (SELECT coalesce(sum(future), 0)::BIGINT FROM touch_days) AS future,
+    SELECT (SELECT coalesce(sum(future), 0)::BIGINT FROM touch_days) AS future,
            (SELECT count(*) FROM stages WHERE stage IN (SELECT unnest($won::VARCHAR[]))) AS wins,
            (SELECT count(*) FROM stages WHERE stage IN (SELECT unnest($lost::VARCHAR[]))) AS losses,
            (SELECT count(*) FROM leads) AS leads,
@@ -92,11 +86,10 @@ def checkup(lake: Lake, goal: Goal, as_of: datetime) -> dict[str, Any]:
             return rows
 
         connection.execute(SUMS, {"as_of": as_of})
-        connection.execute(OF_LEADS)
         tables = {name: ask(COUNTS[name])[0] for name in INGESTED}
         quarantine = [{**group, "remedy": remedy(group["why"], group["source"])} for group in ask(QUARANTINE)]
         volume = ask(VOLUME, as_of=as_of)
-        said_of = ask(SAID_OF, won=goal.won, lost=goal.lost, as_of=as_of)[0]
+        said_of = ask(SAID_OF, won=goal.won, lost=goal.lost, as_of=as_of)[0] | numbers(lake, microseconds(as_of))
     sources = _sources(volume)
     return {
         "tables": tables,
@@ -155,6 +148,9 @@ def _described(source: Source, as_of: datetime) -> dict[str, Any]:
 def _findings(said_of: Mapping[str, int], goal: Goal) -> Iterator[str]:
     if said_of["orphans"]:
         yield f"{_touches(said_of['orphans'])} of leads that are not in the lake. Ingest those leads."
+    if said_of["lost_merges"]:
+        records = _counted(said_of["lost_merges"], "record is", "records are")
+        yield f"{records} merged into leads that are not in the lake. Ingest those leads."
     if said_of["anonymous"]:
         yield f"{_touches(said_of['anonymous'])} anonymous, of no lead yet."
     if said_of["future"]:

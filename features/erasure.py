@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from features.contract import TABLES
 from features.errors import DataError
-from features.identities import READ, identified, kin, read_touches
+from features.identities import merges, read_touches
 from features.lake import Lake
+from features.merges import kin
 
 # By lead_id, or by an e-mail address, as an attribute or as the SHA-256 of its small letters.
 NAMED = """
@@ -44,9 +42,9 @@ def held(lake: Lake, person: str) -> dict[str, list[dict[str, Any]]]:
         named = connection.sql(NAMED, params=[person]).to_arrow_table()["lead_id"].drop_null().to_pylist()
         if not named:
             raise DataError(f'Nobody is known as "{person}". Give a lead_id, or the e-mail address of a lead.')
-        ids = sorted(kin(connection, named))
-        mine = identified(*read_touches(connection, READ, ids))
-        events = mine.filter(pc.is_in(mine["lead_id"], pa.array(ids)))["event_id"].to_pylist()
+        ids = kin(named, merges(lake))
+        touches = ("lead_id", "occurred_at", "received_at", "event_id")
+        events = read_touches(lake, touches, ids)["event_id"].to_pylist()
         asked = {name: ("event_id", events) if name == "touches" else ("lead_id", ids) for name in BY_LEAD}
         tables = {
             name: connection.sql(HELD.format(name=name, key=key), params=[wanted]).to_arrow_table()

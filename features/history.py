@@ -7,9 +7,10 @@ Times are int64 microseconds since 1970, UTC. Every event has two: when it ``occ
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,18 +18,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.identities import NONE, TOUCH, identified, kin, known, moments, read_touches
+from features.contract import TABLES
+from features.identities import NONE, TOUCH, found, identified, known, merges, moments, with_found
 from features.lake import Lake
 from features.merges import NEVER as NEVER  # noqa: PLC0414  # every reader of history needs the two
 from features.merges import Ints as Ints  # noqa: PLC0414
-from features.merges import belonging, editions, tenures
+from features.merges import belonging, editions, firsts, kin, tenures
+from features.ordered import Leads, in_order, places_among
 
 DAY = 86_400_000_000  # microseconds
 READ = {
-    "leads": "lead_id, created_at, observed_at, attributes, row_hash",
-    "touches": "lead_id, occurred_at, received_at, event_id, kind, channel",
-    "stages": "lead_id, occurred_at, received_at, stage, row_hash",
+    "leads": ("lead_id", "created_at", "observed_at", "attributes"),
+    "touches": ("lead_id", "occurred_at", "received_at", "kind", "channel"),
+    "stages": ("lead_id", "occurred_at", "received_at", "stage"),
 }
+KEYS = {"leads": ("row_hash",), "touches": ("event_id",), "stages": ("row_hash",)}  # settle what is at one moment
 STAGE = ("occurred_at", "stage")  # two records that both hold such a change of stage hold one
 
 
@@ -110,15 +114,16 @@ class History:
 
 def history_of(leads: pa.Table, touches: pa.Table, stages: pa.Table, identities: pa.Table = NONE) -> History:
     """Return the history in tables of the contract; what belongs to other leads is left out."""
+    leads = in_order(leads, TABLES["leads"].order)
     records, created = _created(leads)
     whose = tenures(identities)
     parts = editions(whose, records)
     lead_ids = parts["lead_id"].combine_chunks()
     versions, stages = known(leads, "observed_at", "observed_at"), known(stages, "occurred_at", "received_at")
     touches = identified(touches, identities)
-    versions = _placed(belonging(versions, whose, parts), lead_ids, "observed_at", "row_hash")
-    touches = _placed(belonging(touches, whose, parts, TOUCH), lead_ids, "occurred_at", "event_id")
-    stages = _placed(belonging(stages, whose, parts, STAGE), lead_ids, "occurred_at", "stage", "row_hash")
+    versions = _placed("leads", belonging(versions, whose, parts), lead_ids)
+    touches = _placed("touches", belonging(touches, whose, parts, TOUCH), lead_ids)
+    stages = _placed("stages", belonging(stages, whose, parts, STAGE), lead_ids)
     return History(
         lead_ids=tuple(lead_ids.to_pylist()),
         since=np.array(parts["since"]),
@@ -133,17 +138,45 @@ def history_of(leads: pa.Table, touches: pa.Table, stages: pa.Table, identities:
 
 def read_history(lake: Lake, lead_ids: Sequence[str] | None = None) -> History:
     """Return the stored history of some leads and of those they were merged with, or of all."""
-    with lake.connection([*READ, "identities"]) as connection:
-        concerned = None if lead_ids is None else kin(connection, lead_ids)
-        where = "" if concerned is None else "WHERE lead_id IN (SELECT unnest($1::VARCHAR[]))"
-        leads, stages = (
-            connection.sql(
-                f"SELECT {READ[name]} FROM {name} {where}", params=[] if concerned is None else [concerned]
-            ).to_arrow_table()
-            for name in ("leads", "stages")
-        )
-        touches, identities = read_touches(connection, READ["touches"], concerned)
-    return history_of(leads, touches, stages, identities)
+    merged = merges(lake)
+    if lead_ids is None:
+        return _read(lake, [Leads()], merged, found(lake, _columns_of("touches", keyed=True)))
+    ids = kin(lead_ids, merged)
+    return _read(lake, [Leads(ids=tuple(ids))], merged, found(lake, _columns_of("touches", keyed=True), ids))
+
+
+def history_chunks(lake: Lake, rows: int = 2_000_000) -> Iterator[History]:
+    """Yield the stored history of all leads in ranges of leads, each of about so many touches, in their order.
+
+    Records that were ever merged come together, with the first of them. What is not read chunk by chunk is merges
+    and the anonymous touches that became a lead's.
+    """
+    then = Lake(lake.folder, lake.versions())  # a later ingest changes no chunk
+    merged, lost = merges(then), found(then, _columns_of("touches", keyed=True))
+    first = firsts(merged)
+    for low, high in pairwise(["", *then.lead_starts("touches", rows), None]):
+        joined = (record for record, one in first.items() if (low or "") <= one and (high is None or one < high))
+        alone = Leads(low or "", high, but=tuple(sorted(first)))
+        chunk = _read(then, [alone, Leads(ids=tuple(sorted(joined)))], merged, lost)
+        if chunk.lead_ids:
+            yield chunk
+
+
+def _read(lake: Lake, several: Sequence[Leads], merged: pa.Table, lost: pa.Table) -> History:
+    """Return the history of leads, from all merges and all touches that were anonymous.
+
+    Where there are neither, rows come in order, and no key of theirs is read.
+    """
+    merged, lost = (pa.concat_tables(leads.rows_of(rows) for leads in several) for rows in (merged, lost))
+    keyed = len(merged) + len(lost) > 0
+    leads, touches, stages = (
+        pa.concat_tables(lake.read(name, _columns_of(name, keyed), leads) for leads in several) for name in READ
+    )
+    return history_of(leads, with_found(touches, lost), stages, merged)
+
+
+def _columns_of(name: str, keyed: bool) -> tuple[str, ...]:
+    return READ[name] + KEYS[name] * keyed
 
 
 def microseconds(moment: datetime) -> int:
@@ -156,19 +189,20 @@ def microseconds(moment: datetime) -> int:
 
 
 def _created(leads: pa.Table) -> tuple[pa.Array, Ints]:
-    """Return the leads, sorted, and when each was created, as its own first version says."""
-    rows = leads.select(["lead_id", "observed_at", "row_hash", "created_at"])
-    rows = rows.sort_by([(column, "ascending") for column in rows.column_names[:3]])
-    lead_ids = pc.unique(rows["lead_id"])
-    first = np.searchsorted(np.asarray(pc.index_in(rows["lead_id"], lead_ids)), np.arange(len(lead_ids)))
-    return lead_ids, moments(rows, "created_at")[first]
+    """Return the leads of versions that are in order, and when each was created, as its own first version says."""
+    lead_ids = pc.unique(leads["lead_id"]).cast(pa.string())
+    first = np.searchsorted(places_among(leads["lead_id"], lead_ids), np.arange(len(lead_ids)))
+    return lead_ids, moments(leads, "created_at")[first]
 
 
-def _placed(rows: pa.Table, lead_ids: pa.Array, *order: str) -> pa.Table:
-    """Return the rows of these leads with their ``place`` among them, ordered by it and then as told."""
-    place = pc.add(pc.index_in(rows["lead_id"], lead_ids), rows["edition"])
-    rows = rows.append_column("place", place).filter(pc.is_valid(place))
-    return rows.sort_by([(column, "ascending") for column in ("place", *order)])
+def _placed(name: str, rows: pa.Table, lead_ids: pa.Array) -> pa.Table:
+    """Return the rows of these leads with their ``place`` among them, in order."""
+    first = places_among(rows["lead_id"], lead_ids)
+    place = first + np.asarray(rows["edition"])
+    rows = rows.append_column("place", pa.array(place))
+    if (first < 0).any():
+        rows, place = rows.filter(pa.array(first >= 0)), place[first >= 0]
+    return in_order(rows, TABLES[name].order, place)
 
 
 def _heirs(whose: pa.Table, parts: pa.Table) -> Heirs:
@@ -185,7 +219,7 @@ def _heirs(whose: pa.Table, parts: pa.Table) -> Heirs:
 
 
 def _columns(table: pa.Table, *names: str) -> dict[str, pa.Array]:
-    return {name: table[name].combine_chunks() for name in names}
+    return {name: table[name].unify_dictionaries().combine_chunks() for name in names}
 
 
 def _attributes(texts: pa.ChunkedArray) -> dict[str, pa.Array]:

@@ -17,66 +17,76 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.contract import ARROW, schema
+from features.contract import ARROW, quoted, schema
 from features.lake import Lake
-from features.merges import at, belonging, editions, tenures
+from features.merges import at, belonging, editions, kin, tenures
+from features.ordered import Leads
 
 Ints = NDArray[np.int64]
 NONE = schema("identities").empty_table()
-READ = "lead_id, event_id, occurred_at, received_at, kind, channel"
+READ = ("lead_id", "event_id", "occurred_at", "received_at", "kind", "channel")
+MOMENTS = ("occurred_at", "received_at")
 TOUCH = ("occurred_at", "kind", "channel")  # two records that both hold such a touch hold one
-# Which leads a question concerns: those asked for, and every record ever merged with one of them.
-KIN = """
-    WITH RECURSIVE kin(lead_id) AS (
-        SELECT unnest($1::VARCHAR[])
-        UNION
-        SELECT unnest([duplicate_id, i.lead_id]) FROM kin JOIN identities AS i
-        ON duplicate_id IS NOT NULL AND kin.lead_id IN (duplicate_id, i.lead_id))
-    SELECT lead_id FROM kin
-"""
+CLAIM = ("lead_id", "observed_at", "anonymous_id", "email_hash", "duplicate_id")
 # The anonymous ids that some lead claims, among those of anonymous touches.
 CLAIMED = """
-    WITH lost AS MATERIALIZED (SELECT DISTINCT anonymous_id FROM touches WHERE lead_id IS NULL),
-         claimed AS MATERIALIZED (
-            SELECT anonymous_id FROM lost WHERE anonymous_id IN (
-                SELECT coalesce(anonymous_id, email_hash) FROM identities WHERE duplicate_id IS NULL AND {concerned})
-            UNION
-            SELECT anonymous_id FROM touches WHERE lead_id IS NOT NULL AND anonymous_id IN (FROM lost) AND {concerned})
+    CREATE TEMP TABLE lost AS SELECT DISTINCT anonymous_id FROM touches WHERE lead_id IS NULL;
+    CREATE TEMP TABLE claimed AS
+        SELECT anonymous_id FROM lost WHERE anonymous_id IN (
+            SELECT coalesce(anonymous_id, email_hash) FROM identities WHERE duplicate_id IS NULL)
+        UNION
+        SELECT anonymous_id FROM touches WHERE lead_id IS NOT NULL AND anonymous_id IN (FROM lost)
 """
-LOST = "SELECT lead_id IS NULL AS lost FROM touches WHERE greatest(occurred_at, received_at) < make_timestamptz($1)"
-EVERYONE, SOME = "true", "lead_id IN (SELECT unnest($1::VARCHAR[]))"
+CLAIMED_BY_SOME = "CREATE TEMP TABLE claimed AS SELECT unnest($1::VARCHAR[]) AS anonymous_id"
+CLAIMANTS = """
+    SELECT * FROM identities
+    WHERE duplicate_id IS NULL AND coalesce(anonymous_id, email_hash) IN (FROM claimed)
+"""
 
 
-def kin(connection: duckdb.DuckDBPyConnection, lead_ids: Sequence[str]) -> list[str]:
-    """Return some leads and every record that was ever merged with one of them."""
-    return [str(lead) for lead in connection.sql(KIN, params=[list(lead_ids)]).to_arrow_table()["lead_id"].to_pylist()]
+def merges(lake: Lake) -> pa.Table:
+    """Return what identities say of duplicates, which are few."""
+    return lake.read_where("identities", CLAIM, "duplicate_id", empty=False)
 
 
-def read_touches(
-    connection: duckdb.DuckDBPyConnection, columns: str, lead_ids: Sequence[str] | None = None
-) -> tuple[pa.Table, pa.Table]:
-    """Return the touches that may be some leads' (or anyone's), and the identities that decide it.
+def read_touches(lake: Lake, columns: Sequence[str], lead_ids: Sequence[str] | None = None) -> pa.Table:
+    """Return the touches of some leads, or of all, in order; after them those that were anonymous."""
+    touches = lake.read("touches", columns, Leads() if lead_ids is None else Leads(ids=tuple(sorted(lead_ids))))
+    return with_found(touches, found(lake, columns, lead_ids))
 
-    A touch comes with its anonymous_id only where that decides something.
+
+def with_found(rows: pa.Table, more: pa.Table) -> pa.Table:
+    """Return rows as the lake reads them, and more rows after them."""
+    return pa.concat_tables([rows, more.select(rows.column_names).cast(rows.schema)]) if len(more) else rows
+
+
+def found(lake: Lake, columns: Sequence[str], lead_ids: Sequence[str] | None = None) -> pa.Table:
+    """Return the anonymous touches that are some leads', or anyone's, each as one of its lead's.
+
+    It is as if it had been received when it was known whose it is. No other row is held: only the ids that somebody
+    claims are looked for, and nothing is where no touch is anonymous.
     """
-    concerned, wanted = (EVERYONE, []) if lead_ids is None else (SOME, [list(lead_ids)])
-    claimed = CLAIMED.format(concerned=concerned)
-    touches = f"""{claimed}
-        SELECT {columns}, CASE WHEN anonymous_id IN (FROM claimed) THEN anonymous_id END AS anonymous_id
-        FROM touches WHERE lead_id IS NOT NULL AND {concerned} OR anonymous_id IN (FROM claimed)"""
-    identities = f"""{claimed}
-        SELECT * FROM identities
-        WHERE duplicate_id IS NOT NULL AND {concerned} OR coalesce(anonymous_id, email_hash) IN (FROM claimed)"""
-    return (
-        connection.sql(touches, params=wanted).to_arrow_table(),
-        connection.sql(identities, params=wanted).to_arrow_table(),
-    )
+    none = schema("touches").empty_table().select(columns)
+    if not any(part.of_nobody for part in lake.parts("touches")):
+        return none
+    ids = None if lead_ids is None else _claimed_by(lake, lead_ids)
+    if ids == []:
+        return none
+    with lake.connection(("touches", "identities")) as connection:
+        connection.execute(CLAIMED if ids is None else CLAIMED_BY_SOME, [] if ids is None else [ids])
+        listed = ", ".join(map(quoted, columns))
+        concerned = f"SELECT {listed}, anonymous_id FROM touches WHERE anonymous_id IN (FROM claimed)"
+        touches = connection.sql(concerned).to_arrow_table()
+        claims = connection.sql(CLAIMANTS).to_arrow_table()
+    theirs = _found(known(touches, *MOMENTS), claims)
+    if lead_ids is not None:
+        theirs = theirs.filter(pc.is_in(theirs["lead_id"], pa.array(lead_ids, pa.string())))
+    return _replaced(theirs, "received_at", theirs["known"].cast(ARROW["time"])).select(columns)
 
 
 def known(rows: pa.Table, occurred: str, received: str) -> pa.Table:
@@ -94,32 +104,24 @@ def identified(touches: pa.Table, identities: pa.Table) -> pa.Table:
 
     Touches that nobody claims are left out, whenever that is asked: of these nothing is known.
     """
-    touches = known(touches, "occurred_at", "received_at")
+    touches = known(touches, *MOMENTS)
     columns = [name for name in touches.column_names if name != "anonymous_id"]
     if not touches["lead_id"].null_count:  # as in a request, which must be quick
         return touches.select(columns)
     owned = touches.filter(pc.is_valid(touches["lead_id"]))
-    lost = touches.filter(pc.is_null(touches["lead_id"]))
-    claims = _claims(owned, identities)
-    ids = pc.unique(claims["anonymous_id"])
-    lost = lost.filter(pc.is_in(lost["anonymous_id"], ids))
-    claim = _claim(_places(lost["anonymous_id"], ids), moments(lost, "occurred_at"),
-                   _places(claims["anonymous_id"], ids), np.array(claims["at"]))  # fmt: skip
-    since = np.array(claims["at"])[claim]
-    lost = _replaced(lost, "lead_id", claims["lead_id"].take(pa.array(claim)))
-    lost = _replaced(lost, "known", pa.array(np.maximum(np.array(lost["known"]), since)))
-    return pa.concat_tables([owned.select(columns), lost.select(columns)])
+    return pa.concat_tables([owned.select(columns), _found(touches, identities).select(columns)])
 
 
-def touches_of_leads(lake: Lake, as_of: int) -> tuple[pa.Table, pa.Table]:
+def touches_of_leads(lake: Lake, as_of: int, lead_ids: Sequence[str] | None = None) -> tuple[pa.Table, pa.Table]:
     """Return the touches that leads are known to have as of a moment (microseconds), and merged records' ``lead_id``.
 
-    The touches have lead_id, event_id, occurred_at, kind and channel.
+    The touches have lead_id, event_id, occurred_at, kind and channel. Of some leads, they are those of all records
+    that were ever merged with one of them.
     """
-    with lake.connection(("touches", "identities")) as connection:
-        touches, identities = read_touches(connection, READ)
-    whose, touches = tenures(identities), identified(touches, identities)
-    whose = at(whose, as_of)
+    merged = merges(lake)
+    touches = read_touches(lake, READ, None if lead_ids is None else kin(lead_ids, merged))
+    touches = known(touches.cast(schema("touches").empty_table().select(READ).schema), *MOMENTS)
+    whose = at(tenures(merged), as_of)
     parts = at(editions(whose, pc.unique(whose["lead_id"])), as_of)
     touches = belonging(touches.filter(pc.less(touches["known"], as_of)), whose, parts, TOUCH)
     touches = touches.filter(pc.less(touches["known"], as_of))
@@ -132,18 +134,49 @@ def numbers(lake: Lake, as_of: int) -> dict[str, int]:
     anonymous: of no lead yet; identified: anonymous ones that became a lead's; orphans: of leads that are not in
     the lake; lost_merges: duplicates of leads that are not in the lake.
     """
-    with lake.connection(("touches", "identities", "leads")) as connection:
-        mine = identified(*read_touches(connection, READ))
-        lost = connection.sql(LOST, params=[as_of]).to_arrow_table()["lost"]
-        leads = connection.sql("SELECT DISTINCT lead_id FROM leads").to_arrow_table()["lead_id"]
-    count = pc.sum(pc.less(mine["known"], as_of)).as_py() or 0
-    named = len(lost) - (pc.sum(lost).as_py() or 0)
-    touches, merged = touches_of_leads(lake, as_of)
-    orphans = pc.sum(pc.invert(pc.is_in(touches["lead_id"], leads))).as_py() or 0
-    lost_merges = pc.sum(pc.invert(pc.is_in(merged["lead_id"], leads))).as_py() or 0
+    lost = known(lake.read_where("touches", MOMENTS, "lead_id", empty=True), *MOMENTS)
+    named = known(found(lake, READ), *MOMENTS)
+    before, identified_before = (pc.sum(pc.less(rows["known"], as_of)).as_py() or 0 for rows in (lost, named))
+    with lake.connection(("touches", "leads")) as connection:
+        leads, touched = (
+            connection.sql(f"SELECT DISTINCT lead_id FROM {name}").to_arrow_table()["lead_id"]
+            for name in ("leads", "touches")
+        )
+    whose = at(tenures(merges(lake)), as_of)
+    strays = _absent(whose, leads)["record"].to_pylist()
+    strangers = _absent(pa.table({"lead_id": pa.chunked_array([*touched.chunks, *named["lead_id"].chunks])}), leads)
+    touches, _ = touches_of_leads(lake, as_of, [*strays, *strangers["lead_id"].drop_null().to_pylist()])
     return {
-        "anonymous": len(lost) - count, "identified": count - named, "orphans": orphans, "lost_merges": lost_merges,
+        "anonymous": before - identified_before, "identified": identified_before,
+        "orphans": len(_absent(touches, leads)), "lost_merges": len(strays),
     }  # fmt: skip
+
+
+def _absent(rows: pa.Table, leads: pa.ChunkedArray) -> pa.Table:
+    return rows.filter(pc.invert(pc.is_in(rows["lead_id"], leads.combine_chunks())))
+
+
+def _found(touches: pa.Table, identities: pa.Table) -> pa.Table:
+    """Return the anonymous ones among touches that are some lead's, with it and since when that is ``known``."""
+    owned = touches.filter(pc.is_valid(touches["lead_id"]))
+    lost = touches.filter(pc.is_null(touches["lead_id"]))
+    claims = _claims(owned, identities)
+    ids = pc.unique(claims["anonymous_id"])
+    lost = lost.filter(pc.is_in(lost["anonymous_id"], ids))
+    claim = _claim(_places(lost["anonymous_id"], ids), moments(lost, "occurred_at"),
+                   _places(claims["anonymous_id"], ids), np.array(claims["at"]))  # fmt: skip
+    since = np.array(claims["at"])[claim]
+    lost = _replaced(lost, "lead_id", claims["lead_id"].take(pa.array(claim)))
+    return _replaced(lost, "known", pa.array(np.maximum(np.array(lost["known"]), since)))
+
+
+def _claimed_by(lake: Lake, lead_ids: Sequence[str]) -> list[str]:
+    """Return the anonymous ids that some leads ever claimed."""
+    leads = Leads(ids=tuple(sorted(lead_ids)))
+    told = lake.read("identities", CLAIM, leads)
+    proving = lake.read("touches", ("lead_id", "occurred_at", "anonymous_id"), leads)
+    claimed = [told["anonymous_id"], told["email_hash"], proving["anonymous_id"]]
+    return [str(id_) for ids in claimed for id_ in pc.unique(ids.drop_null()).to_pylist()]
 
 
 def _claims(owned: pa.Table, identities: pa.Table) -> pa.Table:

@@ -73,6 +73,11 @@ class Lake:
         """Return some columns of a table in its order; of some leads, reading little more than their rows."""
         return ordered.read(self.parts(name), schema(name), columns, TABLES[name].order, leads)
 
+    def read_where(self, name: str, columns: Sequence[str], column: str, *, empty: bool) -> pa.Table:
+        """Return some columns of the rows of a table that have a column empty, or filled, in no order."""
+        parts = [part for part in self.parts(name) if part.of_nobody or not empty or column != ordered.LEAD]
+        return ordered.read_where(parts, schema(name), columns, column, empty=empty)
+
     def lead_starts(self, name: str, rows: int) -> list[str]:
         """Return leads at which a table can be cut, with about so many of its rows from one to the next."""
         return ordered.lead_starts(self.parts(name), rows)

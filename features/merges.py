@@ -22,12 +22,42 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from features.ordered import places_among
+
+PAIR = ("duplicate_id", "lead_id")
 Ints = NDArray[np.int64]
 ALWAYS, NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max  # before every moment, and after
 TENURES = pa.schema([
     ("record", pa.string()), ("lead_id", pa.string()),
     ("since", pa.int64()), ("until", pa.int64()), ("linked", pa.int64()),
 ])  # fmt: skip
+
+
+def kin(lead_ids: Iterable[str], identities: pa.Table) -> list[str]:
+    """Return some leads and every record that was ever merged with one of them, sorted."""
+    wanted, merges = set(lead_ids), identities.filter(pc.is_valid(identities["duplicate_id"]))
+    before: set[str] = set()
+    while len(before) < len(wanted):
+        before, ids = wanted, pa.array(sorted(wanted), pa.string())
+        named = merges.filter(pc.or_(*(pc.is_in(merges[column], ids) for column in PAIR)))
+        wanted = wanted.union(*(named[column].cast(pa.string()).to_pylist() for column in PAIR))
+    return sorted(wanted)
+
+
+def firsts(identities: pa.Table) -> dict[str, str]:
+    """Return the first, in order, of all the records that each record was ever merged with."""
+    first: dict[str, str] = {}
+
+    def first_of(record: str) -> str:
+        while first.setdefault(record, record) != record:
+            record = first[record]
+        return record
+
+    merges = identities.filter(pc.is_valid(identities["duplicate_id"]))
+    for pair in zip(*(merges[column].to_pylist() for column in PAIR), strict=True):
+        one, two = sorted(map(first_of, pair))
+        first[two] = one
+    return {record: first_of(record) for record in first}
 
 
 def tenures(identities: pa.Table) -> pa.Table:
@@ -103,17 +133,17 @@ def belonging(rows: pa.Table, whose: pa.Table, parts: pa.Table, content: Sequenc
     """
     if not len(whose):
         return rows.append_column("edition", pa.array(np.zeros(len(rows), np.int64)))
-    merged = pc.is_in(rows["lead_id"], whose["record"].combine_chunks())
+    merged = pa.array(places_among(rows["lead_id"], whose["record"].combine_chunks()) >= 0)
     stays = rows.filter(pc.invert(merged))
     stays = stays.append_column("edition", pa.array(np.zeros(len(stays), np.int64)))
-    moved = rows.filter(merged).rename_columns({"lead_id": "record"}).join(whose, "record", join_type="inner")
+    moved = _plain(rows.filter(merged)).rename_columns({"lead_id": "record"}).join(whose, "record", join_type="inner")
     known = pc.max_element_wise(moved["known"], moved["linked"])
     moved = moved.set_column(moved.column_names.index("known"), "known", known)
     moved = moved.join(parts, "lead_id", join_type="inner", right_suffix=" of edition")
     end = moved["until of edition"]
     within = pc.and_(pc.less(moved["since"], end), pc.greater_equal(moved["until"], end))
     moved = moved.filter(pc.and_(within, pc.less(moved["known"], end)))
-    return pa.concat_tables([stays, _united(moved, content).select(stays.column_names)])
+    return pa.concat_tables([stays, _united(moved, content).select(stays.column_names).cast(stays.schema)])
 
 
 _EDITION = (pa.string(), pa.int64(), pa.int64(), pa.int64())
@@ -156,6 +186,12 @@ def _stretches(told: Mapping[str, list[tuple[int, tuple[str, int]]]]) -> Iterabl
         changes = [lasting[0], *(b for a, b in pairwise(lasting) if a[1] != b[1])]
         for (since, (lead, linked)), (until, _) in pairwise(changes):
             yield {"record": record, "lead_id": lead, "since": since, "until": until, "linked": linked}
+
+
+def _plain(rows: pa.Table) -> pa.Table:
+    """Return rows with texts in the place of coded names."""
+    plain = (field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in rows.schema)
+    return rows.cast(pa.schema(plain))
 
 
 def _united(moved: pa.Table, content: Sequence[str]) -> pa.Table:

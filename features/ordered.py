@@ -33,12 +33,16 @@ FILE_ROWS = 2_000_000
 
 @dataclass(frozen=True)
 class Part:
-    """One file of a table: its rows, and its first and last lead; both None where only rows of no lead are in it."""
+    """One file of a table: its rows, and its first and last lead; both None where only rows of no lead are in it.
+
+    ``of_nobody`` is how many of its rows are of no lead, or more.
+    """
 
     path: Path
     rows: int
     low: str | None
     high: str | None
+    of_nobody: int = 0
 
     @property
     def run(self) -> str:
@@ -48,11 +52,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Leads:
-    """Which leads to read: from ``low`` to before ``high``, or those of ``ids``, sorted."""
+    """Which leads to read: from ``low`` to before ``high`` except some, or those of ``ids``, sorted."""
 
     low: str = ""
     high: str | None = None
     ids: tuple[str, ...] | None = None
+    but: tuple[str, ...] = ()
 
     def any_between(self, low: str | None, high: str | None) -> bool:
         """Say whether one of them may be from ``low`` to ``high``, both included; None is nobody."""
@@ -64,11 +69,15 @@ class Leads:
 
     def rows_of(self, table: pa.Table) -> pa.Table:
         """Return the rows of a table that are theirs."""
+        if self == Leads():
+            return table.filter(pc.is_valid(table[LEAD])) if table[LEAD].null_count else table
         leads = table[LEAD].cast(pa.string())
         if self.ids is not None:
             return table.filter(pc.is_in(leads, pa.array(self.ids, pa.string())))
         mine = pc.greater_equal(leads, self.low)
-        return table.filter(mine if self.high is None else pc.and_(mine, pc.less(leads, self.high)))
+        if self.high is not None:
+            mine = pc.and_(mine, pc.less(leads, self.high))
+        return table.filter(pc.and_not(mine, pc.is_in(leads, pa.array(self.but, pa.string()))) if self.but else mine)
 
 
 def written(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> list[AddAction]:
@@ -102,7 +111,13 @@ def parts_of(folder: Path, found: pa.Table) -> list[Part]:
     columns = ["path", "num_records", f"null_count.{LEAD}", f"min.{LEAD}", f"max.{LEAD}"]
     known = (found[name].to_pylist() if name in found.column_names else [None] * len(found) for name in columns)
     return [
-        Part(folder / unquote(path), rows, *((None, None) if nobody == rows else (low or "", high or LAST)))
+        Part(
+            folder / unquote(path),
+            rows,
+            None if nobody == rows else low or "",
+            None if nobody == rows else high or LAST,
+            rows if nobody is None else nobody,
+        )
         for path, rows, nobody, low, high in zip(*known, strict=True)
     ]
 
@@ -122,6 +137,21 @@ def read(
     return in_order(table, order).select(columns)
 
 
+def read_where(parts: Sequence[Part], schema: pa.Schema, columns: Sequence[str], name: str, *, empty: bool) -> pa.Table:
+    """Return some columns of the rows that have a column empty, or filled; only where there are such is looked at."""
+    tables = [schema.empty_table().select(columns)]
+    for part in parts:
+        with pq.ParquetFile(part.path) as file:
+            places = [file.metadata.schema.column(i).name for i in range(file.metadata.num_columns)]
+            nulls = [_nulls(file.metadata.row_group(g), places.index(name)) for g in range(file.num_row_groups)]
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            groups = [g for g, size in enumerate(sizes) if (nulls[g] != 0 if empty else nulls[g] != size)]
+            table = file.read_row_groups(groups, list(dict.fromkeys([*columns, name])), use_threads=False)
+        found = pc.is_null(table[name]) if empty else pc.is_valid(table[name])
+        tables.append(table.filter(found).select(columns).replace_schema_metadata())
+    return pa.concat_tables(tables)
+
+
 def lead_starts(parts: Sequence[Part], rows: int) -> list[str]:
     """Return leads at which the files can be cut, so that there are about so many rows from one to the next."""
     groups = []
@@ -137,14 +167,19 @@ def lead_starts(parts: Sequence[Part], rows: int) -> list[str]:
     return starts
 
 
-def in_order(table: pa.Table, order: Sequence[str]) -> pa.Table:
-    """Return a table's rows in the order of those columns of ``order`` that it has, empty leads last."""
+def in_order(table: pa.Table, order: Sequence[str], leads: NDArray[np.int64] | None = None) -> pa.Table:
+    """Return a table's rows in the order of those columns of ``order`` that it has, empty leads last.
+
+    ``leads`` is a number for each row that is taken for its lead, if that is not to be its lead_id.
+    """
     order = [column for column in order if column in table.column_names]
-    leads, times = lead_codes(table[LEAD]), _times(table, order)
+    leads, times = lead_codes(table[LEAD]) if leads is None else leads, _times(table, order)
     places = np.argsort(leads, kind="stable")  # finds runs and merges them
     leads, times = leads[places], times[places]
     behind = np.zeros(len(leads), np.bool_)
-    behind[1:] = (leads[1:] == leads[:-1]) & (np.diff(times) < (1 if len(order) > TIME + 1 else 0))
+    behind[1:] = (leads[1:] == leads[:-1]) & (np.diff(times) < 0)
+    tied = 1 + np.nonzero((leads[1:] == leads[:-1]) & (np.diff(times) == 0))[0]
+    behind[tied] = _behind(table.select(order[TIME + 1 :]), places[tied - 1], places[tied])
     if behind.any():
         unsettled = np.nonzero(np.isin(leads, leads[behind]))[0]
         rows = table.select(order).take(places[unsettled])
@@ -160,6 +195,13 @@ def is_ordered(table: pa.Table, order: Sequence[str]) -> bool:
     return bool(((leads > 0) | (leads == 0) & (np.diff(_times(table, order)) >= 0)).all())
 
 
+def places_among(column: pa.ChunkedArray, names: pa.Array) -> NDArray[np.int64]:
+    """Return the place of each row's name among some, the first of equal ones; −1 for another, and for none."""
+    coded = column.dictionary_encode()
+    found = [pc.index_in(chunk.dictionary, names).take(chunk.indices) for chunk in coded.chunks]
+    return np.asarray(pa.chunked_array(found, pa.int32()).fill_null(-1), dtype=np.int64)
+
+
 def lead_codes(leads: pa.ChunkedArray) -> NDArray[np.int64]:
     """Return a number for each lead, in the order of their names; what is empty is last."""
     coded = leads.dictionary_encode().unify_dictionaries()
@@ -173,6 +215,17 @@ def lead_codes(leads: pa.ChunkedArray) -> NDArray[np.int64]:
 
 def _times(table: pa.Table, order: Sequence[str]) -> NDArray[np.int64]:
     return np.asarray(table[order[TIME]].cast(pa.int64()).fill_null(0), dtype=np.int64)
+
+
+def _behind(keys: pa.Table, before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say of pairs of rows whether the one after should be before, by their keys."""
+    equal, behind = np.ones(len(before), np.bool_), np.zeros(len(before), np.bool_)
+    for name in keys.column_names:
+        one, two = (_plain(keys[name].take(rows)) for rows in (before, after))
+        empty, later_empty = np.asarray(pc.is_null(one)), np.asarray(pc.is_null(two))
+        behind |= equal & (np.asarray(pc.greater(one, two).fill_null(False)) | (empty & ~later_empty))
+        equal &= np.asarray(pc.equal(one, two).fill_null(False)) | (empty & later_empty)
+    return behind
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -209,6 +262,12 @@ def _lead_ranges(metadata: pq.FileMetaData) -> Iterator[tuple[str | None, str | 
             yield "", LAST
 
 
+def _nulls(group: pq.RowGroupMetaData, column: int) -> int | None:
+    """Return in how many rows of a row group a column is empty; None if the file does not say."""
+    found = group.column(column).statistics
+    return found.null_count if found is not None and found.has_null_count else None
+
+
 def _rows_of(lead: pa.StringScalar, batch: pa.RecordBatch) -> int | None:
     """Return how many rows of a batch go on with a lead, of which a file may not be cut; None: all of them."""
     if not lead.is_valid:
@@ -221,10 +280,12 @@ def _added(path: Path) -> AddAction:
     found, metadata = path.stat(), pq.read_metadata(path)
     stats: dict[str, object] = {"numRecords": metadata.num_rows}
     if LEAD in metadata.schema.names:
+        place = metadata.schema.names.index(LEAD)
+        nulls = [_nulls(metadata.row_group(group), place) for group in range(metadata.num_row_groups)]
+        if None not in nulls:
+            stats |= {"nullCount": {LEAD: sum(filter(None, nulls))}}
         ranges = [(low, high) for low, high in _lead_ranges(metadata) if low is not None and high is not None]
         if ranges:
             stats |= {"minValues": {LEAD: min(low for low, _ in ranges)}}
             stats |= {"maxValues": {LEAD: max(high for _, high in ranges)}}
-        else:
-            stats |= {"nullCount": {LEAD: metadata.num_rows}}
     return AddAction(path.name, found.st_size, {}, int(found.st_mtime * 1000), True, json.dumps(stats))

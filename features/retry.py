@@ -14,16 +14,16 @@ import duckdb
 
 from features.admission import MACROS
 from features.contract import ROW_HASH, TABLES, literal, quoted
-from features.errors import ConfigError
 from features.ingestion import Ingested
 from features.lake import WRITERS_SPILL, Lake
 from features.ordered import ROW_GROUP
 from features.settings import Settings, Source
 from features.sieve import sieve
-from features.sources import sources_of
+from features.sources import sources_by_name
 from features.upkeep import keep_up
 
 GROUPS = 'SELECT source, "table", count(*) AS rows, min(why) AS why FROM quarantine GROUP BY ALL ORDER BY ALL'
+ROWS = 'SELECT "row" FROM quarantine WHERE source = $1'  # of any table, they tell the shape of the file
 
 
 def retry(
@@ -39,7 +39,8 @@ def retry(
     for group in lake.query(GROUPS).to_pylist():
         file, table = group["source"], group["table"]
         progress(f"{file} → {table}")
-        sources = _sources(settings, file, table)
+        rows = lake.query(ROWS, [file])["row"].to_pylist()
+        sources = [source for source in sources_by_name(file, rows, settings) if source.table == table]
         for source in sources:
             with lake.writing():
                 results.append(_retry_one(lake, settings, source, file, as_of))
@@ -48,14 +49,6 @@ def retry(
     for table in dict.fromkeys(result.table for result in results if result.stored):
         keep_up(lake, table, settings.lake, as_of, progress)
     return results
-
-
-def _sources(settings: Settings, file: str, table: str) -> list[Source]:
-    """Return how rows of a file are read for a table now: in no way, if no [[sources]] block is for them any more."""
-    try:
-        return [source for _, source in sources_of([Path(file)], settings) if source.table == table]
-    except ConfigError:
-        return []
 
 
 def _retry_one(lake: Lake, settings: Settings, source: Source, file: str, as_of: datetime) -> Ingested:

@@ -16,6 +16,7 @@ timestamp, or from when it was received if that is later. A version holds what i
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -54,13 +55,18 @@ NOT_NESTED = " ".join(
 )
 
 
-def is_segment(file: Path) -> bool:
-    """Return whether the first lines of a file hold such an event."""
+def is_segment(lines: Iterable[str]) -> bool:
+    """Return whether some lines hold such an event."""
+    return any(map(_is_event, lines))
+
+
+def first_lines(file: Path) -> Iterator[str]:
+    """Yield the lines of a file that tell its shape."""
     with file.open(encoding="utf-8-sig", errors="replace") as lines:
-        return any(_is_event(line) for line in islice(lines, LOOKED_AT))
+        yield from islice(lines, LOOKED_AT)
 
 
-def segment_sources(file: Path) -> list[Source]:
+def segment_sources(file: str) -> list[Source]:
     """Return how a file of events is read: as leads, as identities and as touches."""
     return [
         _source(
@@ -128,10 +134,10 @@ def _is_event(line: str) -> bool:
     )
 
 
-def _source(file: Path, table: str, where: str, refuse: str, **columns: str) -> Source:
+def _source(file: str, table: str, where: str, refuse: str, **columns: str) -> Source:
     return Source.model_validate(
         {
-            "file": file.name,
+            "file": file,
             "table": table,
             "where": where,
             "refuse": refuse,

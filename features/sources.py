@@ -19,7 +19,7 @@ from features.contract import INGESTED, TABLES, literal, missing_columns, quoted
 from features.errors import ConfigError, DataError
 from features.files import ENDINGS, first_line
 from features.origins import TELLING
-from features.segment import is_segment, segment_sources
+from features.segment import first_lines, is_segment, segment_sources
 from features.settings import Expression, Settings, Source
 
 # How a column that the table does not name is kept, by its type in DuckDB: as text, so that a row is the same row
@@ -36,21 +36,26 @@ def sources_of(files: Iterable[Path], settings: Settings) -> list[tuple[Path, So
     """
     wanted, unclear = [], []
     for file in files:
-        configured = [source for source in settings.sources if fnmatch.fnmatch(file.name, source.file)]
-        if configured:
-            wanted += [(file, source) for source in configured]
-        elif ENDINGS.get(file.suffix.lower()) == "json" and is_segment(file):
-            wanted += [(file, source) for source in segment_sources(file)]
-        elif file.stem in INGESTED:
-            wanted.append((file, Source.model_validate({"file": file.name, "table": file.stem})))
-        else:
-            unclear.append(file.name)
+        found = sources_by_name(file.name, first_lines(file), settings)
+        wanted += [(file, source) for source in found]
+        unclear += [] if found else [file.name]
     if unclear:
         raise ConfigError(
             f"It is not clear which table is in {', '.join(unclear)}. Name a file after its table "
             f"({', '.join(INGESTED)}), or add a [[sources]] block to touchstone.toml. Nothing was stored."
         )
     return wanted
+
+
+def sources_by_name(name: str, lines: Iterable[str], settings: Settings) -> list[Source]:
+    """Return how a file of a name is to be read, as ``sources_of`` has it; ``lines`` of it tell its shape."""
+    file = Path(name)
+    configured = [source for source in settings.sources if fnmatch.fnmatch(name, source.file)]
+    if configured:
+        return configured
+    if ENDINGS.get(file.suffix.lower()) == "json" and is_segment(lines):
+        return segment_sources(name)
+    return [Source.model_validate({"file": name, "table": file.stem})] if file.stem in INGESTED else []
 
 
 def map_columns(connection: duckdb.DuckDBPyConnection, source: Source, settings: Settings, file: Path) -> set[str]:
