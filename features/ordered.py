@@ -197,9 +197,12 @@ def is_ordered(table: pa.Table, order: Sequence[str]) -> bool:
 
 def places_among(column: pa.ChunkedArray, names: pa.Array) -> NDArray[np.int64]:
     """Return the place of each row's name among some, the first of equal ones; −1 for another, and for none."""
-    coded = column.dictionary_encode()
-    found = [pc.index_in(chunk.dictionary, names).take(chunk.indices) for chunk in coded.chunks]
-    return np.asarray(pa.chunked_array(found, pa.int32()).fill_null(-1), dtype=np.int64)
+    coded = column.dictionary_encode().unify_dictionaries()
+    if not coded.num_chunks:
+        return np.empty(0, np.int64)
+    found = pc.index_in(coded.chunk(0).dictionary, names).fill_null(-1)
+    places = np.append(np.asarray(found, dtype=np.int64), -1)
+    return places[np.concatenate([chunk.indices.fill_null(len(found)).to_numpy() for chunk in coded.chunks])]
 
 
 def lead_codes(leads: pa.ChunkedArray) -> NDArray[np.int64]:
