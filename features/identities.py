@@ -143,7 +143,8 @@ def numbers(lake: Lake, as_of: int) -> dict[str, int]:
             for name in ("leads", "touches")
         )
     whose = at(tenures(merges(lake)), as_of)
-    strays = _absent(whose, leads)["record"].to_pylist()
+    merged = whose.filter(pc.not_equal(whose["record"], whose["lead_id"]))
+    strays = _absent(merged, leads)["record"].to_pylist()
     strangers = _absent(pa.table({"lead_id": pa.chunked_array([*touched.chunks, *named["lead_id"].chunks])}), leads)
     touches, _ = touches_of_leads(lake, as_of, [*strays, *strangers["lead_id"].drop_null().to_pylist()])
     return {

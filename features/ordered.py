@@ -202,7 +202,8 @@ def places_among(column: pa.ChunkedArray, names: pa.Array) -> NDArray[np.int64]:
         return np.empty(0, np.int64)
     found = pc.index_in(coded.chunk(0).dictionary, names).fill_null(-1)
     places = np.append(np.asarray(found, dtype=np.int64), -1)
-    return places[np.concatenate([chunk.indices.fill_null(len(found)).to_numpy() for chunk in coded.chunks])]
+    rows = np.concatenate([chunk.indices.fill_null(len(found)).to_numpy() for chunk in coded.chunks])
+    return np.asarray(places[rows], dtype=np.int64)
 
 
 def lead_codes(leads: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tables import moment, stage, table, touch, version
+from tables import claim, merge, moment, stage, table, touch, version
 
 from features import delimited
 from features.checkup import checkup
@@ -65,6 +65,20 @@ def test_touches_out_of_place_are_found(lake: Lake) -> None:
         "2 touches are of leads that are not in the lake. Ingest those leads.",
         "1 touch is anonymous, of no lead yet.",
         "1 touch is in the future. Check the time zone of their source.",
+    ]
+
+
+def test_a_touch_that_turned_out_to_be_a_leads_is_not_anonymous_and_a_merge_into_nobody_is_found(lake: Lake) -> None:
+    lake.append("leads", table("leads", LEADS))
+    lake.append("stages", table("stages", ENDS))
+    lake.append("touches", table("touches", [touch(None, 1, anonymous="a"), touch("ada", 2), touch(None, 2)]))
+    lake.append("identities", table("identities", [claim("a", "ada", 3)]))
+    assert findings(lake) == ["1 touch is anonymous, of no lead yet."]
+    lake.append("identities", table("identities", [merge("ada", "zoe", 4)]))
+    assert findings(lake) == [
+        "2 touches are of leads that are not in the lake. Ingest those leads.",
+        "1 record is merged into leads that are not in the lake. Ingest those leads.",
+        "1 touch is anonymous, of no lead yet.",
     ]
 
 

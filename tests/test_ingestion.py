@@ -24,7 +24,7 @@ from features.contract import ROW_HASH, TABLES
 from features.errors import ConfigError, DataError
 from features.ingestion import Ingested, files_in, ingest
 from features.lake import Lake
-from features.settings import Ingest, Settings, Source
+from features.settings import ChannelRule, Channels, Ingest, Settings, Source
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 Row = dict[str, Any]
@@ -574,6 +574,26 @@ def test_a_row_of_typed_columns_is_the_row_that_is_written_in_texts(lake: Lake, 
     take(lake, folder / "leads.parquet")
     text = "lead_id,created_at,size,paid,n,ratio,none\nada,2026-01-01T10:00:00+01:00,250,true,7,0.1,\n"
     assert take(lake, written(folder / "leads.csv", text)) == Ingested("leads.csv", "leads", 0, 1, 0, ())
+
+
+def test_a_touch_is_the_same_row_from_any_format_and_under_any_rules(lake: Lake, folder: Path) -> None:
+    told = {"event_id": "e1", "lead_id": "ada", "kind": "click", "utm_source": "google", "utm_medium": "cpc"}
+    typed = {
+        "occurred_at": [moment("2026-01-01T09:00:01Z")],
+        "delivered_at": [moment("2026-01-01T09:00:00Z")],
+        "n": [5],
+    }
+    pq.write_table(pa.table({name: [text] for name, text in told.items()} | typed), folder / "touches.parquet")
+    take(lake, folder / "touches.parquet")
+    (stored,) = rows(lake, "touches")
+    assert (stored["channel"], json.loads(stored["properties"])["machine"]) == ("Paid Search", True)
+    texts = told | {"occurred_at": "2026-01-01T10:00:01+01:00", "delivered_at": "2026-01-01 09:00:00+00", "n": "5"}
+    header, line = ",".join(texts), ",".join(texts.values())
+    ours = Settings(channels=Channels(rules=[ChannelRule(channel="Ads", when="medium = 'cpc'")]))
+    (again,) = ingest(lake, ours, [written(folder / "touches.csv", f"{header}\n{line}\n")], NOW)
+    assert (again.stored, again.already_there, again.reasons) == (0, 1, ())
+    (other,) = ingest(lake, ours, [written(folder / "touches.jsonl", json.dumps(texts | {"n": 5}))], NOW)
+    assert (other.stored, other.already_there, other.reasons) == (0, 1, ())
 
 
 def test_a_moment_out_of_range_is_refused_in_the_same_words_from_a_typed_column(lake: Lake, folder: Path) -> None:

@@ -12,8 +12,9 @@ import pytest
 from features.errors import ConfigError
 from features.ingestion import Ingested, ingest
 from features.lake import Lake
-from features.segment import is_segment
-from features.settings import Settings
+from features.retry import retry
+from features.segment import first_lines, is_segment
+from features.settings import Ingest, Settings
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 Event = dict[str, Any]
@@ -263,7 +264,7 @@ def test_the_shape_counts_and_not_the_name(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_file_of_another_shape_needs_a_name_or_a_mapping(tmp_path: Path, line: str) -> None:
     (tmp_path / "events.jsonl").write_text(line)
-    assert not is_segment(tmp_path / "events.jsonl")
+    assert not is_segment(first_lines(tmp_path / "events.jsonl"))
     with pytest.raises(ConfigError, match=r"^It is not clear which table is in events\.jsonl\."):
         ingest(Lake(tmp_path / "lake"), Settings(), [tmp_path / "events.jsonl"], NOW)
 
@@ -275,3 +276,26 @@ def test_a_configured_source_wins_over_the_shape(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake")
     ingest(lake, Settings.model_validate({"sources": [source]}), [tmp_path / "events.jsonl"], NOW)
     assert [(row["kind"], row["channel"]) for row in rows(lake, "touches")] == [("Demo Requested", "App")]
+
+
+def test_refused_events_are_taken_again_by_the_shape_that_they_had(tmp_path: Path) -> None:
+    naive = {"timestamp": "2026-05-01T09:06:00", "receivedAt": None}
+    local = [IDENTIFY | naive, GROUP | naive, ALIAS | naive, TRACK | naive, {"type": "visit", "userId": "ada"}]
+    lake, _ = stored(tmp_path, *local, "{broken")
+    assert [len(rows(lake, name)) for name in ("leads", "identities", "touches")] == [0, 0, 0]
+    berlin = Settings(ingest=Ingest(timezone="Europe/Berlin"))
+    results = {one.table: (one.stored, one.refused) for one in retry(lake, berlin, NOW)}
+    assert results == {"leads": (2, 1), "identities": (2, 1), "touches": (1, 2)}
+    direct = Lake(tmp_path / "direct")
+    ingest(direct, berlin, [tmp_path / "events.jsonl"], NOW)
+    for name in ("leads", "identities", "touches"):
+        assert lake.query(f"FROM {name} ORDER BY ALL").equals(direct.query(f"FROM {name} ORDER BY ALL"))
+    assert sorted(row["row"] for row in rows(lake, "quarantine")) == sorted(
+        row["row"] for row in rows(direct, "quarantine")
+    )
+
+
+def test_the_shape_of_quarantined_rows_counts_and_not_the_name_of_their_file(tmp_path: Path) -> None:
+    lake, _ = stored(tmp_path, TRACK | {"timestamp": "2026-05-01T09:06:00"}, name="touches.jsonl")
+    retry(lake, Settings(ingest=Ingest(timezone="UTC")), NOW)
+    assert [row["kind"] for row in rows(lake, "touches")] == ["demo_requested"]

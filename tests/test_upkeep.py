@@ -20,13 +20,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from tables import moment, stage, table, touch, version
+from tables import claim, merge, moment, stage, table, touch, version
 from test_history import same
 
 from features import ordered, upkeep
 from features.contract import TABLES
 from features.errors import DataError
-from features.history import history_chunks, read_history
+from features.history import History, history_chunks, history_of, read_history
 from features.ingestion import ingest
 from features.lake import WRITERS_SPILL, Lake
 from features.ordered import Leads, Part
@@ -240,6 +240,57 @@ def test_chunks_are_the_whole_history_and_split_no_lead(lake: Lake, rows: int) -
     assert [lead for chunk in chunks for lead in chunk.lead_ids] == ["ada", "bob", "cy"]
     assert all(same(chunk, read_history(lake, chunk.lead_ids)) for chunk in chunks)
     assert len(chunks) == (1 if rows == 100 else 3 if rows < 5 else 2)
+
+
+WHO, DEVICE, DAY = st.sampled_from(["ada", "bob", "cy", "dan"]), st.sampled_from(["x", "y"]), st.integers(0, 6)
+PEOPLES = st.lists(
+    st.builds(
+        lambda lead, day, late, kind, device: touch(lead, day, kind, received=day + late, anonymous=device),
+        st.none() | WHO, DAY, st.integers(0, 2), st.sampled_from(["visit", "click"]), st.none() | DEVICE,
+    ), max_size=12,
+)  # fmt: skip
+CLAIMS = st.lists(st.builds(merge, WHO, WHO, DAY) | st.builds(claim, DEVICE, WHO, DAY), max_size=4)
+
+
+def known_alike(one: History, other: History) -> bool:
+    """Say whether two histories hold the same, and the same of who turned out to be whom."""
+    pairs = [(one.since, other.since), (one.until, other.until)]
+    pairs += [(getattr(one.heirs, name), getattr(other.heirs, name)) for name in ("of", "heir", "since", "until")]
+    return same(one, other) and all(sorted(mine) == sorted(theirs) for mine, theirs in pairs)
+
+
+@settings(max_examples=60, deadline=None)
+@given(touches=PEOPLES, claims=CLAIMS, cut=st.integers(0, 12), rows=st.sampled_from([1, 3, 100]))
+@tiny_files()
+def test_people_are_read_from_the_lake_as_from_whole_tables_and_come_whole_in_chunks(
+    touches: list[dict[str, Any]],
+    claims: list[dict[str, Any]],
+    cut: int,
+    rows: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    lake = Lake(tmp_path_factory.mktemp("people") / "lake")
+    versions = [version(lead, day) for lead in ("ada", "bob", "cy", "dan") for day in (0, 3)]
+    tables = {"leads": versions, "touches": touches, "stages": STAGES, "identities": claims}
+    for name, told in tables.items():
+        for some in (told[:cut], told[cut:]):
+            lake.append(name, table(name, some))
+    whole = history_of(*(table(name, told) for name, told in tables.items()))
+    assert known_alike(read_history(lake), whole)
+    chunks = list(history_chunks(lake, rows))
+    assert sorted(lead for chunk in chunks for lead in chunk.lead_ids) == list(whole.lead_ids)
+    assert all(known_alike(chunk, read_history(lake, chunk.lead_ids)) for chunk in chunks)
+    for chunk in chunks:
+        alone = [read_history(lake, [lead]) for lead in chunk.lead_ids]
+        assert all(set(one.lead_ids) <= set(chunk.lead_ids) for one in alone)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_records_that_were_merged_come_in_the_chunk_of_the_first_of_them(lake: Lake) -> None:
+    filled(lake)
+    merged(lake)
+    lake.append("identities", table("identities", [merge("cy", "ada", 3)]))
+    assert [chunk.lead_ids for chunk in history_chunks(lake, 1)] == [("ada", "cy"), ("bob",)]
 
 
 def test_chunks_are_of_one_version_whatever_is_ingested_meanwhile(lake: Lake) -> None:
