@@ -168,8 +168,8 @@ def _figure(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
 
 
-def show_scores(scores: Any) -> None:
-    """Print the most probable leads."""
+def show_scores(scores: Any, objectors: Sequence[str] = ()) -> None:
+    """Print the most probable leads, and how many are not scored."""
     rows = [
         (
             row.lead_id,
@@ -182,6 +182,36 @@ def show_scores(scores: Any) -> None:
     ]
     title = f"The {len(rows)} most probable of {len(scores):,} open leads"
     _show(title, ("lead", "closes", "90 % interval", "grade", "first reason"), rows, last="cut")
+    if objectors:
+        typer.echo(f"{_leads(len(objectors))} not scored: objected to profiling.")
+
+
+def _leads(count: int) -> str:
+    return "1 lead is" if count == 1 else f"{count:,} leads are"
+
+
+def show_person(name: str, person: Any, counts: dict[str, int]) -> None:
+    """Print on standard error who would be erased, and how many rows of which table."""
+    rows = ", ".join(f"{count:,} in {table}" for table, count in counts.items())
+    known = ", ".join(person.lead_ids)
+    typer.echo(f'"{name}" is {known}. Rows held: {rows or "none any more; an erasure was interrupted"}.', err=True)
+
+
+def show_erased(document: dict[str, Any]) -> None:
+    """Print that a person is forgotten, and what is left for the user to do."""
+    typer.echo(
+        f"{document['erased']} is forgotten, in every table and every version of it. The channels' totals are as they "
+        "were; versions of the lake before now are gone, so training runs that read them cannot be repeated."
+    )
+    versions = [f"{one['version']}{' (champion)' if one['champion'] else ''}" for one in document["models"]]
+    if versions:
+        typer.echo(f"Models that may have learned from the person: {', '.join(versions)}. Retrain to forget.")
+    for email in document["shared"]:
+        typer.echo(f"{email} stands in other leads, too. If they are this person: touchstone erase {email}")
+    if document["elsewhere"]:
+        rows = [(trace["file"], trace["what_to_do"]) for trace in document["elsewhere"]]
+        _show("Files that still name the person", ("file", "what to do"), rows, last="wrap")
+    typer.echo("Backups and copies outside the workspace are for you to clear.")
 
 
 def show_credit(document: dict[str, Any]) -> None:

@@ -233,17 +233,25 @@ def score(
     from serving.scorer import champion
 
     settings, lake, cut = read_settings(workspace), Lake(workspace / "lake"), _moment(as_of)
-    with terminal.progress(quiet, "Scoring open leads"):
-        scores = batch.score_open(champion(workspace / "models"), read_history(lake), settings.goal, microseconds(cut))
+    with terminal.progress(quiet, "Scoring open leads"), lake.writing():  # nobody is erased between reading and storing
+        history = read_history(lake)
+        scores = batch.score_open(champion(workspace / "models"), history, settings.goal, microseconds(cut))
+        objectors = batch.not_scored(history, settings.goal, microseconds(cut))
+        if not scores.empty:
+            batch.store(lake, scores)
+    if scores.empty and objectors:
+        raise NothingToDo(f"All {len(objectors)} open leads objected to profiling and are not scored.")
     if scores.empty:
         raise NothingToDo(
             f"No lead is open as of {cut:%Y-%m-%d %H:%M} UTC. Ingest newer leads, or give another --as-of."
         )
     if output:
         batch.write(scores, output)
-    batch.store(lake, scores)
-    document = {"scores": jsonlib.loads(scores.to_json(orient="records", date_format="iso"))}
-    terminal.finish(document, json, quiet, lambda: terminal.show_scores(scores))
+    document = {
+        "scores": jsonlib.loads(scores.to_json(orient="records", date_format="iso")),
+        "not_scored": [{"lead_id": lead, "why": "objected to profiling"} for lead in objectors],
+    }
+    terminal.finish(document, json, quiet, lambda: terminal.show_scores(scores, objectors))
 
 
 @app.command()
@@ -270,8 +278,9 @@ def attribute(
             run = runs.attribute_paths(paths, settings, named)
         else:
             lake = Lake(workspace / "lake")
-            run = runs.attribute(lake, settings, _moment(as_of), named)
-            runs.store(lake, run)
+            with lake.writing():  # nobody is erased between reading and storing
+                run = runs.attribute(lake, settings, _moment(as_of), named)
+                runs.store(lake, run)
     terminal.finish(run.summary(), json, quiet, lambda: terminal.show_credit(run.summary()))
 
 
@@ -288,6 +297,45 @@ def export(
 
     document = held(Lake(workspace / "lake"), person)
     terminal.finish(document, json, quiet, lambda: terminal.print_json(document))
+
+
+@app.command()
+def erase(
+    person: Annotated[str, typer.Argument(help="A lead_id, or the e-mail address of a lead.")],
+    workspace: Workspace = HERE,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Forget a person everywhere, keep the channels' totals, and name the models to train again."""
+    from features.erasure import erase as erase_person
+    from features.erasure import to_erase
+    from features.errors import ConfigError, NothingToDo
+    from features.lake import Lake
+    from features.tombstones import rows_of
+    from features.traces import traces
+    from serving.witnesses import witnesses
+
+    lake = Lake(workspace / "lake")
+    if not yes:
+        wanted = to_erase(lake, person)
+        if not sys.stdin.isatty():
+            raise ConfigError("Nothing was erased. There is no terminal on which to ask; give --yes to erase at once.")
+        terminal.show_person(person, wanted, rows_of(lake, wanted))
+        if not typer.confirm("Erase all of it? It cannot be undone", err=True):
+            raise NothingToDo("Nothing was erased.")
+    with terminal.progress(quiet, "Looking for the person", 10) as step:
+        erased = erase_person(lake, person, step)
+        step("Searching the workspace")
+        elsewhere = traces(workspace, lake.folder, erased)
+    document = {
+        "erased": person,
+        "records": len(erased.lead_ids),
+        "models": witnesses(workspace / "models", erased.since),
+        "elsewhere": elsewhere,
+        "shared": list(erased.shared_emails),
+    }
+    terminal.finish(document, json, quiet, lambda: terminal.show_erased(document))
 
 
 @app.command()

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.history import Events, History
+from features.objections import profiled
 from features.sweep import Floats, sweep
 from features.verbs import VERBS, Feature, Moments, number
 
@@ -142,6 +143,7 @@ def _leads_by_name(history: History, events: Events, column: str, before: int) -
     """Return with how many leads, as they were known then, each name of a column was seen before a moment."""
     codes, names, leads = events.codes[column].astype(np.int64), events.names[column], events.leads()
     seen = (events.known < before) & (codes >= 0) & history.live(np.arange(len(history.lead_ids)), before)[leads]
+    seen &= profiled(history, before)[leads]
     pairs = pc.unique(pa.array(codes[seen] + leads[seen] * len(names))).to_numpy()  # of name and lead
     counts = np.bincount(pairs % max(len(names), 1), minlength=len(names)).tolist()
     return {name: count for name, count in zip(names, counts, strict=True) if count}

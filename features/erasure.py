@@ -1,31 +1,27 @@
-"""Erasure's groundwork: everything that is held about a person, by whatever name it is held."""
+"""Erasure: everything held about a person is shown, or forgotten.
+
+An erasure is written down before it begins (``erasing.json`` in the lake's folder, which names the person), each of
+its steps can be repeated, and the note is deleted last. Killed at any moment, the lake is whole, and the next
+erasure, whoever's, completes this one first.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from features.contract import TABLES
-from features.errors import DataError
-from features.identities import merges, read_touches
-from features.lake import Lake
-from features.merges import kin
+from features.errors import DataError, NothingToDo
+from features.forgotten import forgotten, write_durably
+from features.lake import SPILL, Lake
+from features.person import QUOTED, Person, events_of, person_of, records_of
+from features.tombstones import KEPT, bury, forget_versions, searching
 
-# By lead_id, or by an e-mail address, as an attribute or as the SHA-256 of its small letters.
-NAMED = """
-    SELECT lead_id FROM leads
-    WHERE list_contains(list_transform(json_extract_string(attributes, '$.*'), lambda x: lower(trim(x))), lower($1))
-    UNION SELECT lead_id FROM identities WHERE email_hash IN ($1, sha256(lower($1)))
-    UNION SELECT unnest([lead_id, duplicate_id]) FROM identities WHERE $1 IN (lead_id, duplicate_id)
-    UNION SELECT lead_id FROM leads WHERE lead_id = $1
-    UNION SELECT lead_id FROM touches WHERE lead_id = $1
-    UNION SELECT lead_id FROM stages WHERE lead_id = $1
-"""
+NOTE = "erasing.json"
 BY_LEAD = tuple(name for name, table in TABLES.items() if any(column.name == "lead_id" for column in table.columns))
 HELD = "SELECT * FROM {name} WHERE {key} IN (SELECT unnest($1::VARCHAR[])) ORDER BY ALL"
-QUOTING = """
-    SELECT * FROM quarantine
-    WHERE len(list_filter($1::VARCHAR[], lambda name: contains("row", CAST(to_json(name) AS VARCHAR)))) > 0 ORDER BY ALL
-"""
 
 
 def held(lake: Lake, person: str) -> dict[str, list[dict[str, Any]]]:
@@ -39,17 +35,74 @@ def held(lake: Lake, person: str) -> dict[str, list[dict[str, Any]]]:
 
     """
     with lake.connection() as connection:
-        named = connection.sql(NAMED, params=[person]).to_arrow_table()["lead_id"].drop_null().to_pylist()
-        if not named:
-            raise DataError(f'Nobody is known as "{person}". Give a lead_id, or the e-mail address of a lead.')
-        ids = kin(named, merges(lake))
-        touches = ("lead_id", "occurred_at", "received_at", "event_id")
-        events = read_touches(lake, touches, ids)["event_id"].to_pylist()
+        ids = records_of(lake, connection, person)
+        events = events_of(lake, ids)
         asked = {name: ("event_id", events) if name == "touches" else ("lead_id", ids) for name in BY_LEAD}
         tables = {
             name: connection.sql(HELD.format(name=name, key=key), params=[wanted]).to_arrow_table()
             for name, (key, wanted) in asked.items()
         }
-        tables["quarantine"] = connection.sql(QUOTING, params=[[*ids, person]]).to_arrow_table()
+        quoting = {"names": [*ids, person], "emails": [person.strip().lower()] if "@" in person else []}
+        quarantine = f"SELECT * FROM quarantine WHERE {QUOTED} ORDER BY ALL"
+        tables["quarantine"] = connection.sql(quarantine, params=quoting).to_arrow_table()
     return {name: table.drop_columns("row_hash" if "row_hash" in table.column_names else []).to_pylist()
             for name, table in tables.items()}  # fmt: skip
+
+
+def to_erase(lake: Lake, name: str) -> Person:
+    """Return who would be erased by that name; also one whose erasure was interrupted.
+
+    Raises:
+        DataError: when nobody is known by that name.
+        NothingToDo: when the person was erased before.
+
+    """
+    interrupted = _interrupted(lake)
+    if interrupted and interrupted.is_called(name):
+        return interrupted
+    try:
+        with lake.connection() as connection:
+            return person_of(lake, connection, name)
+    except DataError:
+        if forgotten(lake).knows(name):
+            raise NothingToDo(f'"{name}" was erased before; nothing is held under that name.') from None
+        raise
+
+
+def erase(lake: Lake, name: str, progress: Callable[[str], None] = lambda _: None) -> Person:
+    """Forget a person in every table and every version of it, and take them in no more; return who was forgotten.
+
+    Raises:
+        DataError: when nobody is known by that name.
+        NothingToDo: when the person was erased before.
+
+    """
+    with lake.writing():
+        person, interrupted = to_erase(lake, name), _interrupted(lake)
+        if interrupted:
+            _complete(lake, interrupted, progress)
+        if interrupted != person:
+            write_durably(lake.folder / NOTE, json.dumps(asdict(person)))
+            _complete(lake, person, progress)
+    return person
+
+
+def _complete(lake: Lake, person: Person, progress: Callable[[str], None]) -> None:
+    forgotten(lake).with_person(person).save(lake)
+    with searching(lake, person) as connection:
+        for name in KEPT:
+            progress(f"Forgetting in {name}")
+            bury(connection, lake, name, person)
+            forget_versions(lake, name)
+    for file in (lake.folder / SPILL).glob("*"):  # what killed queries left; those that run keep theirs open
+        file.unlink(missing_ok=True)
+    (lake.folder / NOTE).unlink()
+
+
+def _interrupted(lake: Lake) -> Person | None:
+    note = lake.folder / NOTE
+    if not note.exists():
+        return None
+    read = json.loads(note.read_text("utf-8"))
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in read.items()}
+    return Person(**fields)

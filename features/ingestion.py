@@ -17,6 +17,7 @@ from features.admission import MACROS
 from features.contract import ROW_HASH
 from features.errors import ConfigError, DataError
 from features.files import ENDINGS, damage, open_file
+from features.forgotten import forgotten
 from features.lake import WRITERS_SPILL, Lake
 from features.ordered import ROW_GROUP
 from features.settings import Settings, Source
@@ -86,7 +87,7 @@ def _ingest_one(lake: Lake, settings: Settings, file: Path, source: Source, as_o
         connection.execute(MACROS)
         open_file(connection, file)
         try:
-            sieved = sieve(connection, settings, source, file, as_of)
+            sieved = sieve(connection, settings, source, file, as_of, forgotten(lake))
             if sieved.fresh:
                 lake.append(source.table, connection.sql("FROM fresh").to_arrow_reader(ROW_GROUP))
         except (duckdb.Error, ConfigError):

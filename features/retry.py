@@ -14,6 +14,7 @@ import duckdb
 
 from features.admission import MACROS
 from features.contract import ROW_HASH, TABLES, literal, quoted
+from features.forgotten import forgotten
 from features.ingestion import Ingested
 from features.lake import WRITERS_SPILL, Lake
 from features.ordered import ROW_GROUP
@@ -54,7 +55,7 @@ def retry(
 def _retry_one(lake: Lake, settings: Settings, source: Source, file: str, as_of: datetime) -> Ingested:
     with lake.connection((source.table, "quarantine"), (), WRITERS_SPILL) as connection:
         _open(connection, source.table, file)
-        sieved = sieve(connection, settings, source, Path(file), as_of)
+        sieved = sieve(connection, settings, source, Path(file), as_of, forgotten(lake))
         if sieved.fresh:
             lake.append(source.table, connection.sql("FROM fresh").to_arrow_reader(ROW_GROUP))
         _decide(connection, source.table)

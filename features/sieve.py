@@ -16,6 +16,7 @@ import duckdb
 from features.admission import BY_RULES, BY_SIGNS, admission, filled_columns
 from features.contract import ROW_HASH, TABLES, literal, quoted, schema
 from features.errors import ConfigError
+from features.forgotten import SENTENCE, Forgotten
 from features.settings import Settings, Source
 from features.sources import map_columns, misfit
 
@@ -33,12 +34,18 @@ class Sieved:
 
 
 def sieve(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, source: Source, file: Path, as_of: datetime
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    source: Source,
+    file: Path,
+    as_of: datetime,
+    erased: Forgotten,
 ) -> Sieved:
     """Make the relations ``fresh``, in the table's order, and ``refused`` of the opened file's rows.
 
     A row is known when its key and content are in the lake. The same key with other content is refused:
-    which of the two is true is not for a program to guess. The connection must know ``MACROS``.
+    which of the two is true is not for a program to guess. Rows of erased people are counted as refused, and not
+    kept. The connection must know ``MACROS``.
 
     Raises:
         ConfigError, DataError: when the file does not fit its table, or an expression does not fit the file.
@@ -47,6 +54,7 @@ def sieve(
     zone = _known_zone(connection, source.timezone or settings.ingest.timezone)
     present = map_columns(connection, source, settings, file)
     try:
+        theirs = erased.take_out(connection, present)
         connection.execute(f"CREATE TEMP VIEW admitted AS {admission(source.table, 'mapped', present, zone)}")
         connection.execute(
             'CREATE TEMP TABLE bad AS SELECT to_json(raw) AS "row", why FROM admitted WHERE why IS NOT NULL'
@@ -73,8 +81,8 @@ def sieve(
     return Sieved(
         fresh=fresh,
         known=arrived - bad - clashes - fresh,
-        refused=_count(connection, "SELECT count(*) FROM refused"),
-        reasons=tuple(why for (why,) in reasons),
+        refused=_count(connection, "SELECT count(*) FROM refused") + theirs,
+        reasons=(*(why for (why,) in reasons), *([SENTENCE] if theirs else [])),
     )
 
 

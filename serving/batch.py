@@ -16,6 +16,7 @@ from features.contract import schema
 from features.errors import DataError
 from features.history import History
 from features.lake import Lake
+from features.objections import objecting, profiled
 from features.outcomes import open_moments, outcomes_of
 from features.settings import Goal
 from features.verbs import Moments
@@ -26,9 +27,16 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
 
 def open_leads(history: History, goal: Goal, as_of: int) -> Moments:
-    """Return (lead, as_of) of every lead that is open for all that is known at ``as_of`` (microseconds)."""
-    everyone = np.arange(len(history.lead_ids))
+    """Return (lead, as_of) of every lead that is open, and may be profiled, for all that is known at ``as_of``."""
+    everyone = np.flatnonzero(profiled(history, as_of))
     return open_moments(history, outcomes_of(history, goal), Moments(history, everyone, np.full(len(everyone), as_of)))
+
+
+def not_scored(history: History, goal: Goal, as_of: int) -> list[str]:
+    """Return the open leads that are not scored, since the person objected to profiling."""
+    objectors = np.flatnonzero(objecting(history, as_of))
+    asked = Moments(history, objectors, np.full(len(objectors), as_of))
+    return [history.lead_ids[lead] for lead in open_moments(history, outcomes_of(history, goal), asked).lead]
 
 
 def score_open(scorer: Scorer, history: History, goal: Goal, as_of: int) -> pd.DataFrame:

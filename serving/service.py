@@ -23,6 +23,7 @@ from bentoml.exceptions import InvalidArgument
 from features.errors import ConfigError
 from features.history import History, history_of, microseconds, read_history
 from features.lake import Lake
+from features.objections import objecting
 from features.outcomes import open_moments, outcomes_of
 from features.settings import Goal, Settings
 from features.verbs import Moments
@@ -117,11 +118,13 @@ def _problems(request: ScoreRequest, stored: Moments, sent: Moments, goal: Goal)
     sent_ids = Counter(lead.lead_id for lead in request.leads)
     twice = [lead_id for lead_id, times in sent_ids.items() if times > 1]
     not_open = [*_not_open(stored, goal), *_not_open(sent, goal)]
+    objectors = [*_objectors(stored), *_objectors(sent)]
     sentences = (
         (count == 0, "Name at least one lead in lead_ids, or send one along in leads."),
         (count > MOST_LEADS, f"{count} leads are more than the {MOST_LEADS} of one request. Send several requests."),
         (unknown, f"{_listed(unknown)} not in the lake. Ingest first, or send the history along in leads."),
         (twice, f"{_listed(twice)} sent along more than once. Send each lead once."),
+        (objectors, f"{_listed(objectors)} not scored, since the person objected to profiling."),
         (not_open, f"{_listed(not_open)} not open as of then: not created yet, or already won or lost."),
     )
     return [*(sentence for broken, sentence in sentences if broken), *_duplicates(stored)]
@@ -134,6 +137,13 @@ def _duplicates(moments: Moments) -> list[str]:
     heirs = history.turned_out(gone, int(here.as_of[0])) if len(gone) else gone
     pairs = ((history.lead_ids[lead], history.lead_ids[heir]) for lead, heir in zip(gone, heirs, strict=True))
     return [f"{duplicate} is a duplicate of {lead}: ask for that lead." for duplicate, lead in pairs]
+
+
+def _objectors(moments: Moments) -> list[str]:
+    """Return the leads that may not be profiled as of then."""
+    history, here = moments.history, _here(moments)
+    objects = objecting(history, int(here.as_of[0])) if len(here) else np.empty(0, bool)
+    return [history.lead_ids[lead] for lead in here.lead.tolist() if objects[lead]]
 
 
 def _not_open(moments: Moments, goal: Goal) -> list[str]:

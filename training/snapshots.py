@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.history import DAY, NEVER, History, Ints
+from features.objections import profiled
 from features.outcomes import open_moments, outcomes_of
 from features.settings import Goal, Settings, Snapshots
 from features.verbs import Moments
@@ -53,7 +54,7 @@ def labelled(history: History, settings: Settings, before: int) -> Labelled:
     ``mature_when = "horizon"``: the horizon and the reporting lag are past. ``"closed"``: the lead is won or
     lost, and the label is whether it was won, however late. A snapshot after a close that was not yet known
     is left out: nobody can win a lead twice. What became of a lead that was found to be another's duplicate is what
-    became of that lead.
+    became of that lead. Nothing is learned from who has objected to profiling by then, or was erased.
     """
     goal, when = settings.goal, settings.snapshots
     moments = snapshots(history, goal, when, before)
@@ -65,7 +66,7 @@ def labelled(history: History, settings: Settings, before: int) -> Labelled:
     else:
         end = moments.as_of + int(goal.horizon_days * DAY)
         mature, labels = end + int(when.reporting_lag_days * DAY) < before, won <= end
-    usable = mature & (closed > moments.as_of)
+    usable = mature & (closed > moments.as_of) & profiled(history, before)[moments.lead]
     chosen = Moments(history, moments.lead[usable], moments.as_of[usable])
     return Labelled(chosen, labels[usable].astype(np.float64))
 
