@@ -83,7 +83,7 @@ def show_ingested(results: Sequence[Any]) -> None:
     for result in results:
         for why in result.reasons:
             typer.echo(f"refused from {result.file}: {why}")
-    if any(result.refused for result in results):
+    if any(not why.endswith("nothing of it was kept.") for result in results for why in result.reasons):
         typer.echo("Refused rows are kept in quarantine; `touchstone check` groups them.")
 
 

@@ -53,7 +53,7 @@ def test_the_commands_come_in_the_order_of_the_story() -> None:
     from touchstone import app
 
     names = [found.callback.__name__ for found in app.registered_commands if found.callback]
-    story = ["demo", "init", "ingest", "check", "train", "backtest", "score", "attribute", "export", "serve"]
+    story = ["demo", "init", "ingest", "check", "train", "backtest", "score", "attribute", "export", "erase", "serve"]
     assert names == story
 
 

@@ -255,6 +255,21 @@ def test_an_address_that_other_leads_have_stays_theirs_unless_it_is_asked_for(la
     assert "rep@we.org" not in texts(lake.folder)
 
 
+def test_ties_are_settled_as_they_were(tmp_path: Path) -> None:
+    both = [stage("lead-ada", 5, "won") | {"amount": amount} for amount in (7, 9)]
+    for low in ("7", "9"):  # of two wins at one moment the one whose hash sorts first counts, of two touches the event
+        rows = [row | {"row_hash": f"{str(row['amount']) != low}", "received_at": moment(5)} for row in both]
+        mine = Lake(tmp_path / low)
+        mine.append("stages", pa.Table.from_pylist(rows, schema("stages")))
+        events = {"Email": "x", "Search": "w"} if low == "7" else {"Email": "x", "Search": "y"}
+        touches = [touch("lead-ada", 1, "k", name) | {"event_id": event} for name, event in events.items()]
+        mine.append("touches", pa.Table.from_pylist(touches, schema("touches")))
+        before = credited(mine)
+        erase(mine, "lead-ada")
+        assert credited(mine) == before
+        assert before["first"]["Search" if low == "7" else "Email"] == (1, int(low))
+
+
 people = st.sampled_from(["a", "b", "c"])
 days, cookies, channels = st.integers(0, 3), st.sampled_from("xy"), st.sampled_from(["Email", "Search"])
 
