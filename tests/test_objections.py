@@ -50,6 +50,8 @@ def test_who_objects_under_one_record_objects_under_those_merged_with_it() -> No
     seen = history([version("ada", 0), objects("ida", 1)], identities=[merge("ida", "ada", 2)])
     assert profiled(seen, micros(1.5)).tolist() == [True, False]
     assert profiled(seen, micros(3)).tolist() == [False, False]
+    seen = history([version("ada", 0), version("ida", 1), objects("ada", 4)], identities=[merge("ida", "ada", 2)])
+    assert profiled(seen, micros(5)).tolist() == [False, False]
 
 
 def test_what_remains_of_an_erased_person_is_not_profiled() -> None:
