@@ -48,14 +48,24 @@ class Lake:
         self._versions = versions
 
     def table(self, name: str) -> DeltaTable | None:
-        """Return the Delta table, or None while nothing was stored in it."""
+        """Return the Delta table, or None while nothing was stored in it.
+
+        Raises:
+            DataError: when the version asked for is gone.
+
+        """
         folder = self.folder / name
         if not folder.exists() or (self._versions is not None and name not in self._versions):
             return None
         try:
             return DeltaTable(str(folder), version=None if self._versions is None else self._versions[name])
-        except TableNotFoundError:  # it is being made
-            return None
+        except TableNotFoundError:
+            if self._versions is not None:
+                raise DataError(
+                    f"Version {self._versions[name]} of {name} is gone, as an erasure or the age of "
+                    "lake.keep_versions_days wants it. Nothing can be repeated on it."
+                ) from None
+            return None  # it is being made
 
     def versions(self) -> dict[str, int]:
         """Return the version of every table that exists; with it, a run can be repeated to the bit."""

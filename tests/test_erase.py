@@ -222,6 +222,10 @@ def test_a_version_from_before_is_gone_and_its_number_is_never_another_s(lake: L
     for name in before:
         log = sorted(file.name[:20] for file in (lake.folder / name / "_delta_log").iterdir() if file.name[0] == "0")
         assert set(log) == {f"{after[name]:020}"}
+        with pytest.raises(
+            DataError, match=rf"^Version {before[name]} of {name} is gone, as an erasure or the age of "
+        ):
+            Lake(lake.folder, before).table(name)
     lake.append("stages", table("stages", [stage("lead-eve", 1, "won")]))
     assert lake.versions()["stages"] == after["stages"] + 1
     assert lake.query("SELECT 1 FROM stages").num_rows == 4
