@@ -77,7 +77,7 @@ TOUCH = st.builds(touch, LEAD, st.sampled_from([0, 1, 1, 2, 3.5]), st.sampled_fr
 RUNS = st.lists(st.lists(TOUCH, max_size=12, unique_by=repr), max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     runs=RUNS,
     ids=st.lists(st.sampled_from(["ada", "bob", "dan", "nobody"]), unique=True),
@@ -259,7 +259,7 @@ def known_alike(one: History, other: History) -> bool:
     return same(one, other) and all(sorted(mine) == sorted(theirs) for mine, theirs in pairs)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(touches=PEOPLES, claims=CLAIMS, cut=st.integers(0, 12), rows=st.sampled_from([1, 3, 100]))
 @tiny_files()
 def test_people_are_read_from_the_lake_as_from_whole_tables_and_come_whole_in_chunks(
@@ -311,7 +311,7 @@ ARRIVALS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=8, deadline=None, phases=[Phase.generate])  # to shrink an example would take minutes
+@settings(max_examples=6, deadline=None, phases=[Phase.generate])  # to shrink an example would take minutes
 @given(
     files=st.lists(st.lists(st.sampled_from(ARRIVALS), min_size=1), min_size=1, max_size=4),
     order=st.permutations(ARRIVALS),
@@ -339,7 +339,7 @@ def arrive(lake: Lake, folder: Path, rows: list[tuple[str, str, int, str]]) -> N
     ingest(lake, Settings(), [folder / "touches.csv"], NOW)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(rows=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=8), day=st.integers(-1, 10))
 def test_what_is_known_at_a_moment_holds_nothing_received_later(
     rows: list[tuple[int, int]], day: int, tmp_path_factory: pytest.TempPathFactory
