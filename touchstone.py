@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,6 +55,7 @@ def demo(
     from features.ingestion import files_in, ingest
     from features.lake import Lake
     from serving import batch
+    from serving.running import ask, free, running, until_interrupted
     from serving.scorer import champion
     from training.train import train
 
@@ -82,9 +81,9 @@ def demo(
         terminal.show_credit(run.summary())
     asked = {"lead_ids": [str(scores["lead_id"].iloc[0])], "as_of": now.isoformat()}
     if port is None:
-        port = 0 if once else _free(settings.serve.port)
-    with _serving(workspace, settings, port) as url:
-        reply = _post(f"{url}/score", asked)
+        port = 0 if once else free(settings.serve.port)
+    with running(workspace, settings, port) as url:
+        reply = ask(f"{url}/score", asked)
         if json:
             document = {"trained": vars(trained), "scored": len(scores), **run.summary(), **reply, "url": url}
             terminal.print_json(document)
@@ -94,7 +93,7 @@ def demo(
             typer.echo(f"  curl -s {url}/score -H 'content-type: application/json' -d '{jsonlib.dumps(asked)}'")
         if not once:
             typer.echo("It goes on answering. Stop it with Ctrl-C.", err=True)
-            _until_interrupted()
+            until_interrupted()
 
 
 @app.command()
@@ -343,10 +342,11 @@ def erase(
 def serve(workspace: Workspace = HERE, port: Port = None, quiet: Quiet = False, json: Json = False) -> None:
     """Run the service on loopback: POST /score, /livez, /readyz, /metrics."""
     from features.settings import read_settings
+    from serving.running import running, until_interrupted
 
-    with _serving(workspace, read_settings(workspace), port) as url:
+    with running(workspace, read_settings(workspace), port) as url:
         terminal.finish({"url": url}, json, quiet, lambda: typer.echo(f"Serving on {url}. Stop with Ctrl-C."))
-        _until_interrupted()
+        until_interrupted()
 
 
 def main() -> None:
@@ -397,60 +397,6 @@ def _moment(text: str | None) -> datetime:
     except ValueError:
         raise ConfigError(f'"{text}" is not a moment. Write it as 2026-02-28 or 2026-02-28T09:00:00Z.') from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-@contextmanager
-def _serving(workspace: Path, settings: Any, port: int | None) -> Iterator[str]:
-    """Run the service in a thread for as long as it is wanted, and yield its address once it answers."""
-    import threading
-    import time
-
-    from features.errors import ConfigError
-    from serving.service import listen, server
-
-    with closing(listen(settings.serve.port if port is None else port)) as opened:
-        running = server(workspace, settings)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [opened]})
-        thread.start()
-        try:
-            while not running.started and thread.is_alive():
-                time.sleep(0.01)
-            if not running.started:
-                raise ConfigError("The service did not start; what it printed above says why.")
-            yield f"http://127.0.0.1:{opened.getsockname()[1]}"
-        finally:
-            running.should_exit = True
-            thread.join()
-
-
-def _free(port: int) -> int:
-    """Return the port if nobody listens on it, else 0, which takes any."""
-    from features.errors import ConfigError
-    from serving.service import listen
-
-    try:
-        listen(port).close()
-    except ConfigError:
-        return 0
-    return port
-
-
-def _until_interrupted() -> None:
-    import signal
-    import threading
-
-    stopped = threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: stopped.set())
-    stopped.wait()
-
-
-def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
-    import httpx
-
-    reply = httpx.post(url, json=body, timeout=60, trust_env=False)
-    reply.raise_for_status()
-    return dict(reply.json())
 
 
 if __name__ == "__main__":

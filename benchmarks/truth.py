@@ -9,12 +9,11 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -23,33 +22,26 @@ from scipy.stats import spearmanr
 ROOT = Path(__file__).parents[1]
 sys.path[0] = str(ROOT)  # not this folder, whose simulation.py is no package
 
-from sklearn.compose import ColumnTransformer  # noqa: E402
-from sklearn.impute import SimpleImputer  # noqa: E402
-from sklearn.linear_model import LogisticRegression  # noqa: E402
 from sklearn.metrics import roc_auc_score  # noqa: E402
-from sklearn.model_selection import GridSearchCV, GroupKFold  # noqa: E402
-from sklearn.pipeline import Pipeline, make_pipeline  # noqa: E402
-from sklearn.preprocessing import OneHotEncoder, StandardScaler  # noqa: E402
 
 from attribution.models import MODELS  # noqa: E402
 from attribution.runs import attribute  # noqa: E402
+from benchmarks.rivals import rivals  # noqa: E402
 from features.catalogue import feature_matrix, learned_features  # noqa: E402
 from features.history import microseconds, read_history  # noqa: E402
 from features.ingestion import ingest  # noqa: E402
 from features.lake import Lake  # noqa: E402
 from features.settings import Settings  # noqa: E402
-from features.verbs import Feature, Moments  # noqa: E402
+from features.verbs import Moments  # noqa: E402
 from simulation.company import Company  # noqa: E402
 from simulation.effects import channel_effects  # noqa: E402
 from simulation.files import write  # noqa: E402
 from simulation.law import EFFECTS, MOVING, WORLDS, Rules, World, rules  # noqa: E402
 from simulation.lives import WON, Cohort, lives  # noqa: E402
 from simulation.truth import close_probabilities, truth  # noqa: E402
-from training.ensemble import fit, smoothed_rate  # noqa: E402
-from training.snapshots import Labelled, labelled  # noqa: E402
+from training.snapshots import labelled  # noqa: E402
 
 Floats = NDArray[np.float64]
-Says = Callable[[Floats], Floats]  # from features to probabilities
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS, HORIZON, HORIZONS = 240, 90, (30, 60, 90)
 BAR = 3.0  # standard errors
@@ -223,7 +215,7 @@ def judged(lake: Lake, company: Company) -> tuple[dict[str, float], dict[str, fl
     p, lead = exact["probability"].to_numpy(), history.positions(list(exact["lead_id"]), cut)
     now = feature_matrix(features, Moments(history, lead, np.full(len(lead), cut)))
     regret, rank = {}, {"truth": expected_auc(p, p)}
-    for name, says in models(known, features):
+    for name, says in rivals(known, features, HORIZON):
         q = says(now)
         regret[name], rank[name] = divergence(p, q), expected_auc(p, q)
     return regret, rank
@@ -239,41 +231,6 @@ def expected_auc(p: Floats, q: Floats) -> float:
     """Return the ROC AUC of predictions q over all that may become of leads that close with probability p."""
     outcome = np.repeat([1, 0], len(p))
     return float(roc_auc_score(outcome, np.tile(q, 2), sample_weight=np.concatenate([p, 1 - p])))
-
-
-def models(known: Labelled, features: tuple[Feature, ...]) -> Iterator[tuple[str, Says]]:
-    """Yield models of the same snapshots and features by name."""
-    matrix, labels, how = feature_matrix(features, known.moments), known.labels, Settings().training
-    categories = [i for i, feature in enumerate(features) if feature.levels]
-    rate = smoothed_rate(labels)
-    yield "base rate", lambda rows: np.full(len(rows), rate)
-    linear = logistic(categories, matrix.shape[1]).fit(matrix, labels, groups=known.moments.lead)
-    yield "logistic", lambda rows: linear.predict_proba(rows)[:, 1]
-    conservative = {
-        "learning_rate": how.learning_rate, "num_leaves": how.leaves, "min_data_in_leaf": how.rows_per_leaf,
-        "feature_fraction": how.column_fraction, "bagging_fraction": how.row_fraction, "bagging_freq": 1,
-        "lambda_l2": how.l2,
-    }  # fmt: skip
-    for name, trees, parameters in (("LightGBM", 100, {}), ("conservative", how.trees, conservative)):
-        data = lgb.Dataset(matrix, labels, categorical_feature=categories or "auto", params={"verbose": -1})
-        plain: dict[str, Any] = {"objective": "binary", "verbose": -1, "num_threads": 1, **parameters}
-        yield name, lgb.train(plain, data, num_boost_round=trees).predict
-    yield "ours", fit(known, features, HORIZON, how).scorer().probabilities
-
-
-def logistic(categories: list[int], columns: int) -> GridSearchCV:
-    """Return a logistic regression whose L2 is chosen by cross-validation, no lead in two folds."""
-    numbers = [i for i in range(columns) if i not in categories]
-    coded = Pipeline(
-        [
-            ("filled", SimpleImputer(strategy="constant", fill_value=-1)),
-            ("one_hot", OneHotEncoder(handle_unknown="ignore")),
-        ]
-    )
-    scaled = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
-    rows = ColumnTransformer([("numbers", scaled, numbers), ("categories", coded, categories)], sparse_threshold=0)
-    model = Pipeline([("rows", rows), ("model", LogisticRegression(max_iter=300))])
-    return GridSearchCV(model, {"model__C": [1e-3, 1e-2, 1e-1]}, scoring="neg_log_loss", cv=GroupKFold(3))
 
 
 def credited(lake: Lake, effects: pd.DataFrame, scale: float) -> Iterator[dict[str, object]]:
@@ -303,7 +260,7 @@ def show_scores(regrets: pd.DataFrame, ranks: pd.DataFrame, size: Size) -> None:
     print(
         f"\nScore: regret to the truth in nats on the leads open at the last midnight; {DAYS} days, horizon {HORIZON}."
     )
-    print(f"Seeds: {size.companies}. The prototype's regrets in ANCHORS.md are of another world: not comparable.\n")
+    print(f"Seeds: {size.companies}.\n")
     groups = regrets.groupby(by, sort=False)
     print(pd.concat([groups.mean(), groups.sem().add_suffix(" ±")], axis=1).to_string(float_format="%.4f"))
     print("\nExpected ROC AUC (over all that may become of these leads)\n")
@@ -313,8 +270,7 @@ def show_scores(regrets: pd.DataFrame, ranks: pd.DataFrame, size: Size) -> None:
 def show_credit(found: pd.DataFrame, size: Size) -> None:
     """Print distances, ranks and factors by world, and whom each world misleads the models to overpay."""
     print("\nAttribution: total variation distance of the credit's shares from the true effects' (negative ones as 0),")
-    print(f"Spearman's ρ of the ranks, times the true increment that is handed out. Truth: {size.effects:,} leads.")
-    print("DESIGN.md's distances are of another world: not comparable.\n")
+    print(f"Spearman's ρ of the ranks, times the true increment that is handed out. Truth: {size.effects:,} leads.\n")
     table = found.pivot_table(["distance", "rank", "times"], ["world", "leads"], "model", sort=False)
     order = list(MODELS)
     for figure, title in (("distance", "distance"), ("rank", "Spearman's ρ")):

@@ -13,8 +13,9 @@ from dataclasses import asdict
 from typing import Any
 
 from features.contract import TABLES
+from features.durable import write_durably
 from features.errors import DataError, NothingToDo
-from features.forgotten import forgotten, write_durably
+from features.forgotten import forgotten
 from features.lake import SPILL, Lake
 from features.person import QUOTED, Person, events_of, person_of, records_of
 from features.tombstones import KEPT, bury, forget_versions, searching
@@ -94,7 +95,8 @@ def _complete(lake: Lake, person: Person, progress: Callable[[str], None]) -> No
             progress(f"Forgetting in {name}")
             bury(connection, lake, name, person)
             forget_versions(lake, name)
-    for file in (lake.folder / SPILL).glob("*"):  # what killed queries left; those that run keep theirs open
+    left = [*(lake.folder / SPILL).glob("*"), *lake.folder.glob(f".{NOTE}.*")]  # by killed queries, by a killed erasure
+    for file in left:  # a query that runs keeps its file open
         file.unlink(missing_ok=True)
     (lake.folder / NOTE).unlink()
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
 
 from features.contract import literal, quoted
+from features.durable import write_durably
 from features.lake import Lake
 from features.person import Person
 
@@ -98,13 +97,3 @@ def forgotten(lake: Lake) -> Forgotten:
         return Forgotten(secrets.token_bytes(32))
     read = json.loads(file.read_text("utf-8"))
     return Forgotten(bytes.fromhex(read["key"]), frozenset(read["hashes"]))
-
-
-def write_durably(file: Path, text: str) -> None:
-    """Write a file wholly or not at all, and so that a power cut does not undo it."""
-    draft = file.with_name(f".{file.name}.draft")
-    with draft.open("w", encoding="utf-8") as opened:
-        opened.write(text)
-        opened.flush()
-        os.fsync(opened.fileno())
-    draft.replace(file)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate
@@ -20,6 +19,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
+from features.durable import write_durably
 from features.errors import ModelError
 from features.verbs import Feature
 
@@ -162,7 +162,7 @@ def save(folder: Path, spec: Spec, trees: str) -> Scorer:
     target = folder / _sha256(manifest.encode())[:12]
     target.mkdir(parents=True, exist_ok=True)
     for name, text in (*contents.items(), (MANIFEST, manifest)):
-        _replace(target / name, text)
+        write_durably(target / name, text)
     return load(target)
 
 
@@ -196,7 +196,7 @@ def load(folder: Path) -> Scorer:
 
 def promote(models: Path, version: str) -> None:
     """Make a version the champion: one pointer, exchanged by atomic rename."""
-    _replace(models / CHAMPION, json.dumps({"version": version}))
+    write_durably(models / CHAMPION, json.dumps({"version": version}))
 
 
 def champion(models: Path) -> Scorer:
@@ -247,13 +247,3 @@ def _check_golden_rows(scorer: Scorer, folder: Path) -> None:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file wholly or not at all: whoever reads it sees the old bytes or the new ones."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

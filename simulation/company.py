@@ -17,7 +17,7 @@ from simulation.law import World, rules
 from simulation.lives import Lives, lives
 from simulation.money import counted, rates, spend
 from simulation.people import CHAPTER, People, births, people
-from simulation.records import feedback_of, identities_of, leads_of, stages_of, touches_of
+from simulation.records import feedback_of, identities_of, leads_of, stage_times, stages_of, touches_of
 from simulation.troubles import Troubles, retold, troubled
 
 Tables = dict[str, pd.DataFrame]
@@ -88,12 +88,13 @@ def parts(company: Company) -> Iterator[Tables]:
     costs = []
     for chapter, some in enumerate(company.chapters()):
         happened = happenings(some, company.lives(some), company.first_day.value // 1000, company.seed)
+        entered = stage_times(happened, len(some.leads), company.seed)
         recorded = {
             "leads": leads_of(some.leads, happened, company.seed),
             "touches": touches_of(some.leads, happened, company.seed),
-            "stages": stages_of(some.leads, happened, company.seed, currencies=company.currencies),
+            "stages": stages_of(some.leads, happened, entered, company.seed, currencies=company.currencies),
             "identities": identities_of(some.leads, happened),
-            "feedback": feedback_of(some.leads, happened, company.seed),
+            "feedback": feedback_of(some.leads, happened, entered, company.seed),
         }
         recorded = troubled(recorded, company.troubles, np.random.default_rng((company.seed, chapter, 1)))
         known = {name: _known(table, company.now).sort_values(ORDER[name]) for name, table in recorded.items()}

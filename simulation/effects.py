@@ -16,6 +16,7 @@ import pandas as pd
 from simulation.company import Company
 from simulation.law import MOVING, Floats, rules
 from simulation.lives import WON, lives
+from simulation.people import People
 
 
 def channel_effects(company: Company, *, shapley: bool = False) -> pd.DataFrame:
@@ -28,22 +29,21 @@ def channel_effects(company: Company, *, shapley: bool = False) -> pd.DataFrame:
     lost = np.zeros((len(sets), 2))  # sums over leads of what was lost and of its square
     won = dict.fromkeys(_subsets(), 0.0) if shapley else {}
     for some in company.chapters():
-        leads = some.cohort.chosen(np.arange(len(some.leads)))
-        leads = leads._replace(ends=np.full(len(some.leads), company.days))
-        weekday = company.first_day.weekday()
-
-        def winners(without: frozenset[str]) -> Floats:
-            lived = lives(leads, rules(company.world, without), weekday, company.seed, events=False)  # noqa: B023
-            return np.asarray(lived.end == WON, dtype=np.float64)
-
-        as_it_was = winners(frozenset())
-        differences = np.stack([as_it_was - winners(without) for without in sets])
+        as_it_was = _winners(company, some, frozenset())
+        differences = np.stack([as_it_was - _winners(company, some, without) for without in sets])
         lost += np.stack([differences.sum(axis=1), (differences**2).sum(axis=1)], axis=1)
         for present in won:
-            won[present] += winners(frozenset(MOVING) - present).sum()
+            won[present] += _winners(company, some, frozenset(MOVING) - present).sum()
     error = np.sqrt(lost[:, 1] - lost[:, 0] ** 2 / company.leads)
     table = pd.DataFrame({"channel": list(sets.values()), "effect": lost[:, 0], "standard_error": error})
     return table.assign(shapley=table["channel"].map(_shapley(won))) if shapley else table
+
+
+def _winners(company: Company, some: People, without: frozenset[str]) -> Floats:
+    """Return whether each lead is won before the day of ``until``, with some channels switched off."""
+    leads = some.cohort.chosen(np.arange(len(some.leads)))._replace(ends=np.full(len(some.leads), company.days))
+    lived = lives(leads, rules(company.world, without), company.first_day.weekday(), company.seed, events=False)
+    return np.asarray(lived.end == WON, dtype=np.float64)
 
 
 def _subsets() -> list[frozenset[str]]:

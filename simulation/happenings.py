@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from simulation.dice import uniform
 from simulation.law import CHANNELS, KINDS, PROCESSES, Floats, Ints
-from simulation.lives import HARVESTED, NOT_BORN, WON, Lives
+from simulation.lives import HARVESTED, NOT_BORN, OPEN, WON, Lives
 from simulation.people import People
 
 SECOND = 1_000_000  # microseconds
@@ -33,7 +33,7 @@ class Happenings:
     """
 
     people: pd.DataFrame
-    events: pd.DataFrame  # person, process, at, received, nth, page
+    events: pd.DataFrame  # person, process, at, nth; each page of a visit is one
 
 
 def happenings(some: People, happened: Lives, first_day: int, seed: int) -> Happenings:
@@ -43,10 +43,9 @@ def happenings(some: People, happened: Lives, first_day: int, seed: int) -> Happ
     everyone = pd.DataFrame({"number": number, "is_lead": np.arange(len(number)) < leads})
     born_at = first_day + np.where(cohort.born < NOT_BORN, cohort.born, 0) * DAY
     everyone["born"] = np.where(everyone["is_lead"], born_at + _moment(HOURS, uniform(seed, number, OPENING)), NEVER)
-    hours = np.where(happened.end == WON, 0, 1)
     closing = uniform(seed, number, CLOSING)
-    at_close = np.where(hours == 0, _moment(OFFICE_HOURS, closing), _moment(REVIEW, closing))
-    everyone["closed"] = np.where(happened.end > 0, first_day + happened.end_day * DAY + at_close, NEVER)
+    at_close = np.where(happened.end == WON, _moment(OFFICE_HOURS, closing), _moment(REVIEW, closing))
+    everyone["closed"] = np.where(happened.end != OPEN, first_day + happened.end_day * DAY + at_close, NEVER)
     everyone["end"] = happened.end
     return Happenings(everyone, _events(everyone, happened, first_day, seed))
 
@@ -58,27 +57,25 @@ def _events(everyone: pd.DataFrame, happened: Lives, first_day: int, seed: int) 
     by_sales = CHANNELS[happened.process] == "Sales outreach"
     at = first_day + happened.day * DAY + np.where(by_sales, _moment(OFFICE_HOURS, u), _moment(HOURS, u))
     harvested = happened.nth == HARVESTED
-    on_the_way = closed[happened.person[harvested]] - (MINUTE + u[harvested] * 50 * MINUTE).astype(np.int64)
-    at[harvested] = on_the_way
+    at[harvested] = closed[happened.person[harvested]] - (MINUTE + u[harvested] * 50 * MINUTE).astype(np.int64)
     pages = np.ones(len(at), np.int64)
     visits = KINDS[happened.process] == "page_view"
     more = np.log1p(-uniform(seed, *(place[visits] for place in places), PAGES)) / np.log(MORE_PAGES)
-    pages[visits] += np.minimum(more.astype(np.int64), 20)
+    pages[visits] += np.minimum(more.astype(np.int64), MOST_PAGES - 1)
     each = np.repeat(np.arange(len(at)), pages)
     page = np.arange(len(each)) - np.repeat(np.cumsum(pages) - pages, pages)
-    reading = ((10 + 110 * u[each]) * 1e6).astype(np.int64) * page
+    reading = ((10 + 110 * u[each]) * SECOND).astype(np.int64) * page
     midnight = at[each] - (at[each] - first_day) % DAY + DAY
     events = pd.DataFrame(
         {
             "person": happened.person[each],
             "process": happened.process[each],
-            "at": np.minimum(at[each] + reading, midnight - 1_000_000),
-            "nth": happened.nth[each] * 32 + page,
-            "page": page,
+            "at": np.minimum(at[each] + reading, midnight - SECOND),
+            "nth": happened.nth[each] * MOST_PAGES + page,
         }
     )
     leads = np.flatnonzero(everyone["is_lead"])
-    opening = pd.DataFrame({"person": leads, "process": FORM, "at": born[leads], "nth": 0, "page": 0})
+    opening = pd.DataFrame({"person": leads, "process": FORM, "at": born[leads], "nth": 0})
     events = pd.concat([events[events["at"].to_numpy() < closed[events["person"]]], opening])
     return events.sort_values(["person", "at", "process", "nth"], ignore_index=True)
 
@@ -88,4 +85,4 @@ def _moment(hours: NDArray[np.int64], u: Floats) -> Ints:
     below = np.concatenate([[0], np.cumsum(hours / hours.sum())])
     hour = np.searchsorted(below, u, side="right") - 1
     within = (u - below[hour]) / (below[hour + 1] - below[hour])
-    return np.asarray((hour * 3600 + np.minimum(within * 3600, 3599).astype(np.int64)) * 1_000_000, dtype=np.int64)
+    return np.asarray((hour * 3600 + np.minimum(within * 3600, 3599).astype(np.int64)) * SECOND, dtype=np.int64)

@@ -12,7 +12,7 @@ the week b:
 What reaches a lead knows nothing of Z but what the lead showed: retargeting follows a look at the prices, calls
 follow a demo request. So exposure is confounded with intent, and yet the truth is exact (``truth``): all rates are
 linear in A, which makes the future's Laplace transform a recursion, and Z given the past stays gamma.
-Rates of figures come from measurements of real shops and service companies; the effects are ours.
+How often and how long things happen is as measured of real companies; what a touch does is ours.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ PROCESSES = (
     Process("assistant_visit", "AI Assistant", 0.006, {"AI Assistant": 0.01}, {"AI Assistant": 1}, visitors=True),
     Process("ad_click", "Paid Search", 0.014, {"Paid Search": 0.015}, {"Paid Search": 1}, visitors=True),
     Process("ad_click", "Paid Social", 0.012, {"Paid Social": 0.020}, {"Paid Social": 1}, visitors=True),
-    Process("ad_click", "Display", 0.010, {"price": 0.0}, {"Display": 1}),
+    Process("ad_click", "Display", 0.010, {}, {"Display": 1}),
     Process("email_sent", "Email", 0.020, {"settled": 0.08}, {"Email": 1, "inbox": 1}),
     Process("webinar_attended", "Events", 0.008, {}, {"Events": 1}),
     Process("sales_call", "Sales outreach", 0.012, {"demo": 0.08, "price": 0.008}, {"Sales outreach": 1}),
@@ -109,11 +109,11 @@ BRAND = next(j for j, process in enumerate(PROCESSES) if process.channel == "Bra
 class World:
     """One state of the world: which channels work, and what misleads those who only count.
 
-    The default has no confounding: what reaches a lead depends on how it came, and on nothing it does but ask.
+    The default has hardly any confounding: of what reaches a lead, only calls follow what it does. ``effects`` stand
+    in the place of EFFECTS; what calls lead to, meetings and rejections, goes with the effect of Sales outreach.
     """
 
-    effects: Mapping[str, float] = field(default_factory=lambda: EFFECTS)  # in place of the default ones; what a
-    # call leads to, meetings and rejections, shrinks and grows with the effect of Sales outreach
+    effects: Mapping[str, float] = field(default_factory=lambda: EFFECTS)
     retargeting: float = 0.0  # clicks on Display a day for a fresh look at the prices
     harvest: float = 0.0  # share of wins with a click on a brand ad on the way to signing
     fatigue: float = 0.0  # what an e-mail adds to the weekly hazard of being lost, at first

@@ -162,7 +162,6 @@ def _cohort(leads: pd.DataFrame, born: Ints, days: int, world: World, rng: Gener
         logs += effects[code].T  # −1, which is missing, is the last
     closes, engages, leaves = np.exp(logs)
     later = born >= days / 2
-    channel = np.array(list(SOURCES))[pd.Categorical(leads["source"], list(SOURCES)).codes]
     by_lead = np.array([process.by_lead for process in PROCESSES])
     return Cohort(
         number=leads["number"].to_numpy(np.int64),
@@ -173,7 +172,7 @@ def _cohort(leads: pd.DataFrame, born: Ints, days: int, world: World, rng: Gener
         engages=engages,
         closes=closes * np.where(later, world.drift, 1.0),
         leaves=leaves,
-        came_by=(channel[:, None] == CHANNELS) & ~by_lead,
+        came_by=(leads["source"].to_numpy(dtype=str)[:, None] == CHANNELS) & ~by_lead,
         routing=(later & world.new_routing).astype(np.int64),
     )
 
@@ -195,7 +194,7 @@ def _with_visitors(leads: Cohort, days: int, rng: Generator) -> Cohort:
         came_by=leads.came_by[rng.integers(len(leads.number), size=count)],
         routing=np.zeros(count, np.int64),
     )
-    return Cohort(*(np.concatenate([lead, visitor]) for lead, visitor in zip(leads, visitors, strict=True)))
+    return Cohort._make(np.concatenate(both) for both in zip(leads, visitors, strict=True))
 
 
 def _drawn(values: dict[str, Trait], count: int, rng: Generator) -> pd.Series[str]:

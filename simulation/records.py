@@ -45,11 +45,11 @@ def leads_of(leads: pd.DataFrame, happened: Happenings, seed: int) -> pd.DataFra
     people = happened.people[: len(leads)]
     number, born = people["number"].to_numpy(), people["born"].to_numpy()
     first = leads.assign(lead_id=lead_ids(people["number"]), created_at=_times(born), observed_at=_times(born))
-    first["owner"] = np.array(names.OWNERS)[number % len(names.OWNERS)]
+    first["owner"] = _owners(number)
     found = first["company_size"].isna() & (uniform(seed, number, FOUND) < ENRICHED)
-    wait = DAY + (14 * 86_400 * uniform(seed, number, WAIT)).astype(np.int64) * 1_000_000
+    wait = DAY + (14 * 86_400 * uniform(seed, number, WAIT)).astype(np.int64) * SECOND
     later = first.assign(company_size=leads["true_size"], observed_at=_times(born + wait))[found]
-    return pd.concat([first, later])[LEADS].sort_values(["observed_at", "lead_id"], ignore_index=True)
+    return pd.concat([first, later], ignore_index=True)[LEADS]
 
 
 def touches_of(leads: pd.DataFrame, happened: Happenings, seed: int) -> pd.DataFrame:
@@ -90,12 +90,32 @@ def touches_of(leads: pd.DataFrame, happened: Happenings, seed: int) -> pd.DataF
     )
 
 
-def stages_of(leads: pd.DataFrame, happened: Happenings, seed: int, *, currencies: bool) -> pd.DataFrame:
+def stage_times(happened: Happenings, leads: int, seed: int) -> dict[str, Ints]:
+    """Return when each lead entered each stage before the end: what was recorded says so, and nothing hidden.
+
+    Marketing-qualified by a demo request or looks at the prices; sales-qualified by the first call after that; an
+    opportunity by the first meeting. A deal that is signed without them is written down as it is signed.
+    """
+    people = happened.people[:leads]
+    haste = 1 + uniform(seed, people["number"].to_numpy(), HASTE)
+
+    def before(later: Ints, minutes: float, own: Ints) -> Ints:
+        return np.where(later < NEVER, np.minimum(own, later - (minutes * 60 * haste).astype(np.int64) * SECOND), own)
+
+    opportunity = _first("sales_meeting", happened, leads)
+    opportunity = before(np.where(people["end"] == WON, people["closed"], NEVER), 25, opportunity)
+    asked = np.minimum(_first("demo_request", happened, leads), _first("pricing_view", happened, leads, PRICES))
+    sql = before(opportunity, 10, _first("sales_call", happened, leads, after=asked))
+    return {"mql": before(sql, 5, asked), "sql": sql, "opportunity": opportunity}
+
+
+def stages_of(
+    leads: pd.DataFrame, happened: Happenings, entered: dict[str, Ints], seed: int, *, currencies: bool
+) -> pd.DataFrame:
     """Return every change of stage; deals grow with the company, and are signed for less than was hoped."""
     people = happened.people[: len(leads)]
     number, closed, end = (people[name].to_numpy() for name in ("number", "closed", "end"))
-    entered = _entered(happened, len(leads), seed)
-    entered |= {"won": np.where(end == WON, closed, NEVER), "lost": np.where(end == LOST, closed, NEVER)}
+    ended = {"won": np.where(end == WON, closed, NEVER), "lost": np.where(end == LOST, closed, NEVER)}
     hoped = leads["true_size"].map(MEDIAN_DEAL).to_numpy() * leads["luck"].to_numpy()
     amounts = {
         "opportunity": np.where(uniform(seed, number, FIGURE) < NO_AMOUNT, np.nan, hoped),
@@ -114,36 +134,32 @@ def stages_of(leads: pd.DataFrame, happened: Happenings, seed: int, *, currencie
                 "reason": reason if stage == "lost" else None,
             }
         )[at < NEVER]
-        for stage, at in entered.items()
-    ).sort_values(["at", "lead_id"], ignore_index=True)
+        for stage, at in {**entered, **ended}.items()
+    ).reset_index(drop=True)
     at = _times(rows.pop("at").to_numpy())
     rows.insert(2, "occurred_at", at)
     rows.insert(3, "received_at", at)
     return rows.assign(currency=rows["currency"].where(rows["amount"].notna())).astype({"reason": "str"})
 
 
-def feedback_of(leads: pd.DataFrame, happened: Happenings, seed: int) -> pd.DataFrame:
+def feedback_of(leads: pd.DataFrame, happened: Happenings, entered: dict[str, Ints], seed: int) -> pd.DataFrame:
     """Return what reps said of the leads that marketing passed on: accepted at the first call, or rejected, and why."""
     people = happened.people[: len(leads)]
     number, lead_id = people["number"].to_numpy(), lead_ids(people["number"])
-    owner = np.array(names.OWNERS)[number % len(names.OWNERS)]
-    accepted, rejected = _entered(happened, len(leads), seed)["sql"], _first("rejection", happened, len(leads))
+    rejected, by = _first("rejection", happened, len(leads)), _owners(number)
     why = _reasons(uniform(seed, number, REASON), np.ones(len(leads), np.bool_))
     rows = pd.concat(
-        pd.DataFrame({"lead_id": lead_id, "at": at, "verdict": verdict, "reason": reason, "by": owner})[at < NEVER]
-        for verdict, at, reason in (("accepted", accepted, None), ("rejected", rejected, why))
-    ).sort_values(["at", "lead_id"], ignore_index=True)
+        pd.DataFrame({"lead_id": lead_id, "at": at, "verdict": verdict, "reason": reason, "by": by})[at < NEVER]
+        for verdict, at, reason in (("accepted", entered["sql"], None), ("rejected", rejected, why))
+    )
     return rows.assign(at=_times(rows["at"].to_numpy())).astype({"reason": "str"})
 
 
 def identities_of(leads: pd.DataFrame, happened: Happenings) -> pd.DataFrame:
     """Return which anonymous visitor turned out to be which lead, and when."""
     people = happened.people[: len(leads)]
-    seen = np.unique(
-        happened.events.loc[
-            happened.events["at"] < people["born"].reindex(happened.events["person"]).to_numpy(), "person"
-        ]
-    )
+    person, at = (happened.events[name].to_numpy() for name in ("person", "at"))
+    seen = np.unique(person[at < happened.people["born"].to_numpy()[person]])
     who = people.iloc[seen[seen < len(leads)]]
     return pd.DataFrame(
         {
@@ -152,25 +168,6 @@ def identities_of(leads: pd.DataFrame, happened: Happenings) -> pd.DataFrame:
             "observed_at": _times(who["born"].to_numpy()),
         }
     )
-
-
-def _entered(happened: Happenings, leads: int, seed: int) -> dict[str, Ints]:
-    """Return when each lead entered each stage before the end: what was recorded says so, and nothing hidden.
-
-    Marketing-qualified by a demo request or looks at the prices; sales-qualified by the first call after that; an
-    opportunity by the first meeting. A deal that is signed without them is written down as it is signed.
-    """
-    people = happened.people[:leads]
-    haste = 1 + uniform(seed, people["number"].to_numpy(), HASTE)
-
-    def before(later: Ints, minutes: float, own: Ints) -> Ints:
-        return np.where(later < NEVER, np.minimum(own, later - (minutes * 60 * haste).astype(np.int64) * SECOND), own)
-
-    opportunity = _first("sales_meeting", happened, leads)
-    opportunity = before(np.where(people["end"] == WON, people["closed"], NEVER), 25, opportunity)
-    asked = np.minimum(_first("demo_request", happened, leads), _first("pricing_view", happened, leads, PRICES))
-    sql = before(opportunity, 10, _first("sales_call", happened, leads, after=asked))
-    return {"mql": before(sql, 5, asked), "sql": sql, "opportunity": opportunity}
 
 
 def _first(kind: str, happened: Happenings, leads: int, nth: int = 1, after: Ints | None = None) -> Ints:
@@ -200,19 +197,18 @@ def _campaigns(channel: Ints, u: Floats) -> dict[str, pa.Array]:
     start = np.cumsum([0, *map(len, options)])
     which = start[channel] + (u * np.diff(start)[channel]).astype(np.int64)
     rows = [row for rows in options for row in rows]
-    return {
-        name: pa.DictionaryArray.from_arrays(pa.array(which, pa.int32()), pa.array(column, pa.string())).cast(
-            pa.string()
-        )
-        for name, column in zip(names.CAMPAIGN_COLUMNS, zip(*rows, strict=True), strict=True)
-    }
+    columns = zip(names.CAMPAIGN_COLUMNS, zip(*rows, strict=True), strict=True)
+    return {name: _named(which, column) for name, column in columns}
 
 
 def _named(codes: Ints, values: object, where: Bools | None = None) -> pa.Array:
-    mask = None if where is None else ~where
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32(), mask=mask), pa.array(values, pa.string())).cast(
-        pa.string()
-    )
+    """Return the texts that codes stand for; null where ``where`` does not hold."""
+    coded = pa.array(codes, pa.int32(), mask=None if where is None else ~where)
+    return pa.array(values, pa.string()).take(coded)
+
+
+def _owners(number: Ints) -> Names:
+    return np.array(names.OWNERS, dtype=object)[number % len(names.OWNERS)]
 
 
 def _visitor_ids(people: pd.DataFrame) -> Names:

@@ -39,12 +39,10 @@ def troubled(tables: dict[str, pd.DataFrame], troubles: Troubles, rng: Generator
     leads, touches, stages = (tables[name] for name in ("leads", "touches", "stages"))
     if troubles.duplicate_leads:
         leads, touches = _recorded_twice(leads, touches, troubles.duplicate_leads, rng)
-    machines = [
-        _by_machine(touches, "email_open", MACHINE, troubles.machine_opens, rng),
-        _by_machine(touches, "email_click", SCANNER, troubles.bot_clicks, rng),
-    ]
-    if any(map(len, machines)):
-        touches = pd.concat([touches.assign(user_agent=pd.Series(dtype="str")), *machines])
+    if troubles.machine_opens or troubles.bot_clicks:
+        opens = _by_machine(touches, "email_open", MACHINE, troubles.machine_opens, rng)
+        clicks = _by_machine(touches, "email_click", SCANNER, troubles.bot_clicks, rng)
+        touches = pd.concat([touches.assign(user_agent=pd.Series(dtype="str")), opens, clicks])
     late = rng.random(len(touches)) < troubles.late
     delay = pd.to_timedelta(rng.integers(3_600, 12 * 3_600, len(touches)) * late, unit="s")
     touches = touches.assign(received_at=touches["received_at"] + delay)
@@ -75,7 +73,8 @@ def _by_machine(touches: pd.DataFrame, kind: str, agent: str, share: float, rng:
     sent = touches[(touches["kind"] == "email_sent") & (rng.random(len(touches)) < share)]
     at = sent["occurred_at"] + pd.to_timedelta(rng.integers(1, 8, len(sent)), unit="s")
     event_id = sent["event_id"] + "-" + kind
-    return sent.assign(event_id=event_id, kind=kind, occurred_at=at, received_at=at, user_agent=agent)
+    done = sent.assign(event_id=event_id, kind=kind, occurred_at=at, received_at=at, user_agent=agent)
+    return done.astype({"user_agent": "str"})
 
 
 def _recorded_twice(
@@ -88,7 +87,7 @@ def _recorded_twice(
     user, domain = (again["email"].str.split("@").str[part] for part in (0, 1))
     email = user.str.title() + "+" + "news@" + domain
     second = again.assign(lead_id=again["lead_id"] + "-2", email=email, created_at=at, observed_at=at)
-    since = touches["lead_id"].map(pd.Series(at.array, again["lead_id"].array))
+    since = pd.Series(at.array, again["lead_id"].array).reindex(touches["lead_id"]).array
     theirs = (touches["occurred_at"] >= since) & ~touches["kind"].str.startswith("sales")
     moved = touches["lead_id"].mask(theirs, touches["lead_id"] + "-2")
     return pd.concat([leads, second]), touches.assign(lead_id=moved)

@@ -75,16 +75,16 @@ def close_probabilities(
     """
     chance = np.full((len(cohort.number), len(horizons)), np.nan)
     some_open = np.flatnonzero(states.still_open)
-    shapes, of_lead = np.unique(K + states.events, return_inverse=True)
-    sums = np.stack([_laguerre(shape, nodes) for shape in shapes])
-    z = sums[of_lead, 0] / (K + states.exposure)[:, None]
+    sums = {events: _laguerre(K + events, nodes) for events in np.unique(states.events[some_open]).tolist()}
 
     def answer(who: Ints) -> None:
-        given = (states.adstock[who], z[who], sums[of_lead[who], 1], (states.day[who] + weekday) % 7)
-        chance[who] = _chances(cohort.chosen(who), law, *given, np.array(horizons))
+        z, weight = np.array([sums[events] for events in states.events[who].tolist()]).transpose(1, 0, 2)
+        z = z / (K + states.exposure[who])[:, None]
+        first = (states.day[who] + weekday) % 7
+        chance[who] = _chances(cohort.chosen(who), law, states.adstock[who], z, weight, first, np.array(horizons))
 
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(answer, np.array_split(some_open, 8 * THREADS)))
+        list(pool.map(answer, filter(len, np.array_split(some_open, 8 * THREADS))))
     return chance
 
 

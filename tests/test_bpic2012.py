@@ -112,14 +112,14 @@ def test_the_backtest_beats_the_bar(
 
 def test_the_bank_goes_through_train_score_and_serve(workspace: Path, command: Command, tmp_path: Path) -> None:
     from features.settings import read_settings
-    from touchstone import _serving
+    from serving.running import running
 
     assert command("train", "--as-of", "2012-02-20", workspace=workspace)[0] == 0
     scored = tmp_path / "scores.csv"
     assert command("score", "--as-of", "2012-02-20", "--output", str(scored), workspace=workspace)[0] == 0
     scores = pd.read_csv(scored, dtype={"lead_id": str})
     asked = {"lead_ids": scores["lead_id"].tolist()[:1000], "as_of": "2012-02-20T00:00:00Z"}
-    with _serving(workspace, read_settings(workspace), 0) as url:
+    with running(workspace, read_settings(workspace), 0) as url:
         reply = httpx.post(f"{url}/score", json=asked, timeout=60, trust_env=False).json()["scores"]
     assert [(row["lead_id"], row["probability"]) for row in reply] == list(
         scores[["lead_id", "probability"]].itertuples(index=False, name=None)

@@ -468,6 +468,19 @@ def test_a_large_company_is_written_a_chapter_at_a_time(monkeypatch: pytest.Monk
     assert whole["leads"]["account_id"].nunique() > 90
 
 
+def test_a_last_chapter_of_one_lead_is_written_with_the_columns_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulated, "CHAPTER", 60)
+    monkeypatch.setattr(people, "CHAPTER", 60)
+    all_at_once = Troubles(twice=0.1, machine_opens=0.2, bot_clicks=0.1, refunds=0.5, duplicate_leads=0.2, leaks=True)
+    for troubles in (Troubles(), all_at_once):
+        company = Company(UNTIL, leads=61, days=20, troubles=troubles)
+        files = {path.stem: path for path in write(company, tmp_path)}
+        assert len(pd.read_parquet(files["touches"])) == len(tables(company)["touches"])
+        assert pd.read_csv(files["leads"], dtype=str)["lead_id"].str[:7].nunique() == 61
+
+
 def test_only_whole_files_are_left_in_the_folder(tmp_path: Path) -> None:
     paths = write(Company(UNTIL, leads=20, days=60), tmp_path / "new" / "folder")
     assert sorted(path.name for path in paths) == [

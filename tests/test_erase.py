@@ -241,6 +241,13 @@ def test_a_second_person_is_erased_as_the_first(lake: Lake) -> None:
     assert [name for name in ("lead-bob", "bob@y.org", "tablet") if name in read] == []
 
 
+def test_the_draft_of_a_note_that_a_killed_erasure_left_is_removed_by_the_next_whoever_s(lake: Lake) -> None:
+    draft = lake.folder / f".{NOTE}.4711"
+    draft.write_text(f'{{"lead_ids": ["lead-ada"], "emails": ["{MAIL}"', "utf-8")
+    erase(lake, "lead-bob")
+    assert not draft.exists()
+
+
 def test_who_was_erased_is_not_erased_again(lake: Lake) -> None:
     erase(lake, "lead-ada")
     with pytest.raises(NothingToDo, match=rf'^"{MAIL}" was erased before; nothing is held under that name\.$'):
