@@ -21,10 +21,11 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).parents[1]
 sys.path[0] = str(ROOT)  # not this folder, whose features.py is no package
 
-from features.catalogue import distinct, feature_matrix, recency  # noqa: E402
+from features.catalogue import distinct, recency  # noqa: E402
 from features.history import DAY, read_history  # noqa: E402
 from features.ingestion import ingest  # noqa: E402
 from features.lake import Lake  # noqa: E402
+from features.matrix import feature_matrix  # noqa: E402
 from features.settings import Settings  # noqa: E402
 from features.verbs import Feature, Moments  # noqa: E402
 

@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from features.catalogue import feature_matrix
+from features.matrix import feature_matrix
 from features.settings import Settings
 from features.verbs import Feature
 from training.ensemble import fit, smoothed_rate

@@ -27,11 +27,12 @@ from sklearn.metrics import roc_auc_score  # noqa: E402
 from attribution.models import MODELS  # noqa: E402
 from attribution.runs import attribute  # noqa: E402
 from benchmarks.rivals import rivals  # noqa: E402
-from features.catalogue import feature_matrix, learned_features  # noqa: E402
 from features.history import microseconds, read_history  # noqa: E402
 from features.ingestion import ingest  # noqa: E402
 from features.lake import Lake  # noqa: E402
+from features.matrix import feature_matrix
 from features.settings import Settings  # noqa: E402
+from features.templates import learned_features  # noqa: E402
 from features.verbs import Moments  # noqa: E402
 from simulation.company import Company  # noqa: E402
 from simulation.effects import channel_effects  # noqa: E402

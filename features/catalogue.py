@@ -1,154 +1,159 @@
 """The catalogue: one line a feature. It is the data dictionary.
 
-Lines with ``each`` are templates; ``learned_features`` writes them out for the names and categories that a
-history shows, and the model keeps the result, so that tomorrow's names cannot change yesterday's features.
+Lines with ``each`` are templates; ``features/templates.py`` writes them out for the names and categories that a history
+shows, and the model keeps the result, so that tomorrow's names cannot change yesterday's features. A team adds lines of
+its own, or removes some of ours, under [features] in touchstone.toml.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+from features.people import DEPARTMENTS, EMAIL_KINDS, SENIORITIES
+from features.sweep import Where
+from features.verbs import Feature
 
-from features.history import Events, History
-from features.objections import profiled
-from features.sweep import Floats, sweep
-from features.verbs import VERBS, Feature, Moments, number
-
-FEWEST_LEADS = 20  # a name seen with fewer leads teaches nothing
-MOST_NAMES = 60  # of a column
-MOST_LEVELS = 30  # of an attribute; rarer ones are "other"
-BLOCK = 10_000  # moments measured at once: few enough to stay in the processor's cache
-
-
-def count(name: str, about: str, days: float | None = None, each: str = "") -> Feature:
-    """Count touches within the last ``days``."""
-    return Feature(name, "count", about, "touches", days=days, each=each)
-
-
-def recency(name: str, about: str, each: str = "") -> Feature:
-    """Return days since the last touch; missing if there was none."""
-    return Feature(name, "recency", about, "days", each=each)
+INTENT: Where = (("kind", (
+    "demo_request", "demo_requested", "contact_request", "contact_sales", "form", "form_submit", "form_submission",
+    "pricing_view", "pricing_page", "trial_start", "trial_started", "quote_request", "buying_signal",
+)),)  # fmt: skip
+SALES: Where = (("kind", (
+    "call", "sales_call", "meeting", "sales_meeting", "meeting_booked", "task", "sales_email", "sales_email_sent",
+    "sales_email_replied", "email_reply", "linkedin_message",
+)),)  # fmt: skip
+MEETING: Where = (("kind", ("meeting", "sales_meeting", "meeting_booked")),)
+EMAIL_SENT: Where = (("kind", ("email_sent", "email_delivered", "email_send")),)
+EMAIL_CLICK: Where = (("kind", ("email_click", "email_clicked")),)
+WEB: Where = (("kind", ("page_view", "visit", "web_visit", "pricing_view", "pricing_page", "session")),)
+PAID: Where = (("channel", (
+    "Paid Search", "Brand Search", "Paid Social", "Display", "Paid Shopping", "Paid Video", "Paid Other", "Cross-network",
+    "Affiliates", "Content Syndication", "Review Sites",
+)),)  # fmt: skip
 
 
-def distinct(name: str, column: str, about: str, days: float | None = None) -> Feature:
-    """Count different names in a column of the touches within the last ``days``."""
-    return Feature(name, "distinct", about, f"{column}s", days=days, column=column)
+def count(name: str, about: str, days: float | None = None, where: Where = (), **more: Any) -> Feature:
+    """Count events within the last ``days``."""
+    return Feature(name, "count", about, more.pop("unit", "touches"), days=days, where=where, **more)
+
+
+def recency(name: str, about: str, where: Where = (), **more: Any) -> Feature:
+    """Return days since the last event; missing if there was none."""
+    return Feature(name, "recency", about, "days", where=where, **more)
+
+
+def distinct(name: str, column: str, about: str, days: float | None = None, **more: Any) -> Feature:
+    """Count different names in a column of the events within the last ``days``."""
+    return Feature(name, "distinct", about, f"{column}s", days=days, column=column, **more)
+
+
+def decayed(name: str, about: str, days: float, where: Where = (), **more: Any) -> Feature:
+    """Add up events, each counting half after ``days``."""
+    return Feature(name, "decayed", about, "touches", days=days, where=where, **more)
+
+
+def share(name: str, about: str, days: float | None = None, where: Where = (), **more: Any) -> Feature:
+    """Return the share of the touches within the last ``days`` that match."""
+    return Feature(name, "share", about, "share", days=days, where=where, **more)
 
 
 CATALOGUE: tuple[Feature, ...] = (
-    Feature("{}", "attribute", "{} of the lead, as known then", group="fit", each="attribute"),
+    # Fit: who they are
+    Feature("{}", "attribute", "{} of the lead, as known then", group="fit", each="attribute", events="versions"),
     Feature("age_days", "age", "Days since the lead was created", "days", "fit"),
+    Feature("email_kind", "email_kind", "Kind of the e-mail address's domain", group="fit", column="email",
+            levels=EMAIL_KINDS, each="column", events="versions"),
+    Feature("seniority", "seniority", "Seniority by the job title", group="fit", column="title",
+            levels=("staff", *SENIORITIES), each="column", events="versions"),
+    Feature("department", "department", "Department by the job title", group="fit", column="title",
+            levels=DEPARTMENTS, each="column", events="versions"),
+    Feature("attributes_known", "filled", "Attributes that are filled", "attributes", "fit", events="versions"),
+    count("record_changes", "Versions of the lead's record so far", group="fit", unit="versions", events="versions"),
+    recency("days_since_record_change", "Days since the lead's record last changed", group="fit", events="versions"),
+    # Intent: what they ask for
+    count("intent_touches", "Demo requests, forms and looks at prices so far", None, INTENT, group="intent"),
+    count("intent_touches_7d", "Demo requests, forms and looks at prices in the last 7 days", 7, INTENT, group="intent"),
+    count("intent_touches_30d", "Demo requests, forms and looks at prices in the last 30 days", 30, INTENT, group="intent"),
+    recency("days_since_intent", "Days since the last demo request, form or look at prices", INTENT, group="intent"),
+    decayed("intent_14d", "Demo requests, forms and looks at prices, each counting half after 14 days", 14, INTENT,
+            group="intent"),
+    share("intent_share_90d", "Share of demo requests, forms and looks at prices in 90 days", 90, INTENT, group="intent"),
+    Feature("days_to_first_intent", "delay", "Days from creation to the first demo request, form or look at prices",
+            "days", "intent", INTENT),
+    # Engagement: how much they do
     count("touches", "Touches so far"),
     count("touches_1d", "Touches in the last day", 1),
     count("touches_7d", "Touches in the last 7 days", 7),
+    count("touches_14d", "Touches in the last 14 days", 14),
     count("touches_30d", "Touches in the last 30 days", 30),
     count("touches_90d", "Touches in the last 90 days", 90),
+    count("touches_180d", "Touches in the last 180 days", 180),
     count("{}_touches", "Touches of kind {} so far", each="kind"),
     count("{}_touches_7d", "Touches of kind {} in the last 7 days", 7, each="kind"),
     count("{}_touches_30d", "Touches of kind {} in the last 30 days", 30, each="kind"),
-    count("{}_channel_touches_90d", "Touches through {} in the last 90 days", 90, each="channel"),
-    recency("days_since_touch", "Days since the last touch"),
-    recency("days_since_{}", "Days since the last touch of kind {}", each="kind"),
-    recency("days_since_{}_channel", "Days since the last touch through {}", each="channel"),
-    Feature("days_since_first_touch", "first_seen", "Days since the first touch", "days"),
-    Feature("activity_7d", "decayed", "Touches, each counting half after 7 days", "touches", days=7),
-    Feature("activity_30d", "decayed", "Touches, each counting half after 30 days", "touches", days=30),
-    Feature("momentum_7d", "trend", "Touches this week against the weekly mean of four", "times", days=7),
-    Feature("days_between_touches", "rhythm", "Mean days between two touches", "days"),
-    distinct("channels", "channel", "Different channels so far"),
-    distinct("channels_30d", "channel", "Different channels in the last 30 days", 30),
+    count("{}_touches_90d", "Touches of kind {} in the last 90 days", 90, each="kind"),
+    count("web_touches_7d", "Visits and page views in the last 7 days", 7, WEB),
+    count("web_touches_30d", "Visits and page views in the last 30 days", 30, WEB),
+    Feature("active_days_7d", "active_days", "Days with a touch, of the last 7", "days", days=7),
+    Feature("active_days_30d", "active_days", "Days with a touch, of the last 30", "days", days=30),
+    Feature("active_days_90d", "active_days", "Days with a touch, of the last 90", "days", days=90),
     distinct("kinds", "kind", "Different kinds of touch so far"),
     distinct("kinds_7d", "kind", "Different kinds of touch in the last 7 days", 7),
-    Feature("stage", "stage", "Stage the lead is in", column="stage", each="stage"),
-    Feature("days_in_stage", "in_stage", "Days since the stage last changed", "days"),
-    Feature("stage_changes", "stage_changes", "Changes of stage so far", "changes"),
-)
-
-
-def learned_features(history: History, before: int, catalogue: Sequence[Feature] = CATALOGUE) -> tuple[Feature, ...]:
-    """Return the catalogue with its templates written out for what was known before a moment (microseconds).
-
-    An attribute that is called like another feature is named apart: ``stage_attribute``.
-    """
-    features = [feature for line in catalogue for feature in _written_out(line, history, before)]
-    taken = {feature.name for feature in features if feature.verb != "attribute"}
-    clashes = [feature.verb == "attribute" and feature.name in taken for feature in features]
-    return tuple(
-        replace(feature, name=f"{feature.name}_attribute") if clash else feature
-        for feature, clash in zip(features, clashes, strict=True)
-    )
-
-
-def feature_matrix(features: Sequence[Feature], moments: Moments) -> Floats:
-    """Return the features (columns) at the moments (rows): the one function behind training, batch and service.
-
-    A row depends only on what was known of its own lead before its own moment.
-    """
-    matrix = np.empty((len(moments), len(features)))
-    order = np.argsort(moments.lead, kind="stable")
-    for block in np.split(order, range(BLOCK, len(order), BLOCK)):
-        matrix[block] = _block(features, Moments(moments.history, moments.lead[block], moments.as_of[block]))
-    return matrix
-
-
-def _block(features: Sequence[Feature], moments: Moments) -> Floats:
-    history = moments.history
-    tables = {"touches": history.touches, "stages": history.stages, "versions": history.versions}
-    verbs = [VERBS[feature.verb] for feature in features]
-    needs = [verb.needs(feature) for verb, feature in zip(verbs, features, strict=True)]
-    measured = {}
-    for name, events in tables.items():
-        wanted = [need for verb, some in zip(verbs, needs, strict=True) if verb.events == name for need in some]
-        measured[name] = sweep(events, moments.lead, moments.as_of, wanted)
-    matrix = np.empty((len(moments), len(features)))
-    for column, (feature, verb, some) in enumerate(zip(features, verbs, needs, strict=True)):
-        matrix[:, column] = verb.value(feature, moments, *(measured[verb.events][need] for need in some))
-    return matrix
-
-
-def _written_out(line: Feature, history: History, before: int) -> Iterator[Feature]:
-    if not line.each:
-        yield line
-    elif line.each == "attribute":
-        for name in sorted(history.versions.codes):
-            leads = _leads_by_name(history, history.versions, name, before)
-            yield from _attribute(replace(_named(line, name), column=name), leads)
-    elif line.each == "stage":
-        yield replace(
-            line, each="", levels=_frequent(_leads_by_name(history, history.stages, "stage", before), MOST_NAMES)
-        )
-    else:
-        for name in _frequent(_leads_by_name(history, history.touches, line.each, before), MOST_NAMES):
-            yield replace(_named(line, name), where=((line.each, name),))
-
-
-def _named(line: Feature, name: str) -> Feature:
-    return replace(line, each="", name=line.name.format(name), about=line.about.format(name))
-
-
-def _attribute(feature: Feature, leads: dict[str, int]) -> Iterator[Feature]:
-    """Yield the feature as a number if every value known is one, else with its frequent values as levels."""
-    if leads and not any(math.isnan(number(name)) for name in leads):
-        yield feature
-    elif levels := _frequent(leads, MOST_LEVELS):
-        yield replace(feature, levels=levels)
-
-
-def _leads_by_name(history: History, events: Events, column: str, before: int) -> dict[str, int]:
-    """Return with how many leads, as they were known then, each name of a column was seen before a moment."""
-    codes, names, leads = events.codes[column].astype(np.int64), events.names[column], events.leads()
-    seen = (events.known < before) & (codes >= 0) & history.live(np.arange(len(history.lead_ids)), before)[leads]
-    seen &= profiled(history, before)[leads]
-    pairs = pc.unique(pa.array(codes[seen] + leads[seen] * len(names))).to_numpy()  # of name and lead
-    counts = np.bincount(pairs % max(len(names), 1), minlength=len(names)).tolist()
-    return {name: count for name, count in zip(names, counts, strict=True) if count}
-
-
-def _frequent(leads: dict[str, int], most: int) -> tuple[str, ...]:
-    ranked = sorted(leads, key=lambda name: (-leads[name], name))
-    return tuple(name for name in ranked[:most] if leads[name] >= FEWEST_LEADS)
+    distinct("kinds_30d", "kind", "Different kinds of touch in the last 30 days", 30),
+    count("email_clicks_30d", "Clicks in e-mails in the last 30 days", 30, EMAIL_CLICK),
+    share("email_click_share_90d", "Clicks in e-mails, as a share of all touches in 90 days", 90, EMAIL_CLICK),
+    count("emails_sent_30d", "E-mails sent in the last 30 days", 30, EMAIL_SENT),
+    # Recency: when they did it
+    recency("days_since_touch", "Days since the last touch"),
+    recency("days_since_{}", "Days since the last touch of kind {}", each="kind"),
+    recency("days_since_web", "Days since the last visit or page view", WEB),
+    Feature("days_since_first_touch", "first_seen", "Days since the first touch", "days"),
+    Feature("days_between_touches", "rhythm", "Mean days between two touches", "days"),
+    Feature("silence_overdue", "overdue", "Days of silence now, in mean days between two touches", "times"),
+    Feature("longest_silence", "silence", "Longest time between two touches", "days"),
+    # Momentum: whether it grows
+    Feature("momentum_7d", "trend", "Touches this week against the weekly mean of four", "times", days=7),
+    Feature("momentum_30d", "trend", "Touches in 30 days against the mean of four such months", "times", days=30),
+    Feature("web_momentum_7d", "trend", "Visits and page views this week against the weekly mean of four", "times",
+            where=WEB, days=7),
+    decayed("activity_3d", "Touches, each counting half after 3 days", 3),
+    decayed("activity_7d", "Touches, each counting half after 7 days", 7),
+    decayed("activity_30d", "Touches, each counting half after 30 days", 30),
+    Feature("weeks_in_a_row", "streak", "Weeks with a touch, one after the other up to now", "weeks", days=7),
+    # Channel mix: how they come
+    count("{}_channel_touches", "Touches through {} so far", each="channel"),
+    count("{}_channel_touches_90d", "Touches through {} in the last 90 days", 90, each="channel"),
+    share("{}_channel_share_90d", "Share of {} among the touches of 90 days", 90, each="channel"),
+    recency("days_since_{}_channel", "Days since the last touch through {}", each="channel"),
+    share("paid_share_90d", "Share of paid channels among the touches of 90 days", 90, PAID),
+    distinct("channels", "channel", "Different channels so far"),
+    distinct("channels_30d", "channel", "Different channels in the last 30 days", 30),
+    Feature("first_channel", "first", "Channel of the first touch", column="channel", each="levels"),
+    Feature("last_channel", "last", "Channel of the last touch", column="channel", each="levels"),
+    Feature("last_kind", "last", "Kind of the last touch", column="kind", each="levels"),
+    # Sales activity: what we did
+    Feature("stage", "last", "Stage the lead is in", column="stage", each="levels", events="stages"),
+    Feature("days_in_stage", "in_stage", "Days since the stage last changed", "days", events="stages"),
+    count("stage_changes", "Changes of stage so far", unit="changes", events="stages"),
+    count("stage_changes_30d", "Changes of stage in the last 30 days", 30, unit="changes", events="stages"),
+    Feature("days_since_{}_stage", "first_seen", "Days since stage {} was first reached", "days", each="stage",
+            events="stages"),
+    count("sales_touches", "Calls, meetings and mails of sales so far", None, SALES),
+    count("sales_touches_7d", "Calls, meetings and mails of sales in the last 7 days", 7, SALES),
+    count("sales_touches_30d", "Calls, meetings and mails of sales in the last 30 days", 30, SALES),
+    count("meetings", "Meetings so far", None, MEETING),
+    recency("days_since_sales_touch", "Days since the last call, meeting or mail of sales", SALES),
+    Feature("days_to_first_sales_touch", "delay", "Days from creation to the first call, meeting or mail of sales", "days",
+            where=SALES),
+    # Account: what their colleagues do
+    count("account_contacts", "Contacts of the account", unit="contacts", events="contacts", of="account"),
+    distinct("account_active_contacts_30d", "contact", "Contacts of the account with a touch in 30 days", 30, of="account"),
+    count("account_touches_7d", "Touches of all contacts of the account in 7 days", 7, of="account"),
+    count("account_touches_30d", "Touches of all contacts of the account in 30 days", 30, of="account"),
+    count("account_intent_30d", "Demo requests, forms and looks at prices of the account in 30 days", 30, INTENT,
+          group="intent", of="account"),
+    recency("account_days_since_touch", "Days since the last touch of any contact of the account", of="account"),
+    decayed("account_activity_14d", "Touches of the account, each counting half after 14 days", 14, of="account"),
+    distinct("account_channels_90d", "channel", "Different channels of the account in 90 days", 90, of="account"),
+    count("account_stage_changes_90d", "Changes of stage of all contacts in 90 days", 90, unit="changes", events="stages",
+          of="account"),
+)  # fmt: skip

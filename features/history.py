@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -18,45 +19,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from features.accounts import Accounts, Tenures, accounts_of, tenures_of
 from features.contract import TABLES
+from features.events import DAY as DAY  # noqa: PLC0414  # every reader of history needs these four
+from features.events import Events as Events  # noqa: PLC0414
 from features.identities import NONE, TOUCH, found, identified, known, merges, moments, with_found
 from features.lake import Lake
-from features.merges import NEVER as NEVER  # noqa: PLC0414  # every reader of history needs the two
+from features.merges import NEVER as NEVER  # noqa: PLC0414
 from features.merges import Ints as Ints  # noqa: PLC0414
 from features.merges import belonging, editions, firsts, kin, tenures
-from features.ordered import Leads, in_order, places_among
+from features.ordered import Leads, in_order, names_in, places_among
 
-DAY = 86_400_000_000  # microseconds
 READ = {
-    "leads": ("lead_id", "created_at", "observed_at", "attributes"),
+    "leads": ("lead_id", "created_at", "observed_at", "account_id", "attributes"),
     "touches": ("lead_id", "occurred_at", "received_at", "kind", "channel"),
     "stages": ("lead_id", "occurred_at", "received_at", "stage"),
 }
+PROPERTY = "properties."
 KEYS = {"leads": ("row_hash",), "touches": ("event_id",), "stages": ("row_hash",)}  # settle what is at one moment
 STAGE = ("occurred_at", "stage")  # two records that both hold such a change of stage hold one
-
-
-@dataclass(frozen=True)
-class Events:
-    """Events of all leads, ordered by lead and time; lead ``i`` owns the rows ``start[i]:start[i + 1]``."""
-
-    start: Ints
-    occurred: Ints
-    known: Ints
-    codes: dict[str, NDArray[np.int32]]  # of each coded column, −1 where it is empty
-    names: dict[str, tuple[str, ...]]  # what the codes stand for
-
-    def of_leads(self, first: int, end: int) -> Events:
-        """Return the events of the leads from ``first`` to before ``end``, numbered from 0."""
-        rows = slice(self.start[first], self.start[end])
-        codes = {column: codes[rows] for column, codes in self.codes.items()}
-        return Events(
-            self.start[first : end + 1] - rows.start, self.occurred[rows], self.known[rows], codes, self.names
-        )
-
-    def leads(self) -> Ints:
-        """Return the lead of each event."""
-        return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
 
 
 @dataclass(frozen=True)
@@ -86,6 +67,12 @@ class History:
     touches: Events
     stages: Events
     heirs: Heirs
+    contacts: Tenures  # which account each lead is a contact of, and when
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """The accounts of these leads; all their contacts have to be in this history."""
+        return accounts_of(self.contacts, self.touches, self.stages, self.lead_ids)
 
     def live(self, lead: Ints, as_of: Ints | int) -> NDArray[np.bool_]:
         """Say whether each position answers for a moment; after a merge, the duplicate's does no more."""
@@ -112,8 +99,17 @@ class History:
         return np.asarray(heir[lead])
 
 
-def history_of(leads: pa.Table, touches: pa.Table, stages: pa.Table, identities: pa.Table = NONE) -> History:
-    """Return the history in tables of the contract; what belongs to other leads is left out."""
+def history_of(
+    leads: pa.Table,
+    touches: pa.Table,
+    stages: pa.Table,
+    identities: pa.Table = NONE,
+    more: Sequence[str] = (),
+) -> History:
+    """Return the history in tables of the contract; what belongs to other leads is left out.
+
+    ``more`` are columns of touches to code beside kind and channel: a column of the contract, or ``properties.NAME``.
+    """
     leads = in_order(leads, TABLES["leads"].order)
     records, created = _created(leads)
     whose = tenures(identities)
@@ -124,59 +120,65 @@ def history_of(leads: pa.Table, touches: pa.Table, stages: pa.Table, identities:
     versions = _placed("leads", belonging(versions, whose, parts), lead_ids)
     touches = _placed("touches", belonging(touches, whose, parts, TOUCH), lead_ids)
     stages = _placed("stages", belonging(stages, whose, parts, STAGE), lead_ids)
+    since, until = np.asarray(parts["since"]), np.asarray(parts["until"])
     return History(
         lead_ids=tuple(lead_ids.to_pylist()),
-        since=np.array(parts["since"]),
-        until=np.array(parts["until"]),
+        since=since,
+        until=until,
         created=created[np.asarray(pc.index_in(lead_ids, records))],
         versions=_events(len(lead_ids), versions, "observed_at", _attributes(versions["attributes"])),
-        touches=_events(len(lead_ids), touches, "occurred_at", _columns(touches, "kind", "channel")),
+        touches=_events(len(lead_ids), touches, "occurred_at", _columns(touches, "kind", "channel", *more)),
         stages=_events(len(lead_ids), stages, "occurred_at", _columns(stages, "stage")),
         heirs=_heirs(whose, parts),
+        contacts=tenures_of(versions, since, until),
     )
 
 
-def read_history(lake: Lake, lead_ids: Sequence[str] | None = None) -> History:
+def read_history(lake: Lake, lead_ids: Sequence[str] | None = None, more: Sequence[str] = ()) -> History:
     """Return the stored history of some leads and of those they were merged with, or of all."""
     merged = merges(lake)
     if lead_ids is None:
-        return _read(lake, [Leads()], merged, found(lake, _columns_of("touches", keyed=True)))
+        return _read(lake, [Leads()], merged, found(lake, _touch_columns(more, keyed=True)), more)
     ids = kin(lead_ids, merged)
-    return _read(lake, [Leads(ids=tuple(ids))], merged, found(lake, _columns_of("touches", keyed=True), ids))
+    return _read(lake, [Leads(ids=tuple(ids))], merged, found(lake, _touch_columns(more, keyed=True), ids), more)
 
 
-def history_chunks(lake: Lake, rows: int = 2_000_000) -> Iterator[History]:
+def history_chunks(lake: Lake, rows: int = 2_000_000, more: Sequence[str] = ()) -> Iterator[History]:
     """Yield the stored history of all leads in ranges of leads, each of about so many touches, in their order.
 
     Records that were ever merged come together, with the first of them. What is not read chunk by chunk is merges
     and the anonymous touches that became a lead's.
     """
     then = Lake(lake.folder, lake.versions())  # a later ingest changes no chunk
-    merged, lost = merges(then), found(then, _columns_of("touches", keyed=True))
+    merged, lost = merges(then), found(then, _touch_columns(more, keyed=True))
     first = firsts(merged)
     for low, high in pairwise(["", *then.lead_starts("touches", rows), None]):
         joined = (record for record, one in first.items() if (low or "") <= one and (high is None or one < high))
         alone = Leads(low or "", high, but=tuple(sorted(first)))
-        chunk = _read(then, [alone, Leads(ids=tuple(sorted(joined)))], merged, lost)
+        chunk = _read(then, [alone, Leads(ids=tuple(sorted(joined)))], merged, lost, more)
         if chunk.lead_ids:
             yield chunk
 
 
-def _read(lake: Lake, several: Sequence[Leads], merged: pa.Table, lost: pa.Table) -> History:
+def _read(lake: Lake, several: Sequence[Leads], merged: pa.Table, lost: pa.Table, more: Sequence[str]) -> History:
     """Return the history of leads, from all merges and all touches that were anonymous.
 
     Where there are neither, rows come in order, and no key of theirs is read.
     """
+    several = [leads for leads in several if leads.ids != ()] or list(several[:1])
     merged, lost = (pa.concat_tables(leads.rows_of(rows) for leads in several) for rows in (merged, lost))
     keyed = len(merged) + len(lost) > 0
+    columns = {name: READ[name] + KEYS[name] * keyed for name in READ} | {"touches": _touch_columns(more, keyed=keyed)}
     leads, touches, stages = (
-        pa.concat_tables(lake.read(name, _columns_of(name, keyed), leads) for leads in several) for name in READ
+        pa.concat_tables(lake.read(name, columns[name], leads) for leads in several) for name in READ
     )
-    return history_of(leads, with_found(touches, lost), stages, merged)
+    return history_of(leads, with_found(touches, lost), stages, merged, more)
 
 
-def _columns_of(name: str, keyed: bool) -> tuple[str, ...]:
-    return READ[name] + KEYS[name] * keyed
+def _touch_columns(more: Sequence[str], *, keyed: bool) -> tuple[str, ...]:
+    """Return the columns of touches to read, with the keys that settle what is at one moment or without."""
+    stored = dict.fromkeys("properties" if column.startswith(PROPERTY) else column for column in more)
+    return READ["touches"] + KEYS["touches"] * keyed + tuple(stored)
 
 
 def microseconds(moment: datetime) -> int:
@@ -218,27 +220,35 @@ def _heirs(whose: pa.Table, parts: pa.Table) -> Heirs:
     return Heirs(np.array(rows["of"]), np.array(rows["place"]), since, until)
 
 
-def _columns(table: pa.Table, *names: str) -> dict[str, pa.Array]:
-    return {name: table[name].unify_dictionaries().combine_chunks() for name in names}
+def _columns(table: pa.Table, *names: str) -> dict[str, pa.ChunkedArray]:
+    """Return columns of texts; those that are properties are taken out of their JSON."""
+    inside = _attributes(table["properties"]) if any(name.startswith(PROPERTY) for name in names) else {}
+    empty = pa.chunked_array([pa.nulls(len(table), pa.string())])
+    return {
+        name: inside.get(name.removeprefix(PROPERTY), empty) if name.startswith(PROPERTY) else table[name]
+        for name in names
+    }
 
 
-def _attributes(texts: pa.ChunkedArray) -> dict[str, pa.Array]:
+def _attributes(texts: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
     """Return a column for each attribute in JSON objects: its values as texts, null where there is none."""
-    objects = json.loads(f"[{','.join(text or '{}' for text in texts.to_pylist())}]")  # one call for all is quick
+    coded = texts.combine_chunks().dictionary_encode()
+    objects = json.loads(f"[{','.join(text or '{}' for text in coded.dictionary.to_pylist())}]")  # one call is quick
     names = sorted({name for attributes in objects for name in attributes})
-    return {name: pa.array([_text(attributes.get(name)) for attributes in objects], pa.string()) for name in names}
+    columns = {name: pa.array([_text(attributes.get(name)) for attributes in objects], pa.string()) for name in names}
+    return {name: pa.chunked_array([column.take(coded.indices)]) for name, column in columns.items()}
 
 
 def _text(value: Any) -> str | None:
     return value or None if value is None or isinstance(value, str) else json.dumps(value)
 
 
-def _events(leads: int, rows: pa.Table, occurred: str, columns: dict[str, pa.Array]) -> Events:
-    encoded = {name: column.dictionary_encode() for name, column in columns.items()}
+def _events(leads: int, rows: pa.Table, occurred: str, columns: dict[str, pa.ChunkedArray]) -> Events:
+    names = {name: names_in(column) for name, column in columns.items()}
     return Events(
-        start=np.searchsorted(np.array(rows["place"]), np.arange(leads + 1)),
+        start=np.searchsorted(np.asarray(rows["place"]), np.arange(leads + 1)),
         occurred=moments(rows, occurred),
-        known=np.array(rows["known"]),
-        codes={name: np.array(coded.indices.fill_null(-1), dtype=np.int32) for name, coded in encoded.items()},
-        names={name: tuple(coded.dictionary.to_pylist()) for name, coded in encoded.items()},
+        known=np.asarray(rows["known"]),
+        codes={name: places_among(column, names[name]).astype(np.int32) for name, column in columns.items()},
+        names={name: tuple(found.to_pylist()) for name, found in names.items()},
     )

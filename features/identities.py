@@ -96,7 +96,7 @@ def known(rows: pa.Table, occurred: str, received: str) -> pa.Table:
 
 def moments(rows: pa.Table, column: str) -> Ints:
     """Return a column of times as microseconds since 1970."""
-    return np.array(rows[column].cast(ARROW["time"]).cast(pa.int64()), dtype=np.int64)
+    return np.asarray(rows[column].cast(ARROW["time"]).cast(pa.int64()), dtype=np.int64)
 
 
 def identified(touches: pa.Table, identities: pa.Table) -> pa.Table:

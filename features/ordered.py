@@ -68,22 +68,31 @@ class Leads:
         return self.low <= high and (self.high is None or low < self.high)
 
     def rows_of(self, table: pa.Table) -> pa.Table:
-        """Return the rows of a table that are theirs."""
+        """Return the rows of a table that are theirs; where they are side by side, without copying them."""
         if self == Leads():
             return table.filter(pc.is_valid(table[LEAD])) if table[LEAD].null_count else table
-        leads = table[LEAD].cast(pa.string())
+        leads = table[LEAD] if pa.types.is_dictionary(table[LEAD].type) else table[LEAD].dictionary_encode()
+        theirs = _placed(leads, np.asarray(self._are(_dictionaries(leads)), dtype=np.int64), 0) > 0
+        count, begin = int(theirs.sum()), int(theirs.argmax()) if len(theirs) else 0
+        if theirs[begin : begin + count].all():
+            return table.slice(begin, count)
+        return table.filter(pa.array(theirs))
+
+    def _are(self, names: pa.Array) -> pa.Array:
+        """Say of names whether they are one of them."""
         if self.ids is not None:
-            return table.filter(pc.is_in(leads, pa.array(self.ids, pa.string())))
-        mine = pc.greater_equal(leads, self.low)
+            return pc.is_in(names, pa.array(self.ids, pa.string()))
+        mine = pc.greater_equal(names, self.low)
         if self.high is not None:
-            mine = pc.and_(mine, pc.less(leads, self.high))
-        return table.filter(pc.and_not(mine, pc.is_in(leads, pa.array(self.but, pa.string()))) if self.but else mine)
+            mine = pc.and_(mine, pc.less(names, self.high))
+        return pc.and_not(mine, pc.is_in(names, pa.array(self.but, pa.string()))) if self.but else mine
 
 
 def written(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> list[AddAction]:
     """Write rows as one run; return its files, for a commit that makes them part of the table."""
     run, paths = f"run-{uuid.uuid4().hex}", list[Path]()
     coded = [name for name in schema.names if name in CODED]
+    times = {field.name: "DELTA_BINARY_PACKED" for field in schema if pa.types.is_timestamp(field.type)}
     with ExitStack() as opened:
         writer, rows, latest = None, 0, pa.scalar(None, pa.string())
         for arrived in batches:
@@ -98,8 +107,9 @@ def written(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) 
             if not writer:
                 paths.append(folder / f"{run}-{len(paths):04}.parquet")
                 file = pq.ParquetWriter(
-                    paths[-1], schema, compression="zstd", compression_level=1, use_dictionary=coded
-                )
+                    paths[-1], schema, compression="zstd", compression_level=1,
+                    use_dictionary=coded, column_encoding=times,
+                )  # fmt: skip
                 writer = opened.enter_context(file)
             writer.write_batch(batch, row_group_size=ROW_GROUP)
             rows, latest = rows + batch.num_rows, batch[LEAD][-1] if LEAD in schema.names else latest
@@ -174,6 +184,9 @@ def in_order(table: pa.Table, order: Sequence[str], leads: NDArray[np.int64] | N
     """
     order = [column for column in order if column in table.column_names]
     leads, times = lead_codes(table[LEAD]) if leads is None else leads, _times(table, order)
+    same, later = leads[1:] == leads[:-1], np.diff(times)
+    if (leads[1:] >= leads[:-1]).all() and not (same & (later < (0 if order[-1] == order[TIME] else 1))).any():
+        return table
     places = np.argsort(leads, kind="stable")  # finds runs and merges them
     leads, times = leads[places], times[places]
     behind = np.zeros(len(leads), np.bool_)
@@ -191,30 +204,68 @@ def in_order(table: pa.Table, order: Sequence[str], leads: NDArray[np.int64] | N
 
 def is_ordered(table: pa.Table, order: Sequence[str]) -> bool:
     """Say whether rows are ordered by lead and time; what they are ordered by within one moment is not looked at."""
-    leads = np.diff(lead_codes(table[LEAD]))
-    return bool(((leads > 0) | (leads == 0) & (np.diff(_times(table, order)) >= 0)).all())
+    leads, times = lead_codes(table[LEAD]), _times(table, order)
+    behind = (leads[1:] == leads[:-1]) & (times[1:] < times[:-1])
+    return bool((leads[1:] >= leads[:-1]).all() and not behind.any())
+
+
+def names_in(column: pa.ChunkedArray) -> pa.Array:
+    """Return the different names in a column of texts or of coded names, in order."""
+    names, new = _rising(column)
+    if new is not None:  # as the lake keeps leads
+        return names.filter(pa.array(new))
+    names = pc.unique(names.drop_null())
+    return names.take(pc.array_sort_indices(names))
 
 
 def places_among(column: pa.ChunkedArray, names: pa.Array) -> NDArray[np.int64]:
     """Return the place of each row's name among some, the first of equal ones; −1 for another, and for none."""
-    coded = column.dictionary_encode().unify_dictionaries()
-    if not coded.num_chunks:
-        return np.empty(0, np.int64)
-    found = pc.index_in(coded.chunk(0).dictionary, names).fill_null(-1)
-    places = np.append(np.asarray(found, dtype=np.int64), -1)
-    rows = np.concatenate([chunk.indices.fill_null(len(found)).to_numpy() for chunk in coded.chunks])
-    return np.asarray(places[rows], dtype=np.int64)
+    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    found = np.asarray(pc.index_in(_dictionaries(coded), names).fill_null(-1), dtype=np.int64)
+    return _placed(coded, found, -1)
 
 
 def lead_codes(leads: pa.ChunkedArray) -> NDArray[np.int64]:
     """Return a number for each lead, in the order of their names; what is empty is last."""
-    coded = leads.dictionary_encode().unify_dictionaries()
-    names = coded.chunk(0).dictionary if coded.num_chunks else pa.array([], pa.string())
-    ranks = np.empty(len(names) + 1, np.int64)
-    ranks[pc.array_sort_indices(names).to_numpy()] = np.arange(len(names))
-    ranks[-1] = len(names)
-    places = [chunk.indices.fill_null(len(names)).to_numpy() for chunk in coded.chunks]
-    return ranks[np.concatenate(places)] if places else np.empty(0, np.int64)
+    coded = leads if pa.types.is_dictionary(leads.type) else leads.dictionary_encode()
+    names, new = _rising(coded)
+    if new is None:
+        ranked = names_in(coded)
+        ranks = np.asarray(pc.index_in(names, ranked), dtype=np.int64)
+    else:
+        ranks = np.cumsum(new) - 1
+    return _placed(coded, ranks, ranks.max(initial=-1) + 1)
+
+
+def _rising(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.bool_] | None]:
+    """Return the names of a column's chunks, and, if none is before the one before it, which are new."""
+    names = _dictionaries(column if pa.types.is_dictionary(column.type) else column.dictionary_encode())
+    new = np.ones(len(names), np.bool_)
+    new[1:] = pc.less(names[:-1], names[1:]).to_numpy(zero_copy_only=False)
+    falls = ~new
+    falls[1:] &= pc.not_equal(names[:-1], names[1:]).to_numpy(zero_copy_only=False)
+    return names, None if falls.any() else new
+
+
+def _placed(coded: pa.ChunkedArray, of_names: NDArray[np.int64], of_none: int) -> NDArray[np.int64]:
+    """Return for each row what is given of its chunk's names, and ``of_none`` where there is no name."""
+    placed, row, first = np.empty(len(coded), np.int64), 0, 0
+    for chunk in coded.chunks:
+        of_chunk = np.append(of_names[first : first + len(chunk.dictionary)], of_none)
+        np.take(of_chunk, _indices(chunk), out=placed[row : row + len(chunk)])
+        row, first = row + len(chunk), first + len(chunk.dictionary)
+    return placed
+
+
+def _dictionaries(column: pa.ChunkedArray) -> pa.Array:
+    """Return the names of all chunks of a coded column, one chunk's after the other's."""
+    return pa.concat_arrays([chunk.dictionary for chunk in column.chunks] or [pa.array([], column.type.value_type)])
+
+
+def _indices(chunk: pa.DictionaryArray) -> NDArray[np.int32]:
+    """Return the place of each row's name in the chunk's dictionary; of a row without name, its length."""
+    indices = chunk.indices.fill_null(len(chunk.dictionary)) if chunk.null_count else chunk.indices
+    return np.asarray(indices.to_numpy())
 
 
 def _times(table: pa.Table, order: Sequence[str]) -> NDArray[np.int64]:

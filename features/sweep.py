@@ -7,24 +7,32 @@ depends only on events known before it, never on the other moments, leads or eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from functools import lru_cache
+from itertools import groupby
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
-from features.history import DAY, Events, Ints
+from features import walk
+from features.events import DAY, Events
+from features.merges import Ints
+from features.walk import Codes, Floats, Matrix
 
-Floats = NDArray[np.float64]
-Where = tuple[tuple[str, str], ...]  # coded column = name, all of them
+Where = tuple[tuple[str, str | tuple[str, ...]], ...]  # coded column = name, or one of several names; all of them
+What = Literal[
+    "count", "distinct", "decayed", "recency", "first", "latest", "earliest",
+    "total", "greatest", "active_days", "streak", "silence",
+]  # fmt: skip
 T = TypeVar("T")
 
-COUNT, DISTINCT, DECAYED, RECENCY, FIRST, LATEST = range(6)
-WHAT = {"count": COUNT, "distinct": DISTINCT, "decayed": DECAYED, "recency": RECENCY, "first": FIRST, "latest": LATEST}
+LAST = {"recency", "first", "latest", "earliest"}
 EVER = np.iinfo(np.int64).max // 2  # microseconds of a window without a far edge
+FEW = 4096  # groups that are numbered without looking which occur
 
 
 @dataclass(frozen=True)
@@ -33,62 +41,208 @@ class Measure:
 
     count: events that occurred within the last ``days``, the far edge included.
     distinct: different names in ``column`` among those.
+    total, greatest: sum and maximum of the numbers in ``column`` among those; 0 and NaN without one.
+    active_days: different days, in UTC, on which those occurred.
     decayed: sum over events of 2^(−age / ``days``).
     recency, first: days since the latest and since the first event; NaN without one.
-    latest: row of the latest event; NaN without one.
+    latest, earliest: row of the latest and of the first event; NaN without one.
+    streak: periods of ``days``, one after the other back from the moment, each with an event.
+    silence: longest time between two events that follow each other, in days; NaN with fewer than two.
     """
 
-    what: Literal["count", "distinct", "decayed", "recency", "first", "latest"]
+    what: What
     where: Where = ()
     days: float = np.inf
     column: str = ""
 
 
-def sweep(events: Events, lead: Ints, as_of: Ints, measures: Sequence[Measure]) -> dict[Measure, Floats]:
+MOVED: dict[What, int] = {
+    "count": walk.COUNT, "distinct": walk.DISTINCT, "decayed": walk.DECAYED,
+    "recency": walk.RECENCY, "first": walk.FIRST, "latest": walk.LATEST, "earliest": walk.EARLIEST,
+}  # fmt: skip
+SOUGHT: dict[What, int] = {
+    "total": walk.TOTAL, "greatest": walk.GREATEST, "active_days": walk.ACTIVE_DAYS,
+    "streak": walk.STREAK, "silence": walk.SILENCE,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """Measures to take together: those written to columns of a matrix, and those apart from it.
+
+    It is compared by identity, so that its plan can be kept.
+    """
+
+    columns: tuple[tuple[int, Measure], ...] = ()
+    apart: tuple[Measure, ...] = ()
+
+
+def sweep(events: Events, lead: Ints, as_of: Ints, measures: Iterable[Measure]) -> dict[Measure, Floats]:
     """Return each measure at each moment (lead[i], as_of[i]), from events known before as_of[i].
 
     ``lead`` holds positions in ``events``, ``as_of`` microseconds; moments may come in any order.
     """
-    if not len(lead):
-        return {measure: np.empty(0) for measure in measures}
-    measures = list(dict.fromkeys(measures))
-    some = events.of_leads(lead.min(), lead.max() + 1)
-    # A set is a where with a column: its distinct names. Each of its names is one more where to count.
-    sets = _places((m.where, m.column) for m in measures if m.what == "distinct")
-    members = {(*where, (column, name)): (where, column) for where, column in sets for name in some.names[column]}
-    wheres = _places([*(m.where for m in measures), *members])
-    windows = _places(m.days for m in measures if m.what in {"count", "distinct"})
-    half_lives = _places(m.days for m in measures if m.what == "decayed")
-    fading = {m.where for m in measures if m.what == "decayed"}
-    asked = [
-        (
-            WHAT[m.what],
-            sets[m.where, m.column] if m.what == "distinct" else wheres[m.where],
-            (half_lives if m.what == "decayed" else windows).get(m.days, 0),
-        )
-        for m in measures
+    nothing = np.empty((len(lead), 0), np.float32)
+    return sweep_into(nothing, events, lead, as_of, Wanted(apart=tuple(dict.fromkeys(measures))))
+
+
+def sweep_into(matrix: Matrix, events: Events, lead: Ints, as_of: Ints, wanted: Wanted) -> dict[Measure, Floats]:
+    """Write measures to their columns of a matrix of moments × features; return the others."""
+    answers = np.empty((len(wanted.apart), len(lead))).T  # each measure's answers lie together
+    if len(lead) and (wanted.columns or wanted.apart):
+        some = events.of_leads(lead.min(), lead.max() + 1)
+        plan, group = _planned(some, wanted)
+        offsets = np.cumsum([0, *(len(some.names[column]) for column in plan.set_names)])
+        walked = walk.Walked(
+            some.start, some.occurred, some.known, _arrivals(some), group,
+            _rows([some.codes[column] for column in plan.names], np.int32),
+            _rows([some.numbers[column] for column in plan.numbers], np.float64),
+            offsets,
+        )  # fmt: skip
+        walk.walk(walked, plan.steps, plan.asked, in_order(lead, as_of), lead - lead.min(), as_of, matrix, answers)
+        for place, measure in enumerate(wanted.apart):
+            if measure.what in {"latest", "earliest"}:
+                answers[:, place] += events.start[lead.min()]
+    return {measure: answers[:, place] for place, measure in enumerate(wanted.apart)}
+
+
+def in_order(lead: Ints, as_of: Ints) -> Ints:
+    """Return the places of the moments by lead and time."""
+    ordered = (lead[1:] > lead[:-1]) | (lead[1:] == lead[:-1]) & (as_of[1:] >= as_of[:-1])
+    return np.arange(len(lead)) if ordered.all() else np.lexsort((as_of, lead))
+
+
+class Plan(NamedTuple):
+    """What the walk needs to answer measures, and which columns of the events it reads."""
+
+    steps: walk.Steps
+    asked: walk.Asked
+    set_names: tuple[str, ...]  # of each set, the column of its names
+    names: tuple[str, ...]
+    numbers: tuple[str, ...]
+
+
+Vocabulary = dict[str, dict[str, int]]  # column → name that is asked for → its number, from 1 on; 0 is every other
+
+
+def _planned(events: Events, wanted: Wanted) -> tuple[Plan, Codes]:
+    """Return the plan, and the group of each event: all that is asked of its names."""
+    vocabulary = _vocabulary(wanted)
+    group = np.zeros(len(events.occurred), np.int64)
+    for column, numbers in vocabulary.items():
+        meant = np.array([*(numbers.get(name, 0) for name in events.names[column]), 0])
+        group = group * (len(numbers) + 1) + meant[events.codes[column]]
+    if math.prod(len(numbers) + 1 for numbers in vocabulary.values()) <= FEW:
+        return _plan(wanted), group.astype(np.int32)
+    encoded = pa.array(group).dictionary_encode()  # only those that occur
+    return _plan_of(wanted, vocabulary, encoded.dictionary.to_numpy()), encoded.indices.to_numpy()
+
+
+@lru_cache(maxsize=64)
+def _vocabulary(wanted: Wanted) -> Vocabulary:
+    pairs = {pair for m in (*(m for _, m in wanted.columns), *wanted.apart) for pair in m.where}
+    names: dict[str, set[str]] = {}
+    for column, one in pairs:
+        names.setdefault(column, set()).update({one} if isinstance(one, str) else one)
+    return {column: {name: i for i, name in enumerate(sorted(names[column]), 1)} for column in sorted(names)}
+
+
+@lru_cache(maxsize=64)
+def _plan(wanted: Wanted) -> Plan:
+    vocabulary = _vocabulary(wanted)
+    return _plan_of(wanted, vocabulary, np.arange(math.prod(len(numbers) + 1 for numbers in vocabulary.values())))
+
+
+def _plan_of(wanted: Wanted, vocabulary: Vocabulary, groups: Ints) -> Plan:
+    """Return the plan for events of some groups."""
+    asked = [(measure, column, 1) for column, measure in wanted.columns]
+    asked += [(measure, place, 0) for place, measure in enumerate(wanted.apart)]
+    measures = [measure for measure, _, _ in asked]
+    cells = _places((m.where, m.days) for m in measures if m.what == "count")
+    sets = _places((m.where, m.column, m.days) for m in measures if m.what == "distinct")
+    fades = _places(sorted({(m.where, m.days) for m in measures if m.what == "decayed"}, key=repr))
+    slots = _places([*(where for where, _ in fades), *(m.where for m in measures if m.what in LAST)])
+    windows = _places([*(days for _, days in cells), *(days for _, _, days in sets)])
+    names = _places(column for _, column, _ in sets)
+    numbers = _places(m.column for m in measures if m.what in {"total", "greatest"})
+    wheres = _places(m.where for m in measures)
+    matches = _matches(list(wheres), vocabulary, groups)
+
+    def lists(members: Sequence[int], when: Sequence[int], where: Sequence[Where], times: int) -> tuple[Codes, Codes]:
+        """Return where the list of each time and group starts, and the members in the lists."""
+        of, group = np.nonzero(matches[np.array([wheres[one] for one in where], np.int64)])
+        keys = np.array(when, np.int64)[of] * len(groups) + group
+        order = np.argsort(keys, kind="stable")
+        start = np.searchsorted(keys[order], np.arange(times * len(groups) + 1))
+        return start.astype(np.int32), np.array(members, np.int32)[of[order]]
+
+    changes = [(place, windows[days], where) for (where, days), place in cells.items()]
+    changes += [(~place, windows[days], where) for (where, _, days), place in sets.items()]
+    slot_start, of_slots = lists(range(len(slots)), [0] * len(slots), list(slots), 1)
+    steps = walk.Steps(
+        np.array([_microseconds(days) for days in windows], np.int64),
+        *lists([member for member, _, _ in changes], [when for _, when, _ in changes], [w for _, _, w in changes],
+               len(windows)),
+        set_column=np.array([names[column] for _, column, _ in sets], np.int32),
+        set_window=np.array([windows[days] for _, _, days in sets], np.int32),
+        slot_start=slot_start,
+        slots=of_slots,
+        fade_start=np.searchsorted([slots[where] for where, _ in fades], np.arange(len(slots) + 1)).astype(np.int32),
+        half_lives=np.array([days * DAY for _, days in fades], np.float64),
+        matches=matches,
+    )  # fmt: skip
+    place: dict[str, Callable[[Measure], int]] = {
+        "count": lambda m: cells[m.where, m.days],
+        "distinct": lambda m: sets[m.where, m.column, m.days],
+        "decayed": lambda m: fades[m.where, m.days],
+    }
+    moved = [
+        (MOVED[m.what], place.get(m.what, lambda _: 0)(m), slots.get(m.where, 0), column, kept)
+        for m, column, kept in asked
+        if m.what in MOVED and not (m.what == "count" and kept)
     ]
-    group, group_start, group_slots = _groups(some, list(wheres))
-    answers = _sweep(
-        some.start,
-        some.occurred,
-        some.known,
-        _arrivals(some),
-        group,
-        group_start,
-        group_slots,
-        np.array([sets[members[where]] if where in members else len(sets) for where in wheres], np.int64),
-        len(sets) + 1,
-        np.array([days * DAY if days < np.inf else EVER for days in windows], np.int64),
-        np.array([days * DAY for days in half_lives], np.float64),
-        np.array([where in fading for where in wheres], np.bool_),
-        np.array(asked, np.int64).reshape(-1, 3),
-        np.lexsort((as_of, lead)),
-        lead - lead.min(),
-        as_of,
+    sought = [
+        (SOUGHT[m.what], wheres[m.where], numbers.get(m.column, 0), column, kept, _microseconds(m.days))
+        for m, column, kept in asked
+        if m.what in SOUGHT
+    ]
+    counts = sorted((column, cells[m.where, m.days]) for m, column, kept in asked if m.what == "count" and kept)
+    written = walk.Asked(
+        _runs(counts),
+        np.array(moved, np.int32).reshape(-1, 5),
+        np.array(sought, np.int64).reshape(-1, 6),
+        len(cells),
     )
-    first_row = events.start[lead.min()]
-    return {m: answers[:, i] + first_row if m.what == "latest" else answers[:, i] for i, m in enumerate(measures)}
+    return Plan(steps, written, tuple(column for _, column, _ in sets), tuple(names), tuple(numbers))
+
+
+def _matches(wheres: Sequence[Where], vocabulary: Vocabulary, groups: Ints) -> NDArray[np.bool_]:
+    """Say which wheres (rows) the events of each group (columns) match."""
+    matches, rest = np.ones((len(wheres), len(groups)), np.bool_), groups
+    for column, numbers in reversed(vocabulary.items()):
+        rest, codes = np.divmod(rest, len(numbers) + 1)
+        for place, where in enumerate(wheres):
+            for _, one in (pair for pair in where if pair[0] == column):
+                matches[place] &= np.isin(codes, [numbers[name] for name in ((one,) if isinstance(one, str) else one)])
+    return matches
+
+
+def _runs(counts: Sequence[tuple[int, int]]) -> Codes:
+    """Return (column, cell) pairs in runs that are side by side: first column, column after the last, first cell."""
+    runs = (list(run) for _, run in groupby(enumerate(counts), lambda it: (it[1][0] - it[0], it[1][1] - it[0])))
+    first = [(run[0][1], len(run)) for run in runs]
+    return np.array([(column, column + length, cell) for (column, cell), length in first], np.int32).reshape(-1, 3)
+
+
+def _rows(columns: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
+    """Return columns of the events as rows of one array; one empty row where there is none."""
+    if len(columns) == 1:
+        return columns[0][None]
+    return np.stack(columns) if columns else np.empty((1, 0), dtype)
+
+
+def _microseconds(days: float) -> int:
+    return round(days * DAY) if days < np.inf else EVER
 
 
 def _places(things: Iterable[T]) -> dict[T, int]:
@@ -96,129 +250,8 @@ def _places(things: Iterable[T]) -> dict[T, int]:
     return {thing: place for place, thing in enumerate(dict.fromkeys(things))}
 
 
-def _groups(events: Events, wheres: Sequence[Where]) -> tuple[Ints, Ints, Ints]:
-    """Return the group of each event, and in compressed rows the wheres that each group matches.
-
-    Events of one group have the same names in the columns that are asked for.
-    """
-    columns = sorted({column for where in wheres for column, _ in where})
-    mixed = np.zeros(len(events.occurred), np.int64)
-    for column in columns:
-        mixed = mixed * (len(events.names[column]) + 1) + events.codes[column] + 1
-    encoded = pa.array(mixed).dictionary_encode()
-    rest, codes = encoded.dictionary.to_numpy(), {}
-    for column in reversed(columns):
-        rest, codes[column] = np.divmod(rest, len(events.names[column]) + 1)
-    matches = np.ones((len(rest), len(wheres)), np.bool_)
-    numbers = {column: _places(events.names[column]) for column in columns}
-    for place, where in enumerate(wheres):
-        for column, name in where:
-            matches[:, place] &= codes[column] == numbers[column].get(name, -2) + 1
-    start = np.concatenate([[0], np.cumsum(matches.sum(axis=1))])
-    return encoded.indices.to_numpy().astype(np.int64), start, np.nonzero(matches)[1]
-
-
 def _arrivals(events: Events) -> Ints:
-    """Return the events of each lead in the order in which they became known."""
-    in_order = np.diff(events.known) >= 0
+    """Return the events of each lead in the order in which they became known; none if that is their own order."""
+    in_order = events.known[1:] >= events.known[:-1]
     in_order[events.start[1:-1][(events.start[1:-1] > 0) & (events.start[1:-1] < len(events.known))] - 1] = True
-    if in_order.all():
-        return np.arange(len(events.known))
-    return np.lexsort((events.known, events.leads()))
-
-
-@njit(cache=True, nogil=True)
-def _sweep(  # noqa: C901, PLR0912, PLR0915  # one loop nest, compiled as a whole
-    start: Ints,
-    occurred: Ints,
-    known: Ints,
-    arrivals: Ints,
-    group: Ints,
-    group_start: Ints,
-    group_slots: Ints,
-    set_of: Ints,  # of each slot; slots without a set share a last one that nobody asks for
-    sets: int,
-    windows: Ints,
-    half_lives: Floats,
-    fades: NDArray[np.bool_],  # whether a slot's decayed sum is asked for
-    asked: Ints,  # (what, slot or set, window or half-life)
-    order: Ints,  # of the moments, by lead and time
-    lead: Ints,
-    as_of: Ints,
-) -> Floats:
-    slots, n_windows, n_half_lives = len(set_of), len(windows), len(half_lives)
-    answers = np.empty((len(order), len(asked)))
-
-    count = np.zeros((slots, n_windows), np.int64)
-    different = np.zeros((sets, n_windows), np.int64)
-    decay = np.zeros((slots, n_half_lives))
-    first_row = np.full(slots, -1)
-    last_row = np.full(slots, -1)
-    edge = np.zeros(n_windows, np.int64)
-    arrived, end, previous = 0, 0, 0
-
-    for place in range(len(order)):
-        moment = order[place]
-        now = as_of[moment]
-        if place == 0 or lead[moment] != lead[order[place - 1]]:
-            count[:] = 0
-            different[:] = 0
-            decay[:] = 0.0
-            first_row[:] = -1
-            last_row[:] = -1
-            arrived, end = start[lead[moment]], start[lead[moment] + 1]
-            edge[:] = arrived
-            previous = np.iinfo(np.int64).min
-
-        for w in range(n_windows):  # events leave by age, if they had entered
-            while edge[w] < end and occurred[edge[w]] < now - windows[w]:
-                row = edge[w]
-                if known[row] < previous:
-                    for s in range(group_start[group[row]], group_start[group[row] + 1]):
-                        slot = group_slots[s]
-                        count[slot, w] -= 1
-                        if count[slot, w] == 0:
-                            different[set_of[slot], w] -= 1
-                edge[w] += 1
-
-        while arrived < end and known[arrivals[arrived]] < now:  # events enter when they become known
-            row = arrivals[arrived]
-            for s in range(group_start[group[row]], group_start[group[row] + 1]):
-                slot = group_slots[s]
-                for w in range(n_windows):
-                    if occurred[row] >= now - windows[w]:
-                        count[slot, w] += 1
-                        if count[slot, w] == 1:
-                            different[set_of[slot], w] += 1
-                last = last_row[slot]
-                if fades[slot]:  # the sum is kept as of the latest event, not of any moment
-                    gap = occurred[row] - occurred[last] if last >= 0 else 0
-                    for h in range(n_half_lives):
-                        if gap >= 0:
-                            decay[slot, h] = decay[slot, h] * 2.0 ** (-gap / half_lives[h]) + 1.0
-                        else:
-                            decay[slot, h] += 2.0 ** (gap / half_lives[h])
-                if row > last:
-                    last_row[slot] = row
-                if first_row[slot] < 0 or row < first_row[slot]:
-                    first_row[slot] = row
-            arrived += 1
-
-        for a in range(len(asked)):
-            what, i, span = asked[a, 0], asked[a, 1], asked[a, 2]
-            if what == COUNT:
-                answers[moment, a] = count[i, span]
-            elif what == DISTINCT:
-                answers[moment, a] = different[i, span]
-            elif last_row[i] < 0:
-                answers[moment, a] = 0.0 if what == DECAYED else np.nan
-            elif what == DECAYED:
-                answers[moment, a] = decay[i, span] * 2.0 ** (-(now - occurred[last_row[i]]) / half_lives[span])
-            elif what == RECENCY:
-                answers[moment, a] = (now - occurred[last_row[i]]) / DAY
-            elif what == FIRST:
-                answers[moment, a] = (now - occurred[first_row[i]]) / DAY
-            else:
-                answers[moment, a] = last_row[i]
-        previous = now
-    return answers
+    return np.empty(0, np.int64) if in_order.all() else np.lexsort((events.known, events.leads()))

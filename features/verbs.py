@@ -7,25 +7,29 @@ artifact stores, and all that is needed to compute the same number again, online
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from features.history import DAY, Events, History, Ints
+from features.events import DAY, Events
+from features.history import History, Ints
+from features.people import department, email_kind, seniority
 from features.sweep import Floats, Measure, Where
 
-Group = Literal["fit", "engagement"]  # who they are, what they do
-Table = Literal["touches", "stages", "versions"]
+Group = Literal["fit", "intent", "engagement"]  # who they are, what they want, what they do
+Table = Literal["touches", "stages", "versions", "contacts"]
+Of = Literal["lead", "account"]
 
 
 @dataclass(frozen=True)
 class Feature:
     """One number about a lead at a moment.
 
-    ``each`` makes it a template: one feature for each name of that column seen when a model is trained.
-    ``levels`` are the categories of a text; a text that is none of them has the code ``len(levels)``.
+    ``each`` makes it a template: one feature for each name of that column seen when a model is trained; "levels"
+    writes out the levels alone. ``levels`` are the categories of a text; a text that is none of them has the code
+    ``len(levels)``. ``of`` an account counts the events of all leads that are contacts of the lead's account.
     """
 
     name: str
@@ -38,6 +42,11 @@ class Feature:
     column: str = ""
     levels: tuple[str, ...] = ()
     each: str = ""
+    events: Table = "touches"
+    of: Of = "lead"
+
+    def __hash__(self) -> int:
+        return hash(self.name)  # quick: a hash of every field would cost more than to measure a lead
 
     def said(self, value: float) -> str:
         """Return a value of the feature in words."""
@@ -46,6 +55,14 @@ class Feature:
         if self.levels:
             return self.levels[int(value)] if value < len(self.levels) else "other"
         return f"{value:,.{0 if value == int(value) else 1}f}"
+
+
+def feature_of(row: Mapping[str, Any]) -> Feature:
+    """Return the feature that JSON or TOML describes, where tuples are lists and ``where`` may be an object."""
+    where = row.get("where", ())
+    pairs = where.items() if isinstance(where, Mapping) else where
+    conditions = tuple((column, name if isinstance(name, str) else tuple(name)) for column, name in pairs)
+    return Feature(**{**row, "where": conditions, "levels": tuple(row.get("levels", ()))})
 
 
 @dataclass(frozen=True)
@@ -62,15 +79,30 @@ class Moments:
 
 @dataclass(frozen=True)
 class Verb:
-    """The events a verb reads, the measures it needs of them, and the number it makes of those."""
+    """What a verb means, the measures that it needs of a feature's events, and the number that it makes of them.
 
-    events: Table
+    Without ``value`` the number is the one measure. ``missing`` says when there is no number, or which one stands for
+    nothing.
+    """
+
+    meaning: str
+    missing: str
     needs: Callable[[Feature], Sequence[Measure]]
-    value: Callable[..., Floats]  # (feature, moments, *measures)
+    value: Callable[..., Floats] | None = None  # (feature, moments, events, *measures)
 
 
-def _as_measured(_feature: Feature, _moments: Moments, measured: Floats) -> Floats:
-    return measured
+def _of(what: Any, *, column: bool = False) -> Callable[[Feature], Sequence[Measure]]:
+    """Return the one measure of that name of a feature's events."""
+    return lambda f: [Measure(what, f.where, f.days or math.inf, f.column if column else "")]
+
+
+def _count(feature: Feature, times: int = 1, where: Where | None = None) -> Measure:
+    return Measure("count", feature.where if where is None else where, times * (feature.days or math.inf))
+
+
+def _span(feature: Feature) -> list[Measure]:
+    """Return what tells the mean time between events."""
+    return [Measure("count", feature.where), Measure("first", feature.where), Measure("recency", feature.where)]
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
@@ -79,34 +111,70 @@ def _ratio(numerator: Floats, denominator: Floats) -> Floats:
     return ratio
 
 
-def _trend(_feature: Feature, _moments: Moments, recent: Floats, longer: Floats) -> Floats:
+def _trend(_feature: Feature, _moments: Moments, _events: Events, recent: Floats, longer: Floats) -> Floats:
     return _ratio(4 * recent, longer)
 
 
-def _rhythm(_feature: Feature, _moments: Moments, count: Floats, first: Floats, recency: Floats) -> Floats:
+def _share(_feature: Feature, _moments: Moments, _events: Events, part: Floats, whole: Floats) -> Floats:
+    return _ratio(part, whole)
+
+
+def _rhythm(
+    _feature: Feature, _moments: Moments, _events: Events, count: Floats, first: Floats, recency: Floats
+) -> Floats:
     return _ratio(first - recency, count - 1)
 
 
-def _age(_feature: Feature, moments: Moments) -> Floats:
+def _overdue(
+    _feature: Feature, _moments: Moments, _events: Events, count: Floats, first: Floats, recency: Floats
+) -> Floats:
+    return _ratio(recency * (count - 1), first - recency)
+
+
+def _age(_feature: Feature, moments: Moments, _events: Events) -> Floats:
     return np.asarray((moments.as_of - moments.history.created[moments.lead]) / DAY)
 
 
-def _stage(feature: Feature, moments: Moments, row: Floats) -> Floats:
-    return _name_at(feature, moments.history.stages, row)
+def _delay(feature: Feature, moments: Moments, events: Events, first: Floats) -> Floats:
+    return _age(feature, moments, events) - first
 
 
-def _attribute(feature: Feature, moments: Moments, row: Floats) -> Floats:
-    return _name_at(feature, moments.history.versions, row)
+def _name(feature: Feature, _moments: Moments, events: Events, row: Floats) -> Floats:
+    return _name_at(feature, events, row, lambda name: coded(feature, name))
 
 
-def _name_at(feature: Feature, events: Events, row: Floats) -> Floats:
+def _missing(feature: Feature, _moments: Moments, events: Events, row: Floats) -> Floats:
+    return np.isnan(_name_at(feature, events, row, lambda _: 0.0)).astype(np.float64)
+
+
+def _read_as(reading: Callable[[str], str | None]) -> Callable[..., Floats]:
+    """Return the value of a feature whose level is what ``reading`` makes of an attribute's text."""
+
+    def value(feature: Feature, _moments: Moments, events: Events, row: Floats) -> Floats:
+        def code(name: str) -> float:
+            return math.nan if (read := reading(name)) is None else coded(feature, read)
+
+        return _name_at(feature, events, row, code)
+
+    return value
+
+
+def _filled(_feature: Feature, _moments: Moments, events: Events, row: Floats) -> Floats:
+    filled, known = np.zeros(len(row)), ~np.isnan(row)
+    rows = row[known].astype(np.int64)
+    for codes in events.codes.values():
+        filled[known] += codes[rows] >= 0
+    return filled
+
+
+def _name_at(feature: Feature, events: Events, row: Floats, code: Callable[[str], float]) -> Floats:
     """Return the feature's column at some rows of the events, coded; NaN where there is no row or no name."""
     values = np.full(len(row), np.nan)
     if feature.column in events.codes:
         known = ~np.isnan(row)
         codes, place = np.unique(events.codes[feature.column][row[known].astype(np.int64)], return_inverse=True)
         names = events.names[feature.column]
-        values[known] = np.array([coded(feature, names[code]) if code >= 0 else math.nan for code in codes])[place]
+        values[known] = np.array([code(names[one]) if one >= 0 else math.nan for one in codes])[place]
     return values
 
 
@@ -130,25 +198,48 @@ def number(text: str) -> float:
     return read if math.isfinite(read) else math.nan
 
 
-def _count(feature: Feature, times: int = 1) -> Measure:
-    return Measure("count", feature.where, times * (feature.days or math.inf))
-
-
+NONE_IS_0 = "0 without such an event."
+NO_EVENT = "Missing without such an event."
+NO_VERSION = "Missing where nothing is known of it."
 VERBS: dict[str, Verb] = {
-    "count": Verb("touches", lambda f: [_count(f)], _as_measured),
-    "distinct": Verb("touches", lambda f: [Measure("distinct", f.where, f.days or math.inf, f.column)], _as_measured),
-    "decayed": Verb("touches", lambda f: [Measure("decayed", f.where, f.days or math.inf)], _as_measured),
-    "recency": Verb("touches", lambda f: [Measure("recency", f.where)], _as_measured),
-    "first_seen": Verb("touches", lambda f: [Measure("first", f.where)], _as_measured),
-    "trend": Verb("touches", lambda f: [_count(f), _count(f, times=4)], _trend),
-    "rhythm": Verb(
-        "touches",
-        lambda f: [Measure("count", f.where), Measure("first", f.where), Measure("recency", f.where)],
-        _rhythm,
+    "count": Verb("Events in the window.", NONE_IS_0, _of("count")),
+    "distinct": Verb("Different names in the column among the events in the window.", NONE_IS_0, _of("distinct", column=True)),
+    "active_days": Verb("Different days, in UTC, with an event in the window.", NONE_IS_0, _of("active_days")),
+    "total": Verb("Sum of a property over the events in the window.", NONE_IS_0, _of("total", column=True)),
+    "greatest": Verb("Largest value of a property among the events in the window.", NO_EVENT, _of("greatest", column=True)),
+    "decayed": Verb("Sum over events of 2^(−age / half-life).", NONE_IS_0, _of("decayed")),
+    "recency": Verb("Days from the latest event to the moment.", NO_EVENT, _of("recency")),
+    "first_seen": Verb("Days from the first event to the moment.", NO_EVENT, _of("first")),
+    "delay": Verb(
+        "Days from the lead's creation to the first event; below 0 if that came first.", NO_EVENT, _of("first"), _delay
     ),
-    "in_stage": Verb("stages", lambda _: [Measure("recency")], _as_measured),
-    "stage": Verb("stages", lambda _: [Measure("latest")], _stage),
-    "stage_changes": Verb("stages", lambda _: [Measure("count")], _as_measured),
-    "attribute": Verb("versions", lambda _: [Measure("latest")], _attribute),
-    "age": Verb("versions", lambda _: [], _age),
-}
+    "streak": Verb(
+        "Periods of so many days, one after the other back from the moment, each with an event.", NONE_IS_0, _of("streak")
+    ),
+    "silence": Verb(
+        "Longest time between two events that follow each other.", "Missing with fewer than two events.", _of("silence")
+    ),
+    "rhythm": Verb("Mean time between two events.", "Missing with fewer than two events.", _span, _rhythm),
+    "overdue": Verb(
+        "Days since the latest event, in mean times between two events.", "Missing with fewer than two events, or all "
+        "at once.", _span, _overdue,
+    ),
+    "trend": Verb(
+        "Events in the window against the mean of the last four such windows, this one included.",
+        "Missing where all four are empty.", lambda f: [_count(f), _count(f, times=4)], _trend,
+    ),
+    "share": Verb(
+        "Events in the window that match, as a share of all in it.", "Missing where the window is empty.",
+        lambda f: [_count(f), _count(f, where=())], _share,
+    ),
+    "last": Verb("Name in the column of the latest event.", NO_EVENT, _of("latest"), _name),
+    "first": Verb("Name in the column of the first event.", NO_EVENT, _of("earliest"), _name),
+    "in_stage": Verb("Days since the stage last changed.", "Missing before the first stage.", _of("recency")),
+    "attribute": Verb("What the version known then says.", NO_VERSION, _of("latest"), _name),
+    "missing": Verb("1 where the version known then says nothing of it, else 0.", "Never missing.", _of("latest"), _missing),
+    "filled": Verb("Attributes that the version known then fills.", "Never missing.", _of("latest"), _filled),
+    "email_kind": Verb("Kind of the e-mail address's domain.", NO_VERSION, _of("latest"), _read_as(email_kind)),
+    "seniority": Verb("Seniority that the job title names.", NO_VERSION, _of("latest"), _read_as(seniority)),
+    "department": Verb("Department that the job title names.", NO_VERSION, _of("latest"), _read_as(department)),
+    "age": Verb("Days since the lead was created.", "Never missing.", lambda _: [], _age),
+}  # fmt: skip

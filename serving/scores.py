@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.catalogue import feature_matrix
 from features.history import DAY
+from features.matrix import feature_matrix
 from features.verbs import Moments
 from serving.scorer import Floats, Scorer, Spec
 

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from features.catalogue import feature_matrix, learned_features
 from features.history import NEVER, History
+from features.matrix import feature_matrix
 from features.settings import Training
+from features.templates import learned_features
 from features.verbs import Feature, Moments
 from serving.scorer import Calibration, Spec, boosters, probability
 from training import ensemble

@@ -15,11 +15,11 @@ from tables import history, merge, micros, stage, table, touch, version
 from test_service import serving
 from trained import NOW, Company
 
-from features.catalogue import learned_features
 from features.history import NEVER
 from features.lake import Lake
 from features.objections import OBJECTION, objecting, profiled
 from features.settings import Settings
+from features.templates import learned_features
 from serving.batch import not_scored, open_leads
 from training.snapshots import labelled
 

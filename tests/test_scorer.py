@@ -25,10 +25,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from features.catalogue import feature_matrix, learned_features
 from features.errors import ModelError
 from features.history import NEVER
+from features.matrix import feature_matrix
 from features.settings import Training
+from features.templates import learned_features
 from serving import scorer as scorer_module
 from serving.scorer import Calibration, Scorer, Spec, champion, load, probability, promote, save
 from training.ensemble import Model, fit

@@ -21,10 +21,10 @@ import pytest
 from by_hand import moment
 from trained import NOW, Company
 
-from features.catalogue import feature_matrix
 from features.contract import INGESTED, schema
 from features.errors import DataError, ModelError
 from features.lake import Lake
+from features.matrix import feature_matrix
 from features.settings import Settings
 from serving.batch import open_leads
 from serving.scorer import champion

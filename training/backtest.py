@@ -10,10 +10,11 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from features.catalogue import feature_matrix, learned_features
 from features.errors import DataError
 from features.history import NEVER, History
+from features.matrix import feature_matrix
 from features.settings import Settings
+from features.templates import learned_features
 from training.ensemble import fit, smoothed_rate
 from training.metrics import Metrics, metrics
 from training.snapshots import Labelled, labelled

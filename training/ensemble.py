@@ -10,7 +10,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from features.catalogue import feature_matrix
+from features.matrix import feature_matrix
 from features.settings import Training
 from features.verbs import Feature
 from serving.scorer import Scorer, Spec, boosters, probability

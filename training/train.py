@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from features.catalogue import learned_features
 from features.contract import INGESTED
 from features.errors import DataError
 from features.history import microseconds, read_history
 from features.lake import Lake
 from features.settings import Settings
+from features.templates import learned_features
 from serving.scorer import promote, save
 from training.backtest import Backtest, backtest
 from training.ensemble import fit
