@@ -16,7 +16,7 @@ BY_RULES = "channel by rules"
 BY_SIGNS = "machine by signs"  # why a machine made the touch
 BESIDE = (REFUSAL, BY_RULES, BY_SIGNS)
 FLAGGED = f"""CASE WHEN "{BY_SIGNS}" IS NULL THEN properties ELSE CAST(json_merge_patch(coalesce(properties, '{{}}'),
-    json_object('machine', true, 'machine_reason', "{BY_SIGNS}")) AS VARCHAR) END"""
+    json_object('machine_reason', "{BY_SIGNS}")) AS VARCHAR) END"""
 
 # A time is written as in ISO 8601: 2026-02-28T09:00:00Z, 2026-02-28 10:00+01:00, 2026-02-28. Without Z or an offset
 # it is local; a local time that a clock change skipped or repeated has no single moment: NULL, never a guess.
@@ -46,6 +46,8 @@ CREATE TEMP MACRO number_of(t) AS CASE WHEN isfinite(TRY_CAST(t AS DOUBLE)) THEN
 CREATE TEMP MACRO date_of(t) AS CASE
     WHEN regexp_full_match(t, '(19|20|21)\d\d-\d\d?-\d\d?([ T]00:00(:00(\.0+)?)?)?') THEN TRY_CAST(t[:10] AS DATE) END;
 CREATE TEMP MACRO money_of(t) AS TRY_CAST(t AS DECIMAL(18, 4));
+CREATE TEMP MACRO flag_of(t) AS CASE WHEN lower(t) IN ('true', '1', 'yes') THEN true
+    WHEN lower(t) IN ('false', '0', 'no') THEN false END;
 CREATE TEMP MACRO json_of(t) AS CASE  -- merging into {} leaves out what is null, as an empty column is left out
     WHEN NOT json_valid(t) THEN NULL WHEN json_type(t) = 'OBJECT' THEN CAST(json_merge_patch('{}', t) AS VARCHAR) END;
 
@@ -88,6 +90,7 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
     made = [f"coalesce({key}, {identity}) AS {key}"]
     if name == "touches":
         made += [f"coalesce(channel, {quoted(BY_RULES)}) AS channel", f"{FLAGGED} AS properties"]
+        made += [f"coalesce(machine, {quoted(BY_SIGNS)} IS NOT NULL) AS machine"]
     return f"""
         WITH texts AS (SELECT raw, {", ".join([*beside, *texts])} FROM {mapped}),
              typed AS (SELECT *, {", ".join(values)} FROM texts),
@@ -102,7 +105,7 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
 def filled_columns(name: str, present: set[str]) -> set[str]:
     """Return the columns of a table, and its rows' hash, that admission can fill from a file with those ``present``."""
     table = TABLES[name]
-    told = {"channel"} if BY_RULES in present else set[str]()
+    told = {column for sign, column in ((BY_RULES, "channel"), (BY_SIGNS, "machine")) if sign in present}
     return present | told | {table.key, ROW_HASH} | {column.name for column in table.columns if column.default}
 
 
@@ -135,6 +138,7 @@ def _complaints(column: Column, zone: str) -> list[str]:
         "number": "'is not a finite number.'",
         "money": "'is not an amount. Write it as 1234.50, without a currency sign.'",
         "json": "'is not a JSON object.'",
+        "flag": "'is neither true nor false.'",
     }.get(column.type)
     found = f"coalesce({text}, {quoted(BY_RULES)})" if column.name == "channel" else text
     complaints = [f"missing({name}, {found})"] if column.required else []

@@ -52,6 +52,7 @@ ARROW = {
     "money": pa.decimal128(18, 4),
     "json": pa.string(),
     "integer": pa.int64(),
+    "flag": pa.bool_(),
 }
 
 CURRENCY = Rule(
@@ -83,6 +84,7 @@ TABLES = {
             *(Column(name) for name in ("campaign", "utm_source", "utm_medium", "utm_campaign")),
             *(Column(name) for name in ("utm_term", "utm_content", "utm_id", "referrer")),
             Column("cost", "number"),
+            Column("machine", "flag"),  # no person made it; where a file does not say, the signs in the row do
             Column("properties", "json"),
         ),
         key="event_id",

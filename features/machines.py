@@ -1,6 +1,7 @@
 """Machines: touches that no person made, as far as a touch's own row tells. They are flagged, never deleted.
 
-A flagged touch has ``"machine": true`` and ``"machine_reason"`` among its properties; ``HUMAN`` leaves it out.
+A flagged touch is true in the column ``machine``, and has a ``"machine_reason"`` among its properties. A file that has
+such a column is believed, whatever else the row tells.
 
 What one row tells: its source says so (HubSpot's bot filter, Marketo's bot activity, a machine open); its user agent
 is a crawler's, or the bare "Mozilla/5.0" of Apple's mail privacy proxy; a click came within two seconds of the delivery
@@ -18,8 +19,6 @@ from collections.abc import Collection
 from features.admission import BY_SIGNS
 from features.contract import literal, quoted
 
-HUMAN = """NOT coalesce(contains(properties, '"machine":true')
-    AND json_extract_string(properties, '/machine') = 'true', false)"""  # a condition over touches
 SAID = (
     "machine", "is_bot", "isBot", "is_bot_activity", "Is Bot Activity", "isBotActivity", "bot_filtered", "botFiltered",
     "filteredEvent", "machine_open", "machineOpen", "is_machine_open", "isMachineOpen", "machine open",
@@ -51,7 +50,8 @@ def with_machine(relation: str, columns: Collection[str]) -> str:
     kind = "lower(text_of(kind))" if "kind" in columns else "NULL::VARCHAR"
     occurred_at = "text_of(occurred_at)" if "occurred_at" in columns else "NULL::VARCHAR"
     found = {name: f"nullif(trim(found[{place}]), '')" for place, name in enumerate(SOUGHT, start=1)}
-    said = " OR ".join(f"lower({found[name]}) IN ('true', '1', 'yes')" for name in SAID)
+    stated = "flag_of(text_of(machine))" if "machine" in columns else "NULL::BOOLEAN"
+    said = " OR ".join([stated, *(f"flag_of({found[name]})" for name in SAID)])
     return f"""
         WITH sought AS (
             SELECT *, CASE WHEN regexp_matches({properties}, {literal(WORDS)}) AND json_valid({properties})
@@ -60,6 +60,7 @@ def with_machine(relation: str, columns: Collection[str]) -> str:
             FROM ({relation})),
         agents AS (SELECT *, coalesce({", ".join(found[name] for name in AGENTS)}) AS agent FROM sought)
         SELECT {", ".join(map(quoted, columns))}, CASE
+            WHEN NOT {stated} THEN NULL
             WHEN {said} THEN 'Its source says that a machine made it.'
             WHEN is_crawler(agent) THEN 'Its user agent is a crawler''s.'
             WHEN contains({kind}, 'open') AND agent = 'Mozilla/5.0'

@@ -4,8 +4,8 @@ A person's names become random ones, ``erased-<token>-<number>``, which nothing 
 did, because ties are settled by name. What remains of each table:
 
 - leads: one version, its times, without attributes, account and owner: the count of leads stays.
-- touches: times, kind, channel, cost. stages: stage, times, amount, currency. identities: whose is whose, since when.
-  From these an attribution that runs again gives every channel what it gave before.
+- touches: times, kind, channel, cost, machine. stages: stage, times, amount, currency. identities: whose is whose, and
+  since when. From these an attribution that runs again gives every channel what it gave before.
 - credits: run, model, channel, conversion, credit and value.
 - feedback, scores, quarantine: nothing.
 
@@ -29,7 +29,7 @@ from features.person import QUOTED, Person
 PREFIX = "erased-"
 KEPT = {
     "leads": ("created_at", "observed_at"),
-    "touches": ("occurred_at", "received_at", "kind", "channel", "cost"),
+    "touches": ("occurred_at", "received_at", "kind", "channel", "cost", "machine"),
     "stages": ("stage", "occurred_at", "received_at", "amount", "currency"),
     "identities": ("observed_at",),
     "credits": ("run_id", "model", "channel", "conversion", "credit", "value"),

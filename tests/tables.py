@@ -38,9 +38,10 @@ def touch(
     channel: str = "Email",
     received: float | None = None,
     anonymous: str | None = None,
+    machine: bool = False,
 ) -> dict[str, Any]:
     named = {"lead_id": lead, "anonymous_id": anonymous} if anonymous else {"lead_id": lead}
-    return {**named, **_times(day, received), "kind": kind, "channel": channel}
+    return {**named, **_times(day, received), "kind": kind, "channel": channel, "machine": machine}
 
 
 def claim(anonymous: str, lead: str, day: float) -> dict[str, Any]:

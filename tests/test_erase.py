@@ -194,7 +194,7 @@ def test_what_remains_has_times_and_channels_and_nothing_that_tells_who(lake: La
     assert [(row["account_id"], row["owner"], row["attributes"]) for row in (one, two)] == [(None, None, None)] * 2
     assert is_tombstone(one["lead_id"])
     touches = lake.query(f"FROM touches WHERE concat(lead_id, anonymous_id) LIKE '{PREFIX}%'").to_pylist()
-    full = {"event_id", "occurred_at", "received_at", "kind", "channel"}
+    full = {"event_id", "occurred_at", "received_at", "kind", "channel", "machine"}
     assert {frozenset(k for k, v in row.items() if v is not None) - {"lead_id", "anonymous_id", "row_hash"}
             for row in touches} == {frozenset(full)}  # fmt: skip
     won = lake.query(f"FROM stages WHERE stage = 'won' AND lead_id LIKE '{PREFIX}%'").to_pylist()

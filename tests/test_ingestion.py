@@ -118,6 +118,7 @@ def test_touches_keep_what_the_table_does_not_name_as_properties(lake: Lake, fol
             "channel": "Email",
             "utm_source": "news",
             "cost": 1.25,
+            "machine": False,
             "properties": '{"page":"/pricing"}',
         },
         {
@@ -127,6 +128,7 @@ def test_touches_keep_what_the_table_does_not_name_as_properties(lake: Lake, fol
             "received_at": moment("2026-01-02T09:00:00Z"),
             "kind": "visit",
             "channel": "Direct",
+            "machine": False,
             "properties": "{}",
         },
     ]
@@ -391,6 +393,7 @@ GOOD_TOUCH = {"lead_id": "ada", "occurred_at": "2026-01-01T00:00:00Z", "kind": "
         ({"cost": "NaN"}, 'cost "NaN" is not a finite number.'),
         ({"cost": "1e999"}, 'cost "1e999" is not a finite number.'),
         ({"cost": "cheap"}, 'cost "cheap" is not a finite number.'),
+        ({"machine": "maybe"}, 'machine "maybe" is neither true nor false.'),
         ({"properties": "[1]"}, 'properties "[1]" is not a JSON object.'),
         ({"properties": "{"}, 'properties "{" is not a JSON object.'),
         ({"received_at": "later"}, f'received_at "later" is not a time between 1900 and 2200. {REMEDY}'),
@@ -586,7 +589,7 @@ def test_a_touch_is_the_same_row_from_any_format_and_under_any_rules(lake: Lake,
     pq.write_table(pa.table({name: [text] for name, text in told.items()} | typed), folder / "touches.parquet")
     take(lake, folder / "touches.parquet")
     (stored,) = rows(lake, "touches")
-    assert (stored["channel"], json.loads(stored["properties"])["machine"]) == ("Paid Search", True)
+    assert (stored["channel"], stored["machine"]) == ("Paid Search", True)
     texts = told | {"occurred_at": "2026-01-01T10:00:01+01:00", "delivered_at": "2026-01-01 09:00:00+00", "n": "5"}
     header, line = ",".join(texts), ",".join(texts.values())
     ours = Settings(channels=Channels(rules=[ChannelRule(channel="Ads", when="medium = 'cpc'")]))

@@ -11,7 +11,6 @@ import pytest
 
 from features.ingestion import ingest
 from features.lake import Lake
-from features.machines import HUMAN
 from features.settings import Settings
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -41,6 +40,8 @@ CASES: list[tuple[dict[str, Any], str | None]] = [
     ({"Is Bot Activity": "true"}, SAID),
     ({"properties": {"machine_open": 1}}, SAID),
     ({"properties": {"machine": True}}, SAID),
+    ({"machine": True}, SAID),
+    ({"machine": "No", "user_agent": "curl/8.4.0"}, None),
     ({"botFiltered": False}, None),
     ({"Is Bot Activity": "false"}, None),
     ({"user_agent": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"}, CRAWLER),
@@ -63,20 +64,22 @@ CASES: list[tuple[dict[str, Any], str | None]] = [
 
 def test_what_a_row_alone_tells_of_a_machine_is_flagged_with_its_reason(tmp_path: Path) -> None:
     touches = [touch for touch, _ in CASES]
-    rows = stored(tmp_path, *touches).query("SELECT properties FROM touches ORDER BY event_id::INT").to_pylist()
-    flags = [json.loads(row["properties"] or "{}") for row in rows]
-    assert list(zip(touches, [flag.get("machine_reason") for flag in flags], strict=True)) == CASES
-    assert [flag.get("machine") is True for flag in flags] == [why is not None for _, why in CASES]
+    rows = (
+        stored(tmp_path, *touches).query("SELECT machine, properties FROM touches ORDER BY event_id::INT").to_pylist()
+    )
+    reasons = [json.loads(row["properties"] or "{}").get("machine_reason") for row in rows]
+    assert list(zip(touches, reasons, strict=True)) == CASES
+    assert [row["machine"] for row in rows] == [why is not None for _, why in CASES]
 
 
 def test_a_flagged_touch_keeps_all_else_and_can_be_left_out(tmp_path: Path) -> None:
     quoting = {"note": '"machine":true', "deep": {"machine": True}}
     lake = stored(tmp_path, {"botFiltered": True, "link": "/a"}, {"user_agent": SAFARI}, {"properties": quoting}, {})
     properties = lake.query("SELECT properties FROM touches ORDER BY event_id").to_pylist()
-    flagged = {"botFiltered": "true", "link": "/a", "machine": True, "machine_reason": SAID}
+    flagged = {"botFiltered": "true", "link": "/a", "machine_reason": SAID}
     assert json.loads(properties[0]["properties"]) == flagged
     assert json.loads(properties[2]["properties"]) == quoting
-    people = lake.query(f"SELECT event_id FROM touches WHERE {HUMAN} ORDER BY event_id").to_pylist()
+    people = lake.query("SELECT event_id FROM touches WHERE NOT machine ORDER BY event_id").to_pylist()
     assert [row["event_id"] for row in people] == ["1", "2", "3"]
 
 

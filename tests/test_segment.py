@@ -177,6 +177,7 @@ def test_track_page_and_screen_are_touches(tmp_path: Path) -> None:
     page, track, screen = rows(stored(tmp_path, PAGE, TRACK, SCREEN)[0], "touches")
     assert page | {"properties": json.loads(page["properties"])} == {
         "event_id": "ajs-page-1", "anonymous_id": "anon-1", "kind": "page_view", "channel": "Paid Search",
+        "machine": False,
         "occurred_at": "01 09:00:00", "received_at": "01 09:00:00", "referrer": "https://www.google.com/",
         "campaign": "spring launch", "utm_campaign": "spring launch", "utm_source": "Google", "utm_medium": "cpc",
         "utm_term": "crm", "utm_content": "blue", "utm_id": "c7",
@@ -187,11 +188,12 @@ def test_track_page_and_screen_are_touches(tmp_path: Path) -> None:
     }  # fmt: skip
     assert track | {"properties": json.loads(track["properties"])} == {
         "event_id": "node-track-1", "lead_id": "ada", "anonymous_id": "anon-1", "kind": "demo_requested",
-        "channel": "Direct", "occurred_at": "01 09:06:00", "received_at": "04 09:00:00",
+        "channel": "Direct", "machine": False, "occurred_at": "01 09:06:00", "received_at": "04 09:00:00",
         "properties": {"product": "Suite", "seats": 25},
     }  # fmt: skip
     assert screen | {"properties": json.loads(screen["properties"])} == {
         "event_id": "rs-2", "anonymous_id": "anon-3", "kind": "screen_view", "channel": "Direct",
+        "machine": False,
         "occurred_at": "02 09:00:00", "received_at": "02 09:00:00", "properties": {"page_name": "Home", "prop1": "5"},
     }  # fmt: skip
 
@@ -249,7 +251,7 @@ def test_what_cannot_be_used_is_refused_with_a_sentence_and_harms_nothing_else(t
 def test_a_touch_of_a_machine_is_flagged(tmp_path: Path) -> None:
     crawler = PAGE | {"context": {"userAgent": "Mozilla/5.0 (compatible; bingbot/2.0)"}}
     (row,) = rows(stored(tmp_path, crawler)[0], "touches")
-    assert json.loads(row["properties"])["machine"] is True
+    assert row["machine"] is True
 
 
 def test_the_shape_counts_and_not_the_name(tmp_path: Path) -> None:
