@@ -77,12 +77,7 @@ def found(lake: Lake, columns: Sequence[str], lead_ids: Sequence[str] | None = N
     ids = None if lead_ids is None else _claimed_by(lake, lead_ids)
     if ids == []:
         return none
-    with lake.connection(("touches", "identities")) as connection:
-        connection.execute(CLAIMED if ids is None else CLAIMED_BY_SOME, [] if ids is None else [ids])
-        listed = ", ".join(map(quoted, columns))
-        concerned = f"SELECT {listed}, anonymous_id FROM touches WHERE anonymous_id IN (FROM claimed)"
-        touches = connection.sql(concerned).to_arrow_table()
-        claims = connection.sql(CLAIMANTS).to_arrow_table()
+    touches, claims = lake.patiently(lambda: _concerned(lake, columns, ids))
     theirs = _found(known(touches, *MOMENTS), claims)
     if lead_ids is not None:
         theirs = theirs.filter(pc.is_in(theirs["lead_id"], pa.array(lead_ids, pa.string())))
@@ -169,6 +164,15 @@ def _found(touches: pa.Table, identities: pa.Table) -> pa.Table:
     since = np.array(claims["at"])[claim]
     lost = _replaced(lost, "lead_id", claims["lead_id"].take(pa.array(claim)))
     return _replaced(lost, "known", pa.array(np.maximum(np.array(lost["known"]), since)))
+
+
+def _concerned(lake: Lake, columns: Sequence[str], ids: list[str] | None) -> tuple[pa.Table, pa.Table]:
+    """Return the touches that bear some anonymous ids, or any that a lead claims, and what identities say of these."""
+    listed = ", ".join(map(quoted, columns))
+    concerned = f"SELECT {listed}, anonymous_id FROM touches WHERE anonymous_id IN (FROM claimed)"
+    with lake.connection(("touches", "identities")) as connection:
+        connection.execute(CLAIMED if ids is None else CLAIMED_BY_SOME, [] if ids is None else [ids])
+        return connection.sql(concerned).to_arrow_table(), connection.sql(CLAIMANTS).to_arrow_table()
 
 
 def _claimed_by(lake: Lake, lead_ids: Sequence[str]) -> list[str]:

@@ -9,9 +9,11 @@ import errno
 import fcntl
 import glob
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -27,12 +29,24 @@ MEMORY_LIMIT = "1GB"  # of a query; what does not fit is spilled
 SPILL = ".spill"  # where a query spills
 WRITERS_SPILL = ".spill-of-writer"  # where the one writer spills, and may tidy up after one that was killed
 UNFIT = "[]*?^|%\\"  # what Delta or DuckDB cannot have in the path of a table
+ATTEMPTS = 3  # at reading a table whose files are being removed
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class Known:
+    """The files of one version of a table, and what tells the entry of its log from any other."""
+
+    version: int
+    entry: tuple[int, int]
+    parts: tuple[ordered.Part, ...]
 
 
 class Lake:
     """The tables of one workspace, below ``folder``.
 
-    A lake of given ``versions`` shows its tables as they were then (time travel).
+    A lake of given ``versions`` shows its tables as they were then (time travel). What was read of a table's log is
+    kept until there is a newer version, so a lake that is asked often is best kept, too.
 
     Raises:
         ConfigError: when the path holds a character that Delta or DuckDB cannot have there.
@@ -46,6 +60,7 @@ class Lake:
                 f"The lake cannot be kept in {self.folder}. Choose a path without any of {' '.join(UNFIT)}."
             )
         self._versions = versions
+        self._known: dict[str, Known] = {}
 
     def table(self, name: str) -> DeltaTable | None:
         """Return the Delta table, or None while nothing was stored in it.
@@ -74,19 +89,40 @@ class Lake:
 
     def parts(self, name: str) -> list[ordered.Part]:
         """Return the files of a table, each with the range of leads that it holds."""
+        known = self._known.get(name)
+        if known and self._is_current(name, known):
+            return list(known.parts)
         table = self.table(name)
         if table is None:
             return []
-        return ordered.parts_of(self.folder / name, pa.table(table.get_add_actions(flatten=True)))
+        parts = ordered.parts_of(self.folder / name, pa.table(table.get_add_actions(flatten=True)))
+        entry = self._entry(name, table.version())
+        if entry:
+            self._known[name] = Known(table.version(), entry, tuple(parts))
+        return parts
+
+    def patiently(self, reading: Callable[[], Read]) -> Read:
+        """Return what is read, after a few attempts if files are removed meanwhile, as by an erasure."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return reading()
+            except (OSError, DeltaError, duckdb.IOException):
+                self._known.clear()
+        return reading()
 
     def read(self, name: str, columns: Sequence[str], leads: ordered.Leads | None = None) -> pa.Table:
         """Return some columns of a table in its order; of some leads, reading little more than their rows."""
-        return ordered.read(self.parts(name), schema(name), columns, TABLES[name].order, leads)
+        order = TABLES[name].order
+        return self.patiently(lambda: ordered.read(self.parts(name), schema(name), columns, order, leads))
 
     def read_where(self, name: str, columns: Sequence[str], column: str, *, empty: bool) -> pa.Table:
         """Return some columns of the rows of a table that have a column empty, or filled, in no order."""
-        parts = [part for part in self.parts(name) if part.of_nobody or not empty or column != ordered.LEAD]
-        return ordered.read_where(parts, schema(name), columns, column, empty=empty)
+
+        def reading() -> pa.Table:
+            parts = [part for part in self.parts(name) if part.of_nobody or not empty or column != ordered.LEAD]
+            return ordered.read_where(parts, schema(name), columns, column, empty=empty)
+
+        return self.patiently(reading)
 
     def lead_starts(self, name: str, rows: int) -> list[str]:
         """Return leads at which a table can be cut, with about so many of its rows from one to the next."""
@@ -161,8 +197,25 @@ class Lake:
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> pa.Table:
         """Return the answer of one query over the lake's tables."""
-        with self.connection() as connection:
-            return connection.sql(sql, params=list(parameters)).to_arrow_table()
+
+        def reading() -> pa.Table:
+            with self.connection() as connection:
+                return connection.sql(sql, params=list(parameters)).to_arrow_table()
+
+        return self.patiently(reading)
+
+    def _is_current(self, name: str, known: Known) -> bool:
+        """Say whether a version is the one to read; its number and time tell it, also from a later lake's."""
+        newer = self._versions is None and self._entry(name, known.version + 1) is not None
+        return not newer and self._entry(name, known.version) == known.entry
+
+    def _entry(self, name: str, version: int) -> tuple[int, int] | None:
+        """Return the number and the time of the file that made a version; None if there is none, or no more."""
+        try:
+            found = (self.folder / name / "_delta_log" / f"{version:020}.json").stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
@@ -29,6 +30,7 @@ TIME = 1  # place of the time in the order of a table that has leads
 LAST = "\U0010ffff"  # after every lead
 ROW_GROUP = 32_768  # rows; to find one lead, one of these is read
 FILE_ROWS = 2_000_000
+FOOTERS = 64  # that are kept, each of some 100 KB; a file never changes under its name
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def read_where(parts: Sequence[Part], schema: pa.Schema, columns: Sequence[str],
     """Return some columns of the rows that have a column empty, or filled; only where there are such is looked at."""
     tables = [schema.empty_table().select(columns)]
     for part in parts:
-        with pq.ParquetFile(part.path) as file:
+        with pq.ParquetFile(part.path, metadata=_footer(part.path)[0]) as file:
             places = [file.metadata.schema.column(i).name for i in range(file.metadata.num_columns)]
             nulls = [_nulls(file.metadata.row_group(g), places.index(name)) for g in range(file.num_row_groups)]
             sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
@@ -166,9 +168,9 @@ def lead_starts(parts: Sequence[Part], rows: int) -> list[str]:
     """Return leads at which the files can be cut, so that there are about so many rows from one to the next."""
     groups = []
     for part in parts:
-        metadata = pq.read_metadata(part.path)
+        metadata, ranges = _footer(part.path)
         sizes = (metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
-        groups += [(low, size) for (low, _), size in zip(_lead_ranges(metadata), sizes, strict=True) if low is not None]
+        groups += [(low, size) for (low, _), size in zip(ranges, sizes, strict=True) if low is not None]
     starts, since = list[str](), 0
     for low, size in sorted(groups):
         if since >= rows and low != (starts or [""])[-1]:
@@ -295,13 +297,21 @@ def _rows(parts: Sequence[Part], schema: pa.Schema, columns: Sequence[str], lead
 
 
 def _rows_of_part(part: Part, columns: Sequence[str], leads: Leads | None) -> pa.Table:
-    with pq.ParquetFile(part.path, read_dictionary=[name for name in columns if name in CODED]) as file:
+    footer, ranges = _footer(part.path)
+    coded = [name for name in columns if name in CODED]
+    with pq.ParquetFile(part.path, metadata=footer, read_dictionary=coded) as file:
         if leads is None:
             return file.read(columns, use_threads=False).select(columns).replace_schema_metadata()
-        ranges = _lead_ranges(file.metadata)
         groups = [group for group, (low, high) in enumerate(ranges) if leads.any_between(low, high)]
         table = file.read_row_groups(groups, columns, use_threads=False)
     return leads.rows_of(table.select(columns).replace_schema_metadata())
+
+
+@lru_cache(FOOTERS)
+def _footer(path: Path) -> tuple[pq.FileMetaData, tuple[tuple[str | None, str | None], ...]]:
+    """Return what a file says of its row groups, and the first and the last lead of each."""
+    metadata = pq.read_metadata(path)
+    return metadata, tuple(_lead_ranges(metadata) if LEAD in metadata.schema.names else ())
 
 
 def _lead_ranges(metadata: pq.FileMetaData) -> Iterator[tuple[str | None, str | None]]:
