@@ -41,6 +41,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/simulation.py
 	$(BIN)/python benchmarks/truth.py
 	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/kills.py
 
 clean:
 	rm -rf .venv demo-workspace *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,7 +2,7 @@
 
 An erasure is written down before it begins (``erasing.json`` in the lake's folder, which names the person), each of
 its steps can be repeated, and the note is deleted last. Killed at any moment, the lake is whole, and the next
-erasure, whoever's, completes this one first.
+ingest or erasure, whoever's, completes this one first.
 """
 
 from __future__ import annotations
@@ -86,6 +86,15 @@ def erase(lake: Lake, name: str, progress: Callable[[str], None] = lambda _: Non
             write_durably(lake.folder / NOTE, json.dumps(asdict(person)))
             _complete(lake, person, progress)
     return person
+
+
+def complete_interrupted(lake: Lake, progress: Callable[[str], None] = lambda _: None) -> None:
+    """Complete the erasure that was killed, if one was."""
+    if _interrupted(lake):
+        with lake.writing():
+            interrupted = _interrupted(lake)  # another process may have completed it
+            if interrupted:
+                _complete(lake, interrupted, progress)
 
 
 def _complete(lake: Lake, person: Person, progress: Callable[[str], None]) -> None:

@@ -15,6 +15,7 @@ import duckdb
 
 from features.admission import MACROS
 from features.contract import ROW_HASH
+from features.erasure import complete_interrupted
 from features.errors import ConfigError, DataError
 from features.files import ENDINGS, damage, open_file
 from features.forgotten import forgotten
@@ -68,11 +69,14 @@ def ingest(
 ) -> list[Ingested]:
     """Store the rows of ``files`` that are good and new, and quarantine those that are refused.
 
+    An erasure that was killed is completed before.
+
     Raises:
         ConfigError, DataError: for a file that cannot be read or mapped; files before it are stored.
 
     """
     results = []
+    complete_interrupted(lake, progress)
     for file, source in sources_of(files, settings):
         progress(f"{file.name} → {source.table}")
         with lake.writing():

@@ -335,9 +335,19 @@ class Killed(BaseException):
     """Nothing may catch it, as nothing can catch a kill."""
 
 
-@pytest.mark.parametrize("step", [0, 1, 2, 5, 10, 15])
-def test_an_erasure_that_dies_after_any_step_is_completed_by_the_next(
-    lake: Lake, step: int, monkeypatch: pytest.MonkeyPatch
+NEXT: dict[str, Callable[[Lake], object]] = {
+    "erasure of the same": lambda lake: erase(lake, "lead-ada"),
+    "erasure of another": lambda lake: erase(lake, "lead-bob"),
+    "ingest": lambda lake: ingest(lake, Settings(), [], NOW),
+}
+
+
+@pytest.mark.parametrize(
+    ("step", "following"),
+    list(zip([0, 1, 2, 5, 10, 15], ["erasure of the same", "ingest", "erasure of another"] * 2, strict=True)),
+)
+def test_an_erasure_that_dies_after_any_step_is_completed_by_the_next_command(
+    lake: Lake, step: int, following: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, given, others = totals(lake), credited(lake), of_others(lake)
     done = 0
@@ -359,7 +369,7 @@ def test_an_erasure_that_dies_after_any_step_is_completed_by_the_next(
     assert (lake.folder / NOTE).exists()
     monkeypatch.undo()
     assert of_others(lake) == others
-    erase(lake, "lead-ada" if step < 8 else "lead-bob")
+    NEXT[following](lake)
     assert telling(lake.folder) == []
     assert not (lake.folder / NOTE).exists()
     pd.testing.assert_frame_equal(totals(lake), before)
@@ -373,7 +383,7 @@ def erase_when_told(folder: Path, pipe: Connection) -> None:
     pipe.send("done")
 
 
-@pytest.mark.parametrize("kill", range(7))
+@pytest.mark.parametrize("kill", range(7))  # benchmarks/kills.py has fifty
 def test_an_erasure_that_is_killed_at_any_moment_leaves_a_lake_that_opens_and_is_completed(
     lake: Lake, kill: int, seconds: list[float]
 ) -> None:
