@@ -142,6 +142,14 @@ def _day(moment: Any) -> str:
     return f"{moment:%Y-%m-%d %H:%M}" if moment else "–"
 
 
+def show_features(document: dict[str, Any]) -> None:
+    """Print where the features, or what they mean, were written."""
+    if "output" in document:
+        typer.echo(f"{document['rows']:,} rows of {document['features']} features are in {document['output']}.")
+    if "dictionary" in document:
+        typer.echo(f"What each feature means is in {document['dictionary']}.")
+
+
 def show_trained(trained: Any) -> None:
     """Print what a model learned from, how good it is, and whether it was promoted."""
     typer.echo(

@@ -10,7 +10,7 @@ import json as jsonlib
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -171,6 +171,41 @@ def check(
         return
     found = checkup(Lake(workspace / "lake"), read_settings(workspace).goal, _now())
     terminal.finish(found, json, quiet, lambda: terminal.show_checkup(found))
+
+
+@app.command()
+def features(
+    workspace: Workspace = HERE,
+    moments: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet file of lead_id and as_of: the moments to look at.")
+    ] = None,
+    every: Annotated[float | None, typer.Option(help="Instead: every lead, each so many days.", min=0.01)] = None,
+    start: Annotated[str | None, typer.Option("--from", help="First of these moments.", metavar="DATE")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End of these moments, not included.", metavar="DATE")] = None,
+    output: Annotated[Path | None, typer.Option(help="Parquet or CSV file to write.")] = None,
+    dictionary: Annotated[Path | None, typer.Option(help="Write what each feature means to this .md or .json.")] = None,
+    engine: Annotated[Literal["local", "spark"], typer.Option(help="Where to measure.")] = "local",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the feature table for given moments."""
+    from features.catalogue import catalogue_of
+    from features.dictionary import write_dictionary
+    from features.history import microseconds
+    from features.lake import Lake
+    from features.moments import chosen
+    from features.rows import write_features
+    from features.settings import read_settings
+
+    catalogue, document = catalogue_of(read_settings(workspace).features), dict[str, Any]()
+    if dictionary:
+        write_dictionary(catalogue, dictionary)
+        document = {"dictionary": str(dictionary)}
+    if output or not dictionary:
+        asked = chosen(moments, every, *(microseconds(_moment(date)) if date else None for date in (start, end)))
+        with terminal.progress(quiet, "Measuring leads"):
+            document |= write_features(Lake(workspace / "lake"), catalogue, asked, output, engine)
+    terminal.finish(document, json, quiet, lambda: terminal.show_features(document))
 
 
 @app.command()

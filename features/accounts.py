@@ -111,7 +111,6 @@ def accounts_of(tenures: Tenures, touches: Events, stages: Events, lead_ids: tup
             known[order],
             {name: codes[row] for name, codes in events.codes.items()} | {CONTACT: contact[order].astype(np.int32)},
             events.names | {CONTACT: lead_ids},
-            {name: numbers[row] for name, numbers in events.numbers.items()},
         )
 
     return Accounts(joined(touches), joined(stages), Events(start, met, met, {}, {}), tenures, first, until)

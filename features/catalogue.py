@@ -7,11 +7,17 @@ its own, or removes some of ours, under [features] in touchstone.toml.
 
 from __future__ import annotations
 
+import runpy
+from collections import Counter
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
+from features.errors import ConfigError
 from features.people import DEPARTMENTS, EMAIL_KINDS, SENIORITIES
+from features.settings import Features
 from features.sweep import Where
-from features.verbs import Feature
+from features.verbs import VERBS, Feature, feature_of
 
 INTENT: Where = (("kind", (
     "demo_request", "demo_requested", "contact_request", "contact_sales", "form", "form_submit", "form_submission",
@@ -157,3 +163,51 @@ CATALOGUE: tuple[Feature, ...] = (
     count("account_stage_changes_90d", "Changes of stage of all contacts in 90 days", 90, unit="changes", events="stages",
           of="account"),
 )  # fmt: skip
+
+
+def catalogue_of(wanted: Features) -> tuple[Feature, ...]:
+    """Return our lines without the removed ones, and a team's own after them.
+
+    Raises:
+        ConfigError: naming every line that cannot be used, and why.
+
+    """
+    removed = set(wanted.remove)
+    own = [*_lines_in(wanted.file), *(feature_of(line.model_dump()) for line in wanted.add)]
+    lines = (*(line for line in CATALOGUE if line.name not in removed), *own)
+    known, counted = [line.name for line in CATALOGUE], Counter(line.name for line in lines)
+    problems = [
+        f"{name} cannot be removed: there is no such feature{_meant(name, known)}." for name in sorted(removed - {*known})
+    ]
+    problems += [f"{name} is there {count} times. Name each once." for name, count in counted.items() if count > 1]
+    problems += [
+        f"{line.name} has the verb {line.verb}, which there is not{_meant(line.verb, list(VERBS))}."
+        for line in own
+        if line.verb not in VERBS
+    ]
+    problems += [
+        f"{line.name} has a template for each {line.each}, but no {{}} in its name."
+        for line in own
+        if line.each not in {"", "levels", "column"} and "{}" not in line.name
+    ]
+    if problems:
+        raise ConfigError(f"[features] cannot be used. {' '.join(problems)}")
+    return lines
+
+
+def _lines_in(file: Path | None) -> tuple[Feature, ...]:
+    """Return the tuple FEATURES of a Python file."""
+    if file is None:
+        return ()
+    try:
+        found = runpy.run_path(str(file)).get("FEATURES", ())
+    except Exception as error:  # noqa: BLE001  # whatever a user's file does
+        raise ConfigError(f"{file} cannot be run: {type(error).__name__}: {error}. Mend it.") from None
+    if not (isinstance(found, tuple) and found and all(isinstance(line, Feature) for line in found)):
+        raise ConfigError(f"{file} has no tuple FEATURES of features. Write FEATURES = (count(…), …).")
+    return found
+
+
+def _meant(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, 1)
+    return f" (did you mean {close[0]}?)" if close else ""

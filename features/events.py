@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +22,32 @@ class Events:
     known: Ints
     codes: dict[str, NDArray[np.int32]]  # of each coded column, −1 where it is empty
     names: dict[str, tuple[str, ...]]  # what the codes stand for
-    numbers: dict[str, NDArray[np.float64]] = field(default_factory=dict)  # of each column of numbers, NaN where empty
 
     def of_leads(self, first: int, end: int) -> Events:
         """Return the events of the leads from ``first`` to before ``end``, numbered from 0."""
         rows = slice(self.start[first], self.start[end])
         codes = {column: codes[rows] for column, codes in self.codes.items()}
-        numbers = {column: numbers[rows] for column, numbers in self.numbers.items()}
         start = self.start[first : end + 1] - rows.start
-        return Events(start, self.occurred[rows], self.known[rows], codes, self.names, numbers)
+        return Events(start, self.occurred[rows], self.known[rows], codes, self.names)
 
     def leads(self) -> Ints:
         """Return the lead of each event."""
         return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """Return the numbers that a coded column holds as texts; NaN where it holds none."""
+        of_names = np.array([*map(number, self.names[column]), math.nan])
+        return np.asarray(of_names[self.codes[column]])
+
+
+def number(text: str) -> float:
+    """Return a finite number, or NaN.
+
+    >>> number("1200.5"), number("many"), number("inf")
+    (1200.5, nan, nan)
+    """
+    try:
+        read = float(text)
+    except ValueError:
+        return math.nan
+    return read if math.isfinite(read) else math.nan

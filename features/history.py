@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.accounts import Accounts, Tenures, accounts_of, tenures_of
+from features.accounts import ACCOUNT, Accounts, Tenures, accounts_of, tenures_of
 from features.contract import TABLES
 from features.events import DAY as DAY  # noqa: PLC0414  # every reader of history needs these four
 from features.events import Events as Events  # noqa: PLC0414
@@ -27,12 +27,12 @@ from features.identities import NONE, TOUCH, found, identified, known, merges, m
 from features.lake import Lake
 from features.merges import NEVER as NEVER  # noqa: PLC0414
 from features.merges import Ints as Ints  # noqa: PLC0414
-from features.merges import belonging, editions, firsts, kin, tenures
+from features.merges import belonging, editions, firsts, kin, pairs_of, tenures
 from features.ordered import Leads, in_order, names_in, places_among
 
 READ = {
     "leads": ("lead_id", "created_at", "observed_at", "account_id", "attributes"),
-    "touches": ("lead_id", "occurred_at", "received_at", "kind", "channel"),
+    "touches": ("lead_id", "occurred_at", "received_at", "kind", "channel", "machine"),
     "stages": ("lead_id", "occurred_at", "received_at", "stage"),
 }
 PROPERTY = "properties."
@@ -116,7 +116,7 @@ def history_of(
     parts = editions(whose, records)
     lead_ids = parts["lead_id"].combine_chunks()
     versions, stages = known(leads, "observed_at", "observed_at"), known(stages, "occurred_at", "received_at")
-    touches = identified(touches, identities)
+    touches = _human(identified(touches, identities))
     versions = _placed("leads", belonging(versions, whose, parts), lead_ids)
     touches = _placed("touches", belonging(touches, whose, parts, TOUCH), lead_ids)
     stages = _placed("stages", belonging(stages, whose, parts, STAGE), lead_ids)
@@ -143,21 +143,34 @@ def read_history(lake: Lake, lead_ids: Sequence[str] | None = None, more: Sequen
     return _read(lake, [Leads(ids=tuple(ids))], merged, found(lake, _touch_columns(more, keyed=True), ids), more)
 
 
-def history_chunks(lake: Lake, rows: int = 2_000_000, more: Sequence[str] = ()) -> Iterator[History]:
+def history_chunks(
+    lake: Lake, rows: int = 2_000_000, more: Sequence[str] = (), *, accounts: bool = False
+) -> Iterator[History]:
     """Yield the stored history of all leads in ranges of leads, each of about so many touches, in their order.
 
-    Records that were ever merged come together, with the first of them. What is not read chunk by chunk is merges
-    and the anonymous touches that became a lead's.
+    Records that were ever merged come together, with the first of them, and, for ``accounts``, all leads that ever
+    were contacts of one account. What is not read chunk by chunk is merges and the anonymous touches that became a
+    lead's. Leads that come together are sought in the whole lake for each chunk, so those are larger then.
     """
     then = Lake(lake.folder, lake.versions())  # a later ingest changes no chunk
     merged, lost = merges(then), found(then, _touch_columns(more, keyed=True))
-    first = firsts(merged)
-    for low, high in pairwise(["", *then.lead_starts("touches", rows), None]):
+    colleagues = _colleagues(then) if accounts else []
+    first = firsts([*pairs_of(merged), *colleagues])
+    for low, high in pairwise(["", *then.lead_starts("touches", rows * (5 if colleagues else 1)), None]):
         joined = (record for record, one in first.items() if (low or "") <= one and (high is None or one < high))
         alone = Leads(low or "", high, but=tuple(sorted(first)))
         chunk = _read(then, [alone, Leads(ids=tuple(sorted(joined)))], merged, lost, more)
         if chunk.lead_ids:
             yield chunk
+
+
+def _colleagues(lake: Lake) -> list[tuple[str, str]]:
+    """Return the leads that ever were contacts of one account, two by two."""
+    known = lake.read_where("leads", ("lead_id", ACCOUNT), ACCOUNT, empty=False)
+    contacts = pa.table({name: known[name].cast(pa.string()) for name in known.column_names})
+    contacts = contacts.group_by(["lead_id", ACCOUNT]).aggregate([]).sort_by(ACCOUNT)
+    leads, accounts = contacts["lead_id"].to_pylist(), contacts[ACCOUNT].to_pylist()
+    return [pair for pair, (one, two) in zip(pairwise(leads), pairwise(accounts), strict=True) if one == two]
 
 
 def _read(lake: Lake, several: Sequence[Leads], merged: pa.Table, lost: pa.Table, more: Sequence[str]) -> History:
@@ -197,6 +210,12 @@ def _created(leads: pa.Table) -> tuple[pa.Array, Ints]:
     return lead_ids, moments(leads, "created_at")[first]
 
 
+def _human(touches: pa.Table) -> pa.Table:
+    """Return touches without those that a machine made, which tell nothing of a lead."""
+    flagged = touches["machine"].fill_null(False)
+    return touches.filter(pc.invert(flagged)) if pc.any(flagged).as_py() else touches
+
+
 def _placed(name: str, rows: pa.Table, lead_ids: pa.Array) -> pa.Table:
     """Return the rows of these leads with their ``place`` among them, in order."""
     first = places_among(rows["lead_id"], lead_ids)
@@ -225,9 +244,13 @@ def _columns(table: pa.Table, *names: str) -> dict[str, pa.ChunkedArray]:
     inside = _attributes(table["properties"]) if any(name.startswith(PROPERTY) for name in names) else {}
     empty = pa.chunked_array([pa.nulls(len(table), pa.string())])
     return {
-        name: inside.get(name.removeprefix(PROPERTY), empty) if name.startswith(PROPERTY) else table[name]
+        name: inside.get(name.removeprefix(PROPERTY), empty) if name.startswith(PROPERTY) else _coded(table[name])
         for name in names
     }
+
+
+def _coded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column if pa.types.is_dictionary(column.type) else column.cast(pa.string())
 
 
 def _attributes(texts: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:

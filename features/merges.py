@@ -44,20 +44,25 @@ def kin(lead_ids: Iterable[str], identities: pa.Table) -> list[str]:
     return sorted(wanted)
 
 
-def firsts(identities: pa.Table) -> dict[str, str]:
-    """Return the first, in order, of all the records that each record was ever merged with."""
+def firsts(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the first, in order, of all that each is tied to, by pairs that belong together."""
     first: dict[str, str] = {}
 
-    def first_of(record: str) -> str:
-        while first.setdefault(record, record) != record:
-            record = first[record]
-        return record
+    def first_of(one: str) -> str:
+        while first.setdefault(one, one) != one:
+            first[one] = one = first[first[one]]
+        return one
 
-    merges = identities.filter(pc.is_valid(identities["duplicate_id"]))
-    for pair in zip(*(merges[column].to_pylist() for column in PAIR), strict=True):
+    for pair in pairs:
         one, two = sorted(map(first_of, pair))
         first[two] = one
-    return {record: first_of(record) for record in first}
+    return {one: first_of(one) for one in first}
+
+
+def pairs_of(identities: pa.Table) -> list[tuple[str, str]]:
+    """Return the records that were ever merged, two by two."""
+    merges = identities.filter(pc.is_valid(identities["duplicate_id"]))
+    return list(zip(*(merges[column].cast(pa.string()).to_pylist() for column in PAIR), strict=True))
 
 
 def tenures(identities: pa.Table) -> pa.Table:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 
-from features.history import History, history_chunks
+from features.contract import ARROW
+from features.errors import ConfigError, DataError
+from features.history import history_chunks
 from features.lake import Lake
 from features.matrix import feature_matrix
 from features.merges import Ints
-from features.verbs import Feature, Moments
+from features.moments import Chosen, MomentsOf
+from features.templates import Seen, added, seen_names, written_out
+from features.verbs import Feature, Moments, columns_of
 from features.walk import Matrix
+
+TOUCHES = 1_000_000  # of the leads that are measured together
 
 
 class Rows(NamedTuple):
@@ -26,17 +35,74 @@ class Rows(NamedTuple):
 
 
 def feature_rows(
-    lake: Lake, features: Sequence[Feature], moments_of: Callable[[History], Moments], touches: int = 1_000_000
+    lake: Lake, features: Sequence[Feature], moments_of: MomentsOf, touches: int = TOUCHES
 ) -> Iterator[Rows]:
     """Yield the features at the moments that ``moments_of`` a part of the history names, for all parts of the lake.
 
     A part has about so many ``touches``. While one is measured, the next is read.
     """
-    chunks = history_chunks(lake, touches)
+    together = any(feature.of == "account" for feature in features)
+    chunks = history_chunks(lake, touches, columns_of(features), accounts=together)
     with ThreadPoolExecutor(1) as reader:
         ahead = reader.submit(next, chunks, None)
         while (history := ahead.result()) is not None:
             ahead = reader.submit(next, chunks, None)
-            moments = moments_of(history)
-            names = pa.DictionaryArray.from_arrays(moments.lead.astype(np.int32), pa.array(history.lead_ids))
-            yield Rows(names, moments.as_of, feature_matrix(features, moments))
+            yield rows_at(features, moments_of(history))
+
+
+def rows_at(features: Sequence[Feature], moments: Moments) -> Rows:
+    """Return the features at moments of one history."""
+    names = pa.DictionaryArray.from_arrays(moments.lead.astype(np.int32), pa.array(moments.history.lead_ids, pa.string()))
+    return Rows(names, moments.as_of, feature_matrix(features, moments))
+
+
+def seen_in(lake: Lake, before: int, columns: Sequence[str], touches: int = TOUCHES) -> Seen:
+    """Return with how many leads of the lake each name was seen before a moment (microseconds)."""
+    seen: Seen = {}
+    for history in history_chunks(lake, touches, columns):
+        seen = added(seen, seen_names(history, before))
+    return seen
+
+
+def write_features(
+    lake: Lake, catalogue: Sequence[Feature], moments: Chosen, file: Path | None, engine: Literal["local", "spark"]
+) -> dict[str, Any]:
+    """Write a catalogue's features at moments to a file; return what was written.
+
+    Raises:
+        ConfigError: when no file is named.
+
+    """
+    if file is None:
+        raise ConfigError("Where to? Give --output FILE, a .parquet or a .csv.")
+    features = written_out(seen_in(lake, moments.last, columns_of(catalogue)), catalogue)
+    measure = feature_rows
+    if engine == "spark":
+        from features.spark import feature_rows as measure  # an optional extra
+    return {"rows": write_rows(measure(lake, features, moments.of), features, file), "features": len(features),
+            "output": str(file)}  # fmt: skip
+
+
+def write_rows(rows: Iterable[Rows], features: Sequence[Feature], file: Path) -> int:
+    """Write feature rows to a Parquet or CSV file; return how many. The file is there whole, or not at all."""
+    schema = pa.schema([("lead_id", pa.string()), ("as_of", ARROW["time"]), *((f.name, pa.float32()) for f in features)])
+    partly = file.with_name(f".{file.name}.part")
+    written = 0
+    try:
+        with _writer(file, partly, schema) as writer:
+            for some in rows:
+                columns = [some.lead_id.cast(pa.string()), pa.array(some.as_of).cast(ARROW["time"]), *some.matrix.T]
+                writer.write_table(pa.table([pa.array(column) for column in columns], schema=schema))
+                written += len(some.as_of)
+        partly.replace(file)
+    finally:
+        partly.unlink(missing_ok=True)
+    return written
+
+
+def _writer(file: Path, partly: Path, schema: pa.Schema) -> pq.ParquetWriter | pa_csv.CSVWriter:
+    if file.suffix == ".parquet":
+        return pq.ParquetWriter(partly, schema, compression="zstd", compression_level=1, use_dictionary=["lead_id"])
+    if file.suffix == ".csv":
+        return pa_csv.CSVWriter(partly, schema)
+    raise DataError(f"{file} is neither .csv nor .parquet. Give the file one of these endings.")

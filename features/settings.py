@@ -112,6 +112,40 @@ class Goal(Section):
     horizon_days: float = Field(90, description="the score is the probability of closing within so many days", gt=0)
 
 
+class FeatureLine(Section):
+    """One feature of one's own: a verb with its arguments, as the data dictionary explains them."""
+
+    name: str = Field(description="what it is called", min_length=1)
+    verb: str = Field(description="count, recency, share, …; the data dictionary explains each", min_length=1)
+    about: str = Field(description="what it means, in a sentence", min_length=1)
+    unit: str = Field("", description="what it is measured in")
+    group: Literal["fit", "intent", "engagement"] = Field("engagement", description="the sub-score that it belongs to")
+    where: dict[str, str | list[str]] = Field({}, description="column = name, or one of several names")
+    days: float | None = Field(None, description="window, half-life or period", gt=0)
+    column: str = Field("", description="column that distinct, total, last, attribute, … look at")
+    levels: list[str] = Field([], description="categories of a text")
+    each: str = Field("", description="one such feature for each name of this column; {} in the name stands for it")
+    events: Literal["touches", "stages", "versions", "contacts"] = Field("touches", description="what is looked at")
+    of: Literal["lead", "account"] = Field("lead", description="account: of all contacts of the lead's account")
+
+
+class Features(Section):
+    """What a lead is measured by."""
+
+    add: list[FeatureLine] = Field(
+        [],
+        description="features of your own; or [[features.add]] blocks",
+        examples=[[{
+            "name": "pricing_views_14d", "verb": "count", "where": {"properties.path": "/pricing"}, "days": 14,
+            "about": "Looks at the pricing page in the last 14 days",
+        }]],
+    )  # fmt: skip
+    remove: list[str] = Field([], description="names in the catalogue that are not used")
+    file: Path | None = Field(
+        None, description="a Python file with more features, as a tuple FEATURES", examples=["our_features.py"]
+    )
+
+
 class Snapshots(Section):
     """The moments at which open leads are looked at to learn from."""
 
@@ -175,6 +209,7 @@ class Settings(BaseSettings):
     channels: Channels = Channels()  # type: ignore[call-arg]
     lake: Keeping = Keeping()  # type: ignore[call-arg]
     goal: Goal = Goal()  # type: ignore[call-arg]
+    features: Features = Features()  # type: ignore[call-arg]
     snapshots: Snapshots = Snapshots()  # type: ignore[call-arg]
     training: Training = Training()  # type: ignore[call-arg]
     attribution: Attribution = Attribution()  # type: ignore[call-arg]
@@ -202,7 +237,7 @@ def read_settings(workspace: Path) -> Settings:
     """
     path = workspace / FILE
     try:
-        return Settings(**tomllib.loads(path.read_text("utf-8")) if path.exists() else {})
+        settings = Settings(**tomllib.loads(path.read_text("utf-8")) if path.exists() else {})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}. Mend that line.") from None
     except SettingsError as error:
@@ -210,6 +245,10 @@ def read_settings(workspace: Path) -> Settings:
     except ValidationError as error:
         problems = "; ".join(f"{_place(e['loc'])}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path} cannot be used. {problems}. `touchstone init` explains every setting.") from None
+    if settings.features.file is None:
+        return settings
+    file = {"file": workspace / settings.features.file}  # from where touchstone.toml is, not from where one stands
+    return settings.model_copy(update={"features": settings.features.model_copy(update=file)})
 
 
 def _place(location: tuple[int | str, ...]) -> str:

@@ -96,7 +96,7 @@ def sweep_into(matrix: Matrix, events: Events, lead: Ints, as_of: Ints, wanted: 
         walked = walk.Walked(
             some.start, some.occurred, some.known, _arrivals(some), group,
             _rows([some.codes[column] for column in plan.names], np.int32),
-            _rows([some.numbers[column] for column in plan.numbers], np.float64),
+            _rows([some.numbers(column) for column in plan.numbers], np.float64),
             offsets,
         )  # fmt: skip
         walk.walk(walked, plan.steps, plan.asked, in_order(lead, as_of), lead - lead.min(), as_of, matrix, answers)

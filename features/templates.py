@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.catalogue import CATALOGUE
-from features.events import Events
+from features.events import Events, number
 from features.history import History
 from features.objections import profiled
-from features.verbs import Feature, number
+from features.verbs import Feature
 
 FEWEST_LEADS = 20  # a name seen with fewer leads teaches nothing
 MOST_NAMES = 60  # of a column
@@ -45,6 +45,11 @@ def seen_names(history: History, before: int) -> Seen:
     return seen | {CONTACTS: Counter(leads=int(counted[contacts].sum()))}
 
 
+def added(one: Seen, other: Seen) -> Seen:
+    """Return with how many leads each name was seen in two histories of different leads."""
+    return {place: one.get(place, Counter()) + other.get(place, Counter()) for place in {**one, **other}}
+
+
 def learned_features(history: History, before: int, catalogue: Sequence[Feature] = CATALOGUE) -> tuple[Feature, ...]:
     """Return the catalogue with its templates written out for what was known before a moment (microseconds)."""
     return written_out(seen_names(history, before), catalogue)
@@ -65,7 +70,7 @@ def written_out(seen: Seen, catalogue: Sequence[Feature] = CATALOGUE) -> tuple[F
 
 
 def _lines(line: Feature, seen: Seen) -> Iterator[Feature]:
-    if line.of == "account" and seen[CONTACTS]["leads"] < FEWEST_LEADS:
+    if line.of == "account" and seen.get(CONTACTS, Counter())["leads"] < FEWEST_LEADS:
         return
     if not line.each:
         yield line

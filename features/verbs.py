@@ -7,13 +7,13 @@ artifact stores, and all that is needed to compute the same number again, online
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from features.events import DAY, Events
+from features.events import DAY, Events, number
 from features.history import History, Ints
 from features.people import department, email_kind, seniority
 from features.sweep import Floats, Measure, Where
@@ -75,6 +75,13 @@ class Moments:
 
     def __len__(self) -> int:
         return len(self.lead)
+
+
+def columns_of(features: Iterable[Feature]) -> tuple[str, ...]:
+    """Return the columns of touches that features look at, beside kind and channel, to be read for them."""
+    named = {column for f in features if f.events == "touches" for column in (f.column, f.each, *dict(f.where))}
+    known = {"", "kind", "channel", "contact", "attribute", "levels", "column"}
+    return tuple(sorted(named - known))
 
 
 @dataclass(frozen=True)
@@ -183,19 +190,6 @@ def coded(feature: Feature, name: str) -> float:
     if not feature.levels:
         return number(name)
     return float(feature.levels.index(name) if name in feature.levels else len(feature.levels))
-
-
-def number(text: str) -> float:
-    """Return a finite number, or NaN.
-
-    >>> number("1200.5"), number("many"), number("inf")
-    (1200.5, nan, nan)
-    """
-    try:
-        read = float(text)
-    except ValueError:
-        return math.nan
-    return read if math.isfinite(read) else math.nan
 
 
 NONE_IS_0 = "0 without such an event."
