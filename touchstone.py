@@ -54,6 +54,7 @@ def demo(
     from features.history import microseconds, read_history
     from features.ingestion import files_in, ingest
     from features.lake import Lake
+    from features.verbs import columns_of
     from serving import batch
     from serving.running import ask, free, running, until_interrupted
     from serving.scorer import champion
@@ -69,7 +70,8 @@ def demo(
         trained = train(lake, settings, workspace, now, step)
         with lake.writing():  # nobody is erased between reading and storing
             step("Scoring open leads")
-            scorer, history = champion(workspace / "models"), read_history(lake)
+            scorer = champion(workspace / "models")
+            history = read_history(lake, more=columns_of(scorer.spec.features))
             scores = batch.score_open(scorer, history, settings.goal, microseconds(now))
             batch.store(lake, scores)
             step("Crediting channels")
@@ -235,16 +237,19 @@ def backtest(
     quiet: Quiet = False,
 ) -> None:
     """Judge honestly: train on what was known, test on what came later."""
+    from features.catalogue import catalogue_of
     from features.history import microseconds, read_history
     from features.lake import Lake
     from features.settings import read_settings
+    from features.verbs import columns_of
     from serving.batch import write
     from training.backtest import backtest as judge
 
     settings, cut = read_settings(workspace), microseconds(_moment(as_of))
     origins = [microseconds(_moment(test_from))] if test_from else []
     with terminal.progress(quiet, "Reading history", len(origins) or 4) as step:
-        judged = judge(read_history(Lake(workspace / "lake")), settings, cut, origins, step)
+        looked_at = columns_of(catalogue_of(settings.features))
+        judged = judge(read_history(Lake(workspace / "lake"), more=looked_at), settings, cut, origins, step)
     if predictions:
         write(judged.predictions, predictions)
     document = {"overall": judged.overall, "folds": judged.folds}
@@ -264,13 +269,15 @@ def score(
     from features.history import microseconds, read_history
     from features.lake import Lake
     from features.settings import read_settings
+    from features.verbs import columns_of
     from serving import batch
     from serving.scorer import champion
 
     settings, lake, cut = read_settings(workspace), Lake(workspace / "lake"), _moment(as_of)
     with terminal.progress(quiet, "Scoring open leads"), lake.writing():  # nobody is erased between reading and storing
-        history = read_history(lake)
-        scores = batch.score_open(champion(workspace / "models"), history, settings.goal, microseconds(cut))
+        scorer = champion(workspace / "models")
+        history = read_history(lake, more=columns_of(scorer.spec.features))
+        scores = batch.score_open(scorer, history, settings.goal, microseconds(cut))
         objectors = batch.not_scored(history, settings.goal, microseconds(cut))
         if not scores.empty:
             batch.store(lake, scores)

@@ -30,7 +30,7 @@ from benchmarks.rivals import rivals  # noqa: E402
 from features.history import microseconds, read_history  # noqa: E402
 from features.ingestion import ingest  # noqa: E402
 from features.lake import Lake  # noqa: E402
-from features.matrix import feature_matrix
+from features.matrix import feature_matrix  # noqa: E402
 from features.settings import Settings  # noqa: E402
 from features.templates import learned_features  # noqa: E402
 from features.verbs import Moments  # noqa: E402

@@ -32,8 +32,8 @@ EMAIL_SENT: Where = (("kind", ("email_sent", "email_delivered", "email_send")),)
 EMAIL_CLICK: Where = (("kind", ("email_click", "email_clicked")),)
 WEB: Where = (("kind", ("page_view", "visit", "web_visit", "pricing_view", "pricing_page", "session")),)
 PAID: Where = (("channel", (
-    "Paid Search", "Brand Search", "Paid Social", "Display", "Paid Shopping", "Paid Video", "Paid Other", "Cross-network",
-    "Affiliates", "Content Syndication", "Review Sites",
+    "Paid Search", "Brand Search", "Paid Social", "Display", "Paid Shopping", "Paid Video", "Paid Other",
+    "Cross-network", "Affiliates", "Content Syndication", "Review Sites",
 )),)  # fmt: skip
 
 
@@ -77,12 +77,13 @@ CATALOGUE: tuple[Feature, ...] = (
     recency("days_since_record_change", "Days since the lead's record last changed", group="fit", events="versions"),
     # Intent: what they ask for
     count("intent_touches", "Demo requests, forms and looks at prices so far", None, INTENT, group="intent"),
-    count("intent_touches_7d", "Demo requests, forms and looks at prices in the last 7 days", 7, INTENT, group="intent"),
-    count("intent_touches_30d", "Demo requests, forms and looks at prices in the last 30 days", 30, INTENT, group="intent"),
+    count("intent_touches_7d", "Demo requests, forms and looks at prices in 7 days", 7, INTENT, group="intent"),
+    count("intent_touches_30d", "Demo requests, forms and looks at prices in 30 days", 30, INTENT, group="intent"),
     recency("days_since_intent", "Days since the last demo request, form or look at prices", INTENT, group="intent"),
     decayed("intent_14d", "Demo requests, forms and looks at prices, each counting half after 14 days", 14, INTENT,
             group="intent"),
-    share("intent_share_90d", "Share of demo requests, forms and looks at prices in 90 days", 90, INTENT, group="intent"),
+    share("intent_share_90d", "Demo requests, forms and looks at prices, of all touches in 90 days", 90, INTENT,
+          group="intent"),
     Feature("days_to_first_intent", "delay", "Days from creation to the first demo request, form or look at prices",
             "days", "intent", INTENT),
     # Engagement: how much they do
@@ -148,11 +149,12 @@ CATALOGUE: tuple[Feature, ...] = (
     count("sales_touches_30d", "Calls, meetings and mails of sales in the last 30 days", 30, SALES),
     count("meetings", "Meetings so far", None, MEETING),
     recency("days_since_sales_touch", "Days since the last call, meeting or mail of sales", SALES),
-    Feature("days_to_first_sales_touch", "delay", "Days from creation to the first call, meeting or mail of sales", "days",
-            where=SALES),
+    Feature("days_to_first_sales_touch", "delay", "Days from creation to the first call, meeting or mail of sales",
+            "days", where=SALES),
     # Account: what their colleagues do
     count("account_contacts", "Contacts of the account", unit="contacts", events="contacts", of="account"),
-    distinct("account_active_contacts_30d", "contact", "Contacts of the account with a touch in 30 days", 30, of="account"),
+    distinct("account_active_contacts_30d", "contact", "Contacts of the account with a touch in 30 days", 30,
+             of="account"),
     count("account_touches_7d", "Touches of all contacts of the account in 7 days", 7, of="account"),
     count("account_touches_30d", "Touches of all contacts of the account in 30 days", 30, of="account"),
     count("account_intent_30d", "Demo requests, forms and looks at prices of the account in 30 days", 30, INTENT,
@@ -160,8 +162,8 @@ CATALOGUE: tuple[Feature, ...] = (
     recency("account_days_since_touch", "Days since the last touch of any contact of the account", of="account"),
     decayed("account_activity_14d", "Touches of the account, each counting half after 14 days", 14, of="account"),
     distinct("account_channels_90d", "channel", "Different channels of the account in 90 days", 90, of="account"),
-    count("account_stage_changes_90d", "Changes of stage of all contacts in 90 days", 90, unit="changes", events="stages",
-          of="account"),
+    count("account_stage_changes_90d", "Changes of stage of all contacts in 90 days", 90, unit="changes",
+          events="stages", of="account"),
 )  # fmt: skip
 
 
@@ -177,7 +179,8 @@ def catalogue_of(wanted: Features) -> tuple[Feature, ...]:
     lines = (*(line for line in CATALOGUE if line.name not in removed), *own)
     known, counted = [line.name for line in CATALOGUE], Counter(line.name for line in lines)
     problems = [
-        f"{name} cannot be removed: there is no such feature{_meant(name, known)}." for name in sorted(removed - {*known})
+        f"{name} cannot be removed: there is no such feature{_meant(name, known)}."
+        for name in sorted(removed - {*known})
     ]
     problems += [f"{name} is there {count} times. Name each once." for name, count in counted.items() if count > 1]
     problems += [

@@ -36,6 +36,7 @@ READ = {
     "stages": ("lead_id", "occurred_at", "received_at", "stage"),
 }
 PROPERTY = "properties."
+CONTACTS = "SELECT DISTINCT lead_id FROM leads WHERE account_id IN (SELECT unnest($1::VARCHAR[]))"
 KEYS = {"leads": ("row_hash",), "touches": ("event_id",), "stages": ("row_hash",)}  # settle what is at one moment
 STAGE = ("occurred_at", "stage")  # two records that both hold such a change of stage hold one
 
@@ -134,12 +135,19 @@ def history_of(
     )
 
 
-def read_history(lake: Lake, lead_ids: Sequence[str] | None = None, more: Sequence[str] = ()) -> History:
-    """Return the stored history of some leads and of those they were merged with, or of all."""
+def read_history(
+    lake: Lake, lead_ids: Sequence[str] | None = None, more: Sequence[str] = (), *, accounts: bool = False
+) -> History:
+    """Return the stored history of some leads and of those they were merged with, or of all.
+
+    For ``accounts``, also of all that ever were contacts of an account that one of them ever was a contact of.
+    """
     merged = merges(lake)
     if lead_ids is None:
         return _read(lake, [Leads()], merged, found(lake, _touch_columns(more, keyed=True)), more)
     ids = kin(lead_ids, merged)
+    if accounts:
+        ids = kin([*ids, *_contacts_with(lake, ids)], merged)
     return _read(lake, [Leads(ids=tuple(ids))], merged, found(lake, _touch_columns(more, keyed=True), ids), more)
 
 
@@ -171,6 +179,17 @@ def _colleagues(lake: Lake) -> list[tuple[str, str]]:
     contacts = contacts.group_by(["lead_id", ACCOUNT]).aggregate([]).sort_by(ACCOUNT)
     leads, accounts = contacts["lead_id"].to_pylist(), contacts[ACCOUNT].to_pylist()
     return [pair for pair, (one, two) in zip(pairwise(leads), pairwise(accounts), strict=True) if one == two]
+
+
+def _contacts_with(lake: Lake, lead_ids: Sequence[str]) -> list[str]:
+    """Return all leads that ever were contacts of an account that one of some leads ever was a contact of."""
+    known = lake.read("leads", ("lead_id", "observed_at", ACCOUNT), Leads(ids=tuple(lead_ids)))
+    accounts = pc.unique(known[ACCOUNT].drop_null()).to_pylist()
+    if not accounts:
+        return []
+    with lake.connection(("leads",)) as connection:
+        contacts = connection.sql(CONTACTS, params=[accounts]).to_arrow_table()
+    return [str(lead) for lead in contacts["lead_id"].to_pylist()]
 
 
 def _read(lake: Lake, several: Sequence[Leads], merged: pa.Table, lost: pa.Table, more: Sequence[str]) -> History:

@@ -82,7 +82,7 @@ class TablePlan(NamedTuple):
 @lru_cache(maxsize=32)
 def _plans(features: tuple[Feature, ...], of: Of) -> dict[str, TablePlan]:
     """Return a plan for each table of events that features of a lead, or of its account, are made of."""
-    plans = {}
+    plans = dict[str, TablePlan]()
     chosen = [(column, feature) for column, feature in enumerate(features) if feature.of == of]
     for table in dict.fromkeys(feature.events for _, feature in chosen):
         plain, made = [], []

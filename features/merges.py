@@ -102,8 +102,8 @@ def editions(whose: pa.Table, lead_ids: pa.Array) -> pa.Table:
     """
     names = ["lead_id", "edition", "since", "until"]
     if not len(whose):
-        ends = (pa.array(np.full(len(lead_ids), end), pa.int64()) for end in (0, ALWAYS, NEVER))
-        return pa.table([lead_ids, *ends], names)
+        same = (pa.array(np.full(len(lead_ids), value), pa.int64()) for value in (0, ALWAYS, NEVER))
+        return pa.table([lead_ids, *same], names)
     plain = lead_ids.filter(pc.invert(pc.is_in(lead_ids, whose["lead_id"].combine_chunks())))
     ends: dict[str, set[int]] = defaultdict(set)
     own = []

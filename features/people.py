@@ -119,8 +119,8 @@ EDUCATION = re.compile(r"\.edu(\.|$)|\.ac\.|^(uni|tu|hs|fh)-|university|universi
 SENIORITIES = ("executive", "vice_president", "director", "manager", "senior", "staff", "junior")
 SENIORITY = (
     ("vice_president", r"\b(s?vp|evp|vice president|bereichsleit\w*)\b"),
-    ("executive", r"\b(c[efitomrsdp]o|cpto|chief|founder|co-?founder|owner|president|managing director"
-                  r"|gesch\w*ftsf\w*hr\w*|inhaber\w*|vorstand\w*|gr\w*nder\w*)\b"),
+    ("executive", r"\b(c[efitomrsdp]o|cpto|chief|(co-?)?founder|owner|president|managing director|inhaber\w*)\b"),
+    ("executive", r"\b(gesch\w*ftsf\w*hr\w*|vorstand\w*|gr\w*nder\w*)\b"),
     ("director", r"\b(director|head|abteilungsleit\w*|direktor\w*|leiter\w*)\b"),
     ("manager", r"\b(manager\w*|lead|supervisor|teamleit\w*|teamlead)\b"),
     ("junior", r"\b(junior|intern|trainee|assistant|student|werkstudent\w*|praktikant\w*|azubi|apprentice)\b"),
@@ -143,7 +143,7 @@ DEPARTMENT = (
     ("legal", r"\b(legal|counsel|lawyer|compliance|jurist\w*|recht\w*)\b"),
     ("support", r"\b(support|customer success|customer service|service|kundendienst)\b"),
     ("operations", r"\b(operations?|coo|logistics?|production|manufacturing|plant|betrieb\w*|produktion)\b"),
-    ("management", r"\b(ceo|founder|co-?founder|owner|president|managing director|gesch\w*ftsf\w*hr\w*|general manager)\b"),
+    ("management", r"\b(ceo|(co-?)?founder|owner|president|(managing|general) manager|gesch\w*ftsf\w*hr\w*)\b"),
 )  # fmt: skip
 
 
@@ -156,8 +156,7 @@ def email_kind(email: str) -> str | None:
     name, at, domain = email.strip().lower().rpartition("@")
     if not (name and at and "." in domain):
         return None
-    labels = domain.split(".")
-    own = labels[-3] if len(labels) > 2 and labels[-2] in {"co", "com", "ac"} else labels[-2]
+    *_, own = re.sub(r"\.(co|com|ac|org|net)(?=\.\w\w$)", "", domain).rpartition(".")[0].split(".")
     if own in DISPOSABLE_NAMES:
         return "disposable"
     if own in PERSONAL_NAMES or domain in PERSONAL:

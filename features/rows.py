@@ -1,4 +1,4 @@
-"""Feature rows: the features of a whole lake, range of leads by range of leads, so that memory does not grow with it."""
+"""Feature rows: the features of a whole lake, range of leads by range of leads, in bounded memory."""
 
 from __future__ import annotations
 
@@ -52,8 +52,9 @@ def feature_rows(
 
 def rows_at(features: Sequence[Feature], moments: Moments) -> Rows:
     """Return the features at moments of one history."""
-    names = pa.DictionaryArray.from_arrays(moments.lead.astype(np.int32), pa.array(moments.history.lead_ids, pa.string()))
-    return Rows(names, moments.as_of, feature_matrix(features, moments))
+    names = pa.array(moments.history.lead_ids, pa.string())
+    leads = pa.DictionaryArray.from_arrays(moments.lead.astype(np.int32), names)
+    return Rows(leads, moments.as_of, feature_matrix(features, moments))
 
 
 def seen_in(lake: Lake, before: int, columns: Sequence[str], touches: int = TOUCHES) -> Seen:
@@ -76,16 +77,19 @@ def write_features(
     if file is None:
         raise ConfigError("Where to? Give --output FILE, a .parquet or a .csv.")
     features = written_out(seen_in(lake, moments.last, columns_of(catalogue)), catalogue)
-    measure = feature_rows
     if engine == "spark":
-        from features.spark import feature_rows as measure  # an optional extra
-    return {"rows": write_rows(measure(lake, features, moments.of), features, file), "features": len(features),
-            "output": str(file)}  # fmt: skip
+        from features import spark  # an optional extra
+
+        rows = spark.feature_rows(lake, features, moments.of)
+    else:
+        rows = feature_rows(lake, features, moments.of)
+    return {"rows": write_rows(rows, features, file), "features": len(features), "output": str(file)}
 
 
 def write_rows(rows: Iterable[Rows], features: Sequence[Feature], file: Path) -> int:
     """Write feature rows to a Parquet or CSV file; return how many. The file is there whole, or not at all."""
-    schema = pa.schema([("lead_id", pa.string()), ("as_of", ARROW["time"]), *((f.name, pa.float32()) for f in features)])
+    measured = ((feature.name, pa.float32()) for feature in features)
+    schema = pa.schema([("lead_id", pa.string()), ("as_of", ARROW["time"]), *measured])
     partly = file.with_name(f".{file.name}.part")
     written = 0
     try:

@@ -8,7 +8,7 @@ depends only on events known before it, never on the other moments, leads or eve
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -68,7 +68,7 @@ SOUGHT: dict[What, int] = {
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """Measures to take together: those written to columns of a matrix, and those apart from it.
+    """Measures to take together: those written to columns of a matrix (no rows of events), and those apart from it.
 
     It is compared by identity, so that its plan can be kept.
     """
@@ -191,13 +191,14 @@ def _plan_of(wanted: Wanted, vocabulary: Vocabulary, groups: Ints) -> Plan:
         half_lives=np.array([days * DAY for _, days in fades], np.float64),
         matches=matches,
     )  # fmt: skip
-    place: dict[str, Callable[[Measure], int]] = {
-        "count": lambda m: cells[m.where, m.days],
-        "distinct": lambda m: sets[m.where, m.column, m.days],
-        "decayed": lambda m: fades[m.where, m.days],
-    }
+
+    def place(m: Measure) -> int:
+        if m.what == "distinct":
+            return sets[m.where, m.column, m.days]
+        return cells[m.where, m.days] if m.what == "count" else fades.get((m.where, m.days), 0)
+
     moved = [
-        (MOVED[m.what], place.get(m.what, lambda _: 0)(m), slots.get(m.where, 0), column, kept)
+        (MOVED[m.what], place(m), slots.get(m.where, 0), column, kept)
         for m, column, kept in asked
         if m.what in MOVED and not (m.what == "count" and kept)
     ]

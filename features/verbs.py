@@ -16,7 +16,8 @@ import numpy as np
 from features.events import DAY, Events, number
 from features.history import History, Ints
 from features.people import department, email_kind, seniority
-from features.sweep import Floats, Measure, Where
+from features.sweep import Measure, Where
+from features.walk import Floats
 
 Group = Literal["fit", "intent", "engagement"]  # who they are, what they want, what they do
 Table = Literal["touches", "stages", "versions", "contacts"]
@@ -197,10 +198,14 @@ NO_EVENT = "Missing without such an event."
 NO_VERSION = "Missing where nothing is known of it."
 VERBS: dict[str, Verb] = {
     "count": Verb("Events in the window.", NONE_IS_0, _of("count")),
-    "distinct": Verb("Different names in the column among the events in the window.", NONE_IS_0, _of("distinct", column=True)),
+    "distinct": Verb(
+        "Different names in the column among the events in the window.", NONE_IS_0, _of("distinct", column=True)
+    ),
     "active_days": Verb("Different days, in UTC, with an event in the window.", NONE_IS_0, _of("active_days")),
     "total": Verb("Sum of a property over the events in the window.", NONE_IS_0, _of("total", column=True)),
-    "greatest": Verb("Largest value of a property among the events in the window.", NO_EVENT, _of("greatest", column=True)),
+    "greatest": Verb(
+        "Largest value of a property among the events in the window.", NO_EVENT, _of("greatest", column=True)
+    ),
     "decayed": Verb("Sum over events of 2^(−age / half-life).", NONE_IS_0, _of("decayed")),
     "recency": Verb("Days from the latest event to the moment.", NO_EVENT, _of("recency")),
     "first_seen": Verb("Days from the first event to the moment.", NO_EVENT, _of("first")),
@@ -208,7 +213,8 @@ VERBS: dict[str, Verb] = {
         "Days from the lead's creation to the first event; below 0 if that came first.", NO_EVENT, _of("first"), _delay
     ),
     "streak": Verb(
-        "Periods of so many days, one after the other back from the moment, each with an event.", NONE_IS_0, _of("streak")
+        "Periods of so many days, one after the other back from the moment, each with an event.",
+        NONE_IS_0, _of("streak"),
     ),
     "silence": Verb(
         "Longest time between two events that follow each other.", "Missing with fewer than two events.", _of("silence")
@@ -230,7 +236,9 @@ VERBS: dict[str, Verb] = {
     "first": Verb("Name in the column of the first event.", NO_EVENT, _of("earliest"), _name),
     "in_stage": Verb("Days since the stage last changed.", "Missing before the first stage.", _of("recency")),
     "attribute": Verb("What the version known then says.", NO_VERSION, _of("latest"), _name),
-    "missing": Verb("1 where the version known then says nothing of it, else 0.", "Never missing.", _of("latest"), _missing),
+    "missing": Verb(
+        "1 where the version known then says nothing of it, else 0.", "Never missing.", _of("latest"), _missing
+    ),
     "filled": Verb("Attributes that the version known then fills.", "Never missing.", _of("latest"), _filled),
     "email_kind": Verb("Kind of the e-mail address's domain.", NO_VERSION, _of("latest"), _read_as(email_kind)),
     "seniority": Verb("Seniority that the job title names.", NO_VERSION, _of("latest"), _read_as(seniority)),

@@ -7,7 +7,7 @@ moved without a trace of its way (a sum would keep the rounding of all it held b
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -18,7 +18,7 @@ from features.merges import Ints
 
 Codes = NDArray[np.int32]
 Floats = NDArray[np.float64]
-Matrix = NDArray[np.float32]
+Matrix = NDArray[Any]  # float32, which what reads it may compute with in float64
 
 COUNT, DISTINCT, DECAYED, RECENCY, FIRST, LATEST, EARLIEST, TOTAL, GREATEST, ACTIVE_DAYS, STREAK, SILENCE = range(12)
 
@@ -191,7 +191,7 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one loop nest, compiled as a whole
 
 
 @njit(cache=True, nogil=True)
-def _sought(
+def _sought(  # noqa: C901, PLR0912  # compiled
     what: int,
     occurred: Ints,
     known: Ints,

@@ -47,6 +47,8 @@ class Touch(Message):
     channel: str = Field(min_length=1)
     received_at: AwareDatetime | None = None
     event_id: str = ""
+    campaign: str | None = None
+    properties: Annotated[dict[str, Any], AfterValidator(_finite)] = {}
 
 
 class Stage(Message):
@@ -58,10 +60,14 @@ class Stage(Message):
 
 
 class Lead(Message):
-    """A lead with its history, for a system that keeps its own."""
+    """A lead with its history, for a system that keeps its own.
+
+    Of its account, the contacts are those sent along in the same request.
+    """
 
     lead_id: str = Field(min_length=1)
     created_at: AwareDatetime
+    account_id: str | None = None
     attributes: Annotated[dict[str, Any], AfterValidator(_finite)] = {}
     touches: list[Touch] = []
     stages: list[Stage] = []
@@ -117,11 +123,14 @@ def tables(leads: list[Lead]) -> tuple[pa.Table, pa.Table, pa.Table]:
             "lead_id": lead.lead_id,
             "created_at": lead.created_at,
             "observed_at": lead.created_at,
+            "account_id": lead.account_id,
             "attributes": json.dumps(lead.attributes),
         }
         for lead in leads
     ]
-    touches = [_row(lead, touch) for lead in leads for touch in lead.touches]
+    touches = [
+        _row(lead, touch) | {"properties": json.dumps(touch.properties)} for lead in leads for touch in lead.touches
+    ]
     stages = [_row(lead, stage) for lead in leads for stage in lead.stages]
     return _table("leads", versions), _table("touches", touches), _table("stages", stages)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from features.durable import write_durably
 from features.errors import ModelError
-from features.verbs import Feature
+from features.verbs import Feature, feature_of
 
 Floats = NDArray[np.float64]
 MODEL, SPEC, MANIFEST = "model.txt", "spec.json", "manifest.json"
@@ -225,10 +225,7 @@ def _damaged(contents: dict[str, bytes], version: str) -> list[str]:
 
 
 def _spec(read: dict[str, Any]) -> Spec:
-    features = tuple(
-        Feature(**row | {"where": tuple(map(tuple, row["where"])), "levels": tuple(row["levels"])})
-        for row in read["features"]
-    )
+    features = tuple(map(feature_of, read["features"]))
     golden = tuple((tuple(row), probability) for row, probability in read["golden"])
     tuples = {name: tuple(read[name]) for name in ("trees", "ranks", "medians")}
     calibration = Calibration(**read["calibration"])

@@ -26,7 +26,7 @@ from features.lake import Lake
 from features.objections import objecting
 from features.outcomes import open_moments, outcomes_of
 from features.settings import Goal, Settings
-from features.verbs import Moments
+from features.verbs import Feature, Moments, columns_of
 from serving.edge import Edge
 from serving.messages import MOST_LEADS, Lead, ReasonReply, ScoreReply, ScoreRequest, ScoresReply, tables
 from serving.scorer import champion
@@ -49,7 +49,8 @@ def service(workspace: Path, settings: Settings) -> Any:
             """Score leads by id, or with their history sent along."""
             now = datetime.now(UTC)
             as_of = request.as_of or now
-            stored, sent = _stored(lake, request.lead_ids, as_of), _sent(request.leads, as_of)
+            features = scorer.spec.features
+            stored, sent = _stored(lake, request.lead_ids, as_of, features), _sent(request.leads, as_of, features)
             problems = _problems(request, stored, sent, settings.goal)
             if problems:
                 raise InvalidArgument(" ".join(problems))
@@ -95,14 +96,16 @@ def _is_ours_to_mend(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], InvalidArgument))
 
 
-def _stored(lake: Lake, lead_ids: Sequence[str], as_of: datetime) -> Moments:
-    """Return the moments of leads in the lake, which is read only for them."""
-    return _asked(read_history(lake, lead_ids) if lead_ids else history_of(*tables([])), lead_ids, as_of)
+def _stored(lake: Lake, lead_ids: Sequence[str], as_of: datetime, features: Sequence[Feature]) -> Moments:
+    """Return the moments of leads in the lake, which is read only for them and, if a feature asks, their accounts."""
+    more, accounts = columns_of(features), any(feature.of == "account" for feature in features)
+    history = read_history(lake, lead_ids, more, accounts=accounts) if lead_ids else history_of(*tables([]), more=more)
+    return _asked(history, lead_ids, as_of)
 
 
-def _sent(leads: list[Lead], as_of: datetime) -> Moments:
+def _sent(leads: list[Lead], as_of: datetime, features: Sequence[Feature]) -> Moments:
     """Return the moments of leads whose history came along."""
-    return _asked(history_of(*tables(leads)), [lead.lead_id for lead in leads], as_of)
+    return _asked(history_of(*tables(leads), more=columns_of(features)), [lead.lead_id for lead in leads], as_of)
 
 
 def _asked(history: History, lead_ids: Sequence[str], as_of: datetime) -> Moments:

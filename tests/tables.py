@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,11 +24,16 @@ def micros(day: float) -> int:
 
 
 def version(
-    lead: str, observed: float, attributes: Mapping[str, Any] | None = None, created: float = 0
+    lead: str,
+    observed: float,
+    attributes: Mapping[str, Any] | None = None,
+    created: float = 0,
+    account: str | None = None,
 ) -> dict[str, Any]:
     """Return what was known of a lead from a day on."""
     text = None if attributes is None else json.dumps(attributes)
-    return {"lead_id": lead, "created_at": moment(created), "observed_at": moment(observed), "attributes": text}
+    told = {"lead_id": lead, "created_at": moment(created), "observed_at": moment(observed), "attributes": text}
+    return told | ({"account_id": account} if account else {})
 
 
 def touch(
@@ -39,9 +44,11 @@ def touch(
     received: float | None = None,
     anonymous: str | None = None,
     machine: bool = False,
+    properties: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     named = {"lead_id": lead, "anonymous_id": anonymous} if anonymous else {"lead_id": lead}
-    return {**named, **_times(day, received), "kind": kind, "channel": channel, "machine": machine}
+    told = {"properties": json.dumps(properties)} if properties else {}
+    return {**named, **_times(day, received), "kind": kind, "channel": channel, "machine": machine, **told}
 
 
 def claim(anonymous: str, lead: str, day: float) -> dict[str, Any]:
@@ -69,9 +76,10 @@ def history(
     touches: Iterable[Mapping[str, Any]] = (),
     stages: Iterable[Mapping[str, Any]] = (),
     identities: Iterable[Mapping[str, Any]] = (),
+    more: Sequence[str] = (),
 ) -> History:
     named = {"leads": leads, "touches": touches, "stages": stages, "identities": identities}
-    return history_of(*(table(name, rows) for name, rows in named.items()))
+    return history_of(*(table(name, rows) for name, rows in named.items()), more=more)
 
 
 def _times(occurred: float, received: float | None) -> dict[str, datetime]:

@@ -16,7 +16,7 @@ from features import matrix as matrices
 from features.catalogue import CATALOGUE
 from features.history import History
 from features.matrix import feature_matrix
-from features.templates import FEWEST_LEADS, MOST_LEVELS, learned_features
+from features.templates import FEWEST_LEADS, MOST_LEVELS, added, learned_features, seen_names, written_out
 from features.verbs import VERBS, Feature, Moments
 
 NAN = math.nan
@@ -40,6 +40,11 @@ def values(seen: History, wanted: Feature, lead: str, *days: float) -> list[floa
 
 def exactly(*numbers: float) -> Any:
     return pytest.approx(list(numbers), rel=1e-6, abs=0, nan_ok=True)
+
+
+def half(days: float, *ages: float) -> float:
+    """Return a sum that counts each event half after some days."""
+    return sum(2 ** (-age / days) for age in ages)
 
 
 # By hand: Ada was touched on days 1, 2 and 4, the first reported on day 6; Bob never.
@@ -67,18 +72,39 @@ WORLD = history(
         ("touches", [2, 3], [0, 0]),
         ("touches_1d", [1, 0], [0, 0]),
         ("touches_7d", [2, 2], [0, 0]),
+        ("touches_14d", [2, 3], [0, 0]),
+        ("touches_30d", [2, 3], [0, 0]),
         ("touches_90d", [2, 3], [0, 0]),
+        ("touches_180d", [2, 3], [0, 0]),
+        ("web_touches_7d", [1, 1], [0, 0]),
+        ("web_touches_30d", [1, 2], [0, 0]),
+        ("days_since_web", [3, 7], [NAN, NAN]),
+        ("web_momentum_7d", [4, 2], [NAN, NAN]),
+        ("active_days_7d", [2, 2], [0, 0]),
+        ("active_days_30d", [2, 3], [0, 0]),
+        ("active_days_90d", [2, 3], [0, 0]),
+        ("attributes_known", [2, 2], [1, 1]),
+        ("record_changes", [1, 2], [1, 1]),
+        ("days_since_record_change", [5, 4], [2, 6]),
         ("days_since_touch", [1, 5], [NAN, NAN]),
         ("days_since_first_touch", [3, 8], [NAN, NAN]),
-        ("activity_7d", [2 ** (-3 / 7) + 2 ** (-1 / 7), 2 ** (-8 / 7) + 2**-1 + 2 ** (-5 / 7)], [0, 0]),
+        ("activity_3d", [half(3, 3, 1), half(3, 8, 7, 5)], [0, 0]),
+        ("activity_30d", [half(30, 3, 1), half(30, 8, 7, 5)], [0, 0]),
+        ("activity_7d", [half(7, 3, 1), half(7, 8, 7, 5)], [0, 0]),
         ("momentum_7d", [4, 4 * 2 / 3], [NAN, NAN]),
+        ("momentum_30d", [4, 4], [NAN, NAN]),
+        ("weeks_in_a_row", [1, 2], [0, 0]),
+        ("silence_overdue", [1 / 2, 5 / 1.5], [NAN, NAN]),
+        ("longest_silence", [2, 2], [NAN, NAN]),
         ("days_between_touches", [2, 1.5], [NAN, NAN]),
         ("channels", [1, 2], [0, 0]),
         ("channels_30d", [1, 2], [0, 0]),
         ("kinds", [2, 2], [0, 0]),
         ("kinds_7d", [2, 2], [0, 0]),
+        ("kinds_30d", [2, 2], [0, 0]),
         ("days_in_stage", [4, 2], [NAN, NAN]),
         ("stage_changes", [1, 3], [0, 0]),
+        ("stage_changes_30d", [1, 3], [0, 0]),
     ],
 )
 def test_a_feature_worked_by_hand_on_days_5_and_9(name: str, ada: list[float], bob: list[float]) -> None:
@@ -86,10 +112,127 @@ def test_a_feature_worked_by_hand_on_days_5_and_9(name: str, ada: list[float], b
     assert values(WORLD, feature(name), "bob", 5, 9) == exactly(*bob)
 
 
+# Cy, created on day 2, came by an ad on day 1, was mailed on day 2, clicked on day 3, asked for a demo on days 4 and 10;
+# sales called on day 6 and met him on day 12. Di works for the same company from day 5 on, and looked at prices on day 7.
+
+
+COMPANY = history(
+    [
+        version("cy", 2, {"title": "Head of IT"}, created=2, account="acme"),
+        version("di", 0),
+        version("di", 5, account="acme"),
+        version("eve", 0, account="other"),
+    ],
+    [
+        touch("cy", 1, "ad_click", "Paid Search"),
+        touch("cy", 2, "email_sent", "Email"),
+        touch("cy", 3, "email_click", "Email"),
+        touch("cy", 4, "demo_request", "Direct"),
+        touch("cy", 6, "sales_call", "Sales outreach"),
+        touch("cy", 10, "demo_request", "Direct"),
+        touch("cy", 12, "sales_meeting", "Sales outreach"),
+        touch("di", 7, "pricing_view", "Referral"),
+        touch("eve", 7, "pricing_view", "Referral"),
+    ],
+    [stage("cy", 4, "mql"), stage("di", 8, "mql"), stage("eve", 8, "mql")],
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "day_9", "day_13"),
+    [
+        ("intent_touches", 1, 2),
+        ("intent_touches_7d", 1, 1),
+        ("intent_touches_30d", 1, 2),
+        ("days_since_intent", 5, 3),
+        ("intent_14d", 2 ** (-5 / 14), 2 ** (-9 / 14) + 2 ** (-3 / 14)),
+        ("intent_share_90d", 1 / 5, 2 / 7),
+        ("days_to_first_intent", 2, 2),
+        ("email_clicks_30d", 1, 1),
+        ("email_click_share_90d", 1 / 5, 1 / 7),
+        ("emails_sent_30d", 1, 1),
+        ("paid_share_90d", 1 / 5, 1 / 7),
+        ("sales_touches", 1, 2),
+        ("sales_touches_7d", 1, 2),
+        ("sales_touches_30d", 1, 2),
+        ("meetings", 0, 1),
+        ("days_since_sales_touch", 3, 1),
+        ("days_to_first_sales_touch", 4, 4),
+        ("account_contacts", 2, 2),
+        ("account_active_contacts_30d", 2, 2),
+        ("account_touches_7d", 5, 4),
+        ("account_touches_30d", 6, 8),
+        ("account_intent_30d", 2, 3),
+        ("account_days_since_touch", 2, 1),
+        ("account_activity_14d", half(14, 8, 7, 6, 5, 3, 2), half(14, 12, 11, 10, 9, 7, 6, 3, 1)),
+        ("account_channels_90d", 5, 5),
+        ("account_stage_changes_90d", 2, 2),
+    ],
+)  # fmt: skip
+def test_a_feature_of_intent_sales_and_account_worked_by_hand(name: str, day_9: float, day_13: float) -> None:
+    assert values(COMPANY, feature(name), "cy", 9, 13) == exactly(day_9, day_13)
+
+
+def test_a_lead_without_an_account_misses_what_an_account_does() -> None:
+    of_account = [line for line in CATALOGUE if line.of == "account"]
+    assert np.isnan(feature_matrix(of_account, at(COMPANY, ("di", 5)))).all()
+    assert not np.isnan(feature_matrix(of_account, at(COMPANY, ("di", 5.001)))).any()
+
+
+def test_a_share_is_missing_and_a_first_touch_before_creation_is_below_zero() -> None:
+    assert values(COMPANY, feature("paid_share_90d"), "di", 6) == exactly(NAN)
+    ads = replace(feature("days_to_first_intent"), where=(("kind", "ad_click"),))
+    assert values(COMPANY, ads, "cy", 9) == [-1]
+
+
+def test_the_first_and_the_last_channel_are_names() -> None:
+    first, last = (replace(feature(name), levels=("Direct", "Email")) for name in ("first_channel", "last_channel"))
+    assert values(COMPANY, first, "cy", 1, 1.5, 9) == exactly(NAN, 2, 2)
+    assert values(COMPANY, last, "cy", 1.5, 3.5, 5) == exactly(2, 1, 0)
+
+
+def test_a_job_title_says_seniority_and_department_and_an_empty_one_nothing() -> None:
+    seniority, department = (replace(feature(name), each="") for name in ("seniority", "department"))
+    assert [seniority.said(x) for x in values(COMPANY, seniority, "cy", 3)] == ["director"]
+    assert [department.said(x) for x in values(COMPANY, department, "cy", 3)] == ["it"]
+    assert values(COMPANY, seniority, "di", 3) == exactly(NAN)
+
+
+def test_missing_says_whether_something_is_known() -> None:
+    unknown = Feature("no_title", "missing", "", column="title", events="versions")
+    assert [values(COMPANY, unknown, lead, 3) for lead in ("cy", "di")] == [[0], [1]]
+
+
+def test_a_property_is_filtered_added_up_and_compared() -> None:
+    pages = [("/pricing", 30), ("/blog", 5), ("/pricing", "12.5"), ("/pricing", "long")]
+    rows = [
+        touch("ada", day, properties={"path": path, "seconds": seconds}) for day, (path, seconds) in enumerate(pages, 1)
+    ]
+    seen = history([version("ada", 0)], [*rows, touch("ada", 9)], more=("properties.path", "properties.seconds"))
+    on_pricing: Any = (("properties.path", "/pricing"),)
+    asked = {
+        "count": Feature("", "count", "", where=on_pricing),
+        "total": Feature("", "total", "", column="properties.seconds", where=on_pricing),
+        "greatest": Feature("", "greatest", "", column="properties.seconds"),
+        "lately": Feature("", "greatest", "", column="properties.seconds", days=8),
+    }
+    found = {name: values(seen, line, "ada", 1, 10, 11) for name, line in asked.items()}
+    assert found["count"] == [0, 3, 3]
+    assert found["total"] == [0, 42.5, 42.5]
+    assert found["greatest"] == exactly(NAN, 30, 30)
+    assert found["lately"] == exactly(NAN, 12.5, 12.5)
+    assert values(seen, replace(asked["total"], days=8), "ada", 10, 11) == [12.5, 12.5]
+
+
 def test_every_line_of_the_catalogue_without_a_template_is_worked_by_hand() -> None:
-    by_hand = test_a_feature_worked_by_hand_on_days_5_and_9.pytestmark[0].args[1]
-    fixed = {line.name for line in CATALOGUE if not line.each}
-    assert fixed - {name for name, _, _ in by_hand} == {"touches_30d", "activity_30d"}
+    tests = (test_a_feature_worked_by_hand_on_days_5_and_9, test_a_feature_of_intent_sales_and_account_worked_by_hand)
+    by_hand = {name for test in tests for name, _, _ in test.pytestmark[0].args[1]}
+    assert {line.name for line in CATALOGUE if not line.each} - by_hand == set()
+
+
+def test_the_catalogue_has_what_practitioners_expect() -> None:
+    assert len(CATALOGUE) >= 60
+    assert {line.group for line in CATALOGUE} == {"fit", "intent", "engagement"}
 
 
 @pytest.mark.parametrize("days", [1, 7, 30, 90])
@@ -115,8 +258,8 @@ def test_a_trend_is_missing_when_four_weeks_were_silent_and_zero_when_one_was() 
     assert values(WORLD, feature("momentum_7d"), "ada", 12, 40) == exactly(0, NAN)
 
 
-COUNTRY = Feature("country", "attribute", "", group="fit", column="country", levels=("AT", "DE"))
-SEATS = Feature("seats", "attribute", "", group="fit", column="seats")
+COUNTRY = Feature("country", "attribute", "", group="fit", column="country", levels=("AT", "DE"), events="versions")
+SEATS = Feature("seats", "attribute", "", group="fit", column="seats", events="versions")
 
 
 def test_an_attribute_is_that_of_the_version_known_then() -> None:
@@ -180,14 +323,18 @@ def templates(seen: History, day: float) -> set[str]:
 
 
 def of_kind(kind: str) -> set[str]:
-    return {f"{kind}_touches", f"{kind}_touches_7d", f"{kind}_touches_30d", f"days_since_{kind}"}
+    return {f"{kind}_touches{window}" for window in ("", "_7d", "_30d", "_90d")} | {f"days_since_{kind}"}
 
 
 def of_channel(channel: str) -> set[str]:
-    return {f"{channel}_channel_touches_90d", f"days_since_{channel}_channel"}
+    counts = {f"{channel}_channel_touches", f"{channel}_channel_touches_90d", f"{channel}_channel_share_90d"}
+    return counts | {f"days_since_{channel}_channel"}
 
 
-ALL = {"country", "seats", "stage", *of_kind("visit"), *of_kind("click"), *of_channel("Email"), *of_channel("Ads")}
+NAMED = {"stage", "first_channel", "last_channel", "last_kind"}  # their levels are learned
+REACHED = {"days_since_new_stage", "days_since_demo_stage"}
+TOUCHED = {*of_kind("visit"), *of_kind("click"), *of_channel("Email"), *of_channel("Ads")}
+ALL = {"country", "seats", *NAMED, *REACHED, *TOUCHED}
 
 
 def test_templates_are_written_out_for_every_frequent_name() -> None:
@@ -204,10 +351,11 @@ def test_templates_are_written_out_for_every_frequent_name() -> None:
 
 
 def test_nothing_is_learned_from_what_was_not_known_before_the_moment() -> None:
-    assert templates(TAUGHT, 0) == {"stage"}
-    assert templates(TAUGHT, 1) == {"country", "seats", "stage"}
+    assert templates(TAUGHT, 0) == NAMED
+    assert templates(TAUGHT, 1) == {"country", "seats", *NAMED}
     assert learned(TAUGHT, 1)["stage"].levels == ()
-    assert templates(TAUGHT, 1.001) == ALL
+    assert templates(TAUGHT, 1.001) == ALL - {"days_since_demo_stage"}
+    assert templates(TAUGHT, 2.001) == ALL
     assert (learned(TAUGHT, 2)["stage"].levels, learned(TAUGHT, 2.001)["stage"].levels) == (("new",), ("demo", "new"))
 
 
@@ -221,7 +369,7 @@ def test_names_seen_with_too_few_leads_are_not_learned_however_often_they_came()
     enough = history(
         [*CROWD_LEADS, *versions, version(CROWD[0], 3, {"city": "Bonn"})], [*often, touch(CROWD[0], 1, "demo", "Fair")]
     )
-    assert templates(enough, 9) == {"country", "seats", "city", "stage", *of_kind("demo"), *of_channel("Fair")}
+    assert templates(enough, 9) == {"country", "seats", "city", *NAMED, *of_kind("demo"), *of_channel("Fair")}
 
 
 def test_an_attribute_is_a_number_if_every_known_value_is_one() -> None:
@@ -243,19 +391,37 @@ def test_levels_are_the_most_frequent_and_alphabetical_where_they_tie() -> None:
 def test_an_attribute_called_like_a_feature_is_named_apart() -> None:
     seen = history([version(lead, 0, {"stage": "x", "touches": 5}) for lead in CROWD])
     names = [line.name for line in learned_features(seen, micros(9))]
-    assert [name for name in names if "stage" in name or name.startswith("touches")] == [
-        "stage_attribute",
-        "touches_attribute",
-        "touches",
-        "touches_1d",
-        "touches_7d",
-        "touches_30d",
-        "touches_90d",
-        "stage",
-        "days_in_stage",
-        "stage_changes",
-    ]
+    assert names[:2] == ["stage_attribute", "touches_attribute"]
+    assert {"stage", "touches"} < set(names)
     assert len(names) == len(set(names))
+
+
+def test_an_email_and_a_title_are_found_by_what_they_are_called_and_not_without() -> None:
+    told = {"E-Mail": "a@example.com", "job title": "CEO"}
+    seen = history([version(lead, 0, told) for lead in CROWD])
+    assert {name: learned(seen, 9)[name].column for name in ("email_kind", "seniority", "department")} == {
+        "email_kind": "E-Mail",
+        "seniority": "job title",
+        "department": "job title",
+    }
+    assert "email_kind" not in learned(TAUGHT, 9)
+
+
+def test_features_of_accounts_are_learned_where_enough_leads_have_one() -> None:
+    few, many = (
+        history([version(lead, 1, account="acme" if i < some else None) for i, lead in enumerate(CROWD)])
+        for some in (FEWEST_LEADS - 1, FEWEST_LEADS)
+    )
+    assert "account_touches_7d" not in learned(few, 9)
+    assert "account_touches_7d" not in learned(many, 1)
+    assert "account_touches_7d" in learned(many, 1.001)
+
+
+def test_names_seen_in_parts_of_the_leads_add_up() -> None:
+    tables = (CROWD_LEADS, CROWD_TOUCHES, CROWD_STAGES)
+    sides = [[[row for row in rows if (row["lead_id"] < "l07") is side] for rows in tables] for side in (True, False)]
+    seen = added(*(seen_names(history(*side), micros(9)) for side in sides))
+    assert written_out(seen) == learned_features(TAUGHT, micros(9))
 
 
 def test_names_with_braces_and_blanks_are_only_names() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count, pairwise
 from typing import Any
 
 import duckdb
@@ -15,14 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import history, micros, touch, version
 
+from features import sweep as sweeps
 from features.history import DAY, Events, microseconds
-from features.sweep import Measure, Where, sweep
+from features.sweep import Measure, Wanted, Where, sweep, sweep_into
 
 LEADS = ("ada", "bob", "cy")
 KINDS = ("visit", "click")
 CHANNELS = ("Email", "Search", "Direct")
 EMAIL: Where = (("channel", "Email"),)
 EMAIL_VISIT: Where = (("kind", "visit"), ("channel", "Email"))
+EITHER: Where = (("channel", ("Search", "Direct", "Fax")),)
 NOBODY_DID: Where = (("kind", "demo"),)
 
 
@@ -35,14 +38,19 @@ class Touched:
     received: int
     kind: str
     channel: str
+    value: float | str | None = None
 
 
 def row_of(t: Touched) -> dict[str, Any]:
-    return touch(t.lead, t.occurred / 24, t.kind, t.channel, t.received / 24)
+    properties = None if t.value is None else {"value": t.value}
+    return touch(t.lead, t.occurred / 24, t.kind, t.channel, t.received / 24, properties=properties)
 
 
 def events_of(touches: Sequence[Touched]) -> Events:
-    return history([version(lead, 0) for lead in LEADS], map(row_of, touches)).touches
+    rows = map(row_of, touches)
+    seen = history([version(lead, 0) for lead in LEADS], rows, more=["properties.value"]).touches
+    names = {"value" if name == "properties.value" else name: codes for name, codes in seen.codes.items()}
+    return replace(seen, codes=names, names=seen.names | {"value": seen.names["properties.value"]})
 
 
 def measured(events: Events, measures: Sequence[Measure], *moments: tuple[str, float]) -> list[list[float]]:
@@ -154,7 +162,7 @@ def test_nothing_asked_is_nothing_answered() -> None:
 
 ASKED = [
     Measure(what, where, days, column)
-    for where in ((), EMAIL, (("kind", "click"),), EMAIL_VISIT, NOBODY_DID)
+    for where in ((), EMAIL, (("kind", "click"),), EMAIL_VISIT, EITHER, NOBODY_DID)
     for what, days, column in [
         ("count", 0.5, ""),
         ("count", 1, ""),
@@ -167,6 +175,16 @@ ASKED = [
         ("recency", math.inf, ""),
         ("first", math.inf, ""),
         ("latest", math.inf, ""),
+        ("earliest", math.inf, ""),
+        ("active_days", 3, ""),
+        ("active_days", math.inf, ""),
+        ("streak", 1, ""),
+        ("streak", 2.5, ""),
+        ("silence", 4, ""),
+        ("silence", math.inf, ""),
+        ("total", 3, "value"),
+        ("greatest", 3, "value"),
+        ("greatest", math.inf, "value"),
     ]
 ]
 
@@ -177,10 +195,15 @@ def by_definition(measure: Measure, touches: Sequence[Touched], lead: str, hour:
     mine = [
         (row, t)
         for row, t in enumerate(ordered)
-        if t.lead == lead and max(t.occurred, t.received) < hour and all(getattr(t, c) == n for c, n in measure.where)
+        if t.lead == lead
+        and max(t.occurred, t.received) < hour
+        and all(getattr(t, c) in ((n,) if isinstance(n, str) else n) for c, n in measure.where)
     ]
     ages = [(hour - t.occurred) / 24 for _, t in mine]
     inside = [t for _, t in mine if t.occurred >= hour - measure.days * 24]
+    values = [t.value for t in inside if isinstance(t.value, float | int)]
+    gaps = [(two.occurred - one.occurred) / 24 for one, two in pairwise(sorted(inside, key=lambda t: t.occurred))]
+    periods = {math.ceil(age / measure.days) for age in ages} if measure.days < math.inf else set()
     return {
         "count": lambda: len(inside),
         "distinct": lambda: len({getattr(t, measure.column) for t in inside}),
@@ -188,11 +211,20 @@ def by_definition(measure: Measure, touches: Sequence[Touched], lead: str, hour:
         "recency": lambda: min(ages, default=math.nan),
         "first": lambda: max(ages, default=math.nan),
         "latest": lambda: max((row for row, _ in mine), default=math.nan),
+        "earliest": lambda: min((row for row, _ in mine), default=math.nan),
+        "active_days": lambda: len({t.occurred // 24 for t in inside}),
+        "streak": lambda: next(i for i in count(0) if i + 1 not in periods),
+        "silence": lambda: max(gaps, default=math.nan),
+        "total": lambda: sum(values),
+        "greatest": lambda: max(values, default=math.nan),
     }[measure.what]()
 
 
 hours = st.integers(0, 6 * 12).map(lambda half_days: half_days * 2)
-touched = st.builds(Touched, st.sampled_from(LEADS), hours, hours, st.sampled_from(KINDS), st.sampled_from(CHANNELS))
+numbers = st.sampled_from([None, 1.5, -2, 7, "many"])
+touched = st.builds(
+    Touched, st.sampled_from(LEADS), hours, hours, st.sampled_from(KINDS), st.sampled_from(CHANNELS), numbers
+)
 
 
 @settings(max_examples=50, deadline=None)
@@ -204,6 +236,25 @@ def test_every_measure_is_what_its_definition_says(touches: list[Touched], momen
         expected = [by_definition(measure, touches, name, hour) for name, hour in moments]
         tolerance = 1e-9 if measure.what == "decayed" else 0
         np.testing.assert_allclose(found[measure], expected, rtol=tolerance, err_msg=str(measure))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(touched, max_size=12), st.lists(st.tuples(st.sampled_from(LEADS), hours), min_size=1, max_size=8))
+def test_what_goes_to_a_matrix_is_what_stands_apart_whether_names_are_few_or_many(
+    touches: list[Touched], moments: list[tuple[str, int]]
+) -> None:
+    lead = np.array([LEADS.index(name) for name, _ in moments])
+    asked, events = (lead, np.array([micros(hour / 24) for _, hour in moments])), events_of(touches)
+    told = [m for m in ASKED if m.what not in {"latest", "earliest"}]  # rows of events are not for a matrix
+    apart, columns = sweep(events, *asked, told), tuple((i + 1, m) for i, m in enumerate(told))
+    for few in (sweeps.FEW, 1):
+        matrix = np.full((len(lead), len(told) + 2), 4, np.float32)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sweeps, "FEW", few)
+            assert sweep_into(matrix, events, *asked, Wanted(columns)) == {}
+        expected = np.stack([apart[m] for m in told], axis=1).astype(np.float32)
+        assert np.array_equal(matrix[:, 1:-1], expected, equal_nan=True)
+        assert (matrix[:, [0, -1]] == 4).all()
 
 
 JOINED = """

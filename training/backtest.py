@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from features.catalogue import catalogue_of
 from features.errors import DataError
 from features.history import NEVER, History
 from features.matrix import feature_matrix
@@ -80,7 +81,7 @@ def backtest(
 
 def predictions_of(history: History, settings: Settings, start: int, learned: Labelled, test: Labelled) -> pd.DataFrame:
     """Return what a model of the snapshots ``learned``, known before ``start``, says of the test snapshots."""
-    features = learned_features(history, start)
+    features = learned_features(history, start, catalogue_of(settings.features))
     model = fit(learned, features, settings.goal.horizon_days, settings.training)
     scorer = model.scorer()
     margins = scorer.margins(feature_matrix(features, test.moments))

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from features.catalogue import catalogue_of
 from features.contract import INGESTED
 from features.errors import DataError
 from features.history import microseconds, read_history
 from features.lake import Lake
 from features.settings import Settings
 from features.templates import learned_features
+from features.verbs import columns_of
 from serving.scorer import promote, save
 from training.backtest import Backtest, backtest
 from training.ensemble import fit
@@ -51,7 +53,8 @@ def train(
     """
     versions = {name: version for name, version in lake.versions().items() if name in INGESTED}
     progress("Reading history")
-    history = read_history(Lake(lake.folder, versions))
+    catalogue = catalogue_of(settings.features)
+    history = read_history(Lake(lake.folder, versions), more=columns_of(catalogue))
     if not history.lead_ids:
         raise DataError("The lake holds no leads. Ingest some first: touchstone ingest FILE.")
     cut = microseconds(as_of)
@@ -59,7 +62,7 @@ def train(
     progress("Judging on later data")
     judged = backtest(history, settings, cut, [_test_start(known, settings)]) if len(known.labels) else None
     progress("Learning from all outcomes")
-    model = fit(known, learned_features(history, cut), settings.goal.horizon_days, settings.training)
+    model = fit(known, learned_features(history, cut, catalogue), settings.goal.horizon_days, settings.training)
     scorer = save(workspace / "models", model.spec, model.trees)
     promoted, why = _gate(judged)
     progress("Recording the run")
