@@ -58,7 +58,9 @@ CREATE TEMP MACRO time_remedy(t, zone) AS CASE
     WHEN says_zone(t) OR local_of(t) IS NULL
     THEN 'is not a time between 1900 and 2200. Write it as 2026-02-28T09:00:00Z.'
     WHEN zone IS NULL THEN 'names no time zone. Set timezone in touchstone.toml.'
-    ELSE 'was skipped or came twice when the clocks changed in ' || zone || '. Write its offset.' END,
+    WHEN timezone(zone, timezone(zone, local_of(t))) = local_of(t)
+    THEN 'came twice when the clocks were set back in ' || zone || '. Write its offset.'
+    ELSE 'was skipped when the clocks were set forward in ' || zone || '. Correct it, or write its offset.' END,
     (t TIMESTAMPTZ, zone) AS 'is not a time between 1900 and 2200. Write it as 2026-02-28T09:00:00Z.';
 """
 
@@ -138,7 +140,7 @@ def _complaints(column: Column, zone: str) -> list[str]:
         "number": "'is not a finite number.'",
         "money": "'is not an amount. Write it as 1234.50, without a currency sign.'",
         "json": "'is not a JSON object.'",
-        "flag": "'is neither true nor false.'",
+        "flag": "'is neither true nor false. Write one of the two.'",
     }.get(column.type)
     found = f"coalesce({text}, {quoted(BY_RULES)})" if column.name == "channel" else text
     complaints = [f"missing({name}, {found})"] if column.required else []

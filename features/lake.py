@@ -171,8 +171,8 @@ class Lake:
             if not _says_full(error):
                 raise
             raise DataError(
-                f"The disk of {self.folder} is full. What was stored before is intact; the file that was being "
-                "ingested is not in. Make room, then ingest it again."
+                f"The disk of {self.folder} is full. What was stored before is intact; what was being written is not "
+                "in. Make room, then give the command again."
             ) from None
 
     def connection(

@@ -118,7 +118,8 @@ def test_every_sentence_that_refuses_a_row_has_a_remedy_of_its_own() -> None:
         *(f"This line cannot be read: {cause}." for cause in delimited.CAUSES.values()),
         "This line is not a JSON object in UTF-8.",
         *(f'x "y" {rest}' for rest in ("names no time zone.", "is not a time between 1900 and 2200.", "is not a day.")),
-        'x "y" was skipped or came twice when the clocks changed in Europe/Berlin. Write its offset.',
+        'x "y" was skipped when the clocks were set forward in Europe/Berlin. Correct it, or write its offset.',
+        *('x "y" came twice when the clocks were set back in Europe/Berlin.', 'x "y" is neither true nor false.'),
         *('x "y" is not a finite number.', 'x "y" is not an amount.', "kind is empty.", "channel is empty."),
         *(
             "currency is not a code of three capital letters, such as EUR.",

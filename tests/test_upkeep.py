@@ -435,7 +435,7 @@ def test_a_reader_goes_on_while_its_files_are_merged(lake: Lake) -> None:
 
 # A full disk
 
-FULL = r"The disk of .*lake is full. What was stored before is intact; .* Make room, then ingest it again."
+FULL = r"The disk of .*lake is full. What was stored before is intact; .* Make room, then give the command again."
 
 
 @pytest.mark.parametrize(
@@ -500,7 +500,7 @@ def test_a_disk_that_is_really_full_is_one_sentence_and_the_lake_is_as_before(tm
     done = subprocess.run([*alone, "sh", disk, *code], check=False, capture_output=True, text=True)
     sentence = (
         f"The disk of {disk}/lake is full. What was stored before is intact; "
-        "the file that was being ingested is not in. Make room, then ingest it again."
+        "what was being written is not in. Make room, then give the command again."
     )
     assert done.stdout.splitlines() == [
         sentence,
