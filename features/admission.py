@@ -92,7 +92,7 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
     made = [f"coalesce({key}, {identity}) AS {key}"]
     if name == "touches":
         made += [f"coalesce(channel, {quoted(BY_RULES)}) AS channel", f"{FLAGGED} AS properties"]
-        made += [f"coalesce(machine, {quoted(BY_SIGNS)} IS NOT NULL) AS machine"]
+        made += [f"{quoted(BY_SIGNS)} IS NOT NULL AS machine"]
     return f"""
         WITH texts AS (SELECT raw, {", ".join([*beside, *texts])} FROM {mapped}),
              typed AS (SELECT *, {", ".join(values)} FROM texts),

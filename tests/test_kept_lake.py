@@ -78,13 +78,18 @@ def test_a_lake_that_was_made_anew_is_seen_though_its_versions_begin_again(lake:
     assert leads(lake) == ["ada"]
     shutil.rmtree(lake.folder)
     another(lake).append("leads", BOB)
-    assert leads(lake) == ["bob"]
+    of_bob = lake.read("leads", ("lead_id", "observed_at"), ordered.Leads(ids=("bob",)))
+    assert of_bob["lead_id"].to_pylist() == ["bob"]
 
 
-def test_a_lake_of_given_versions_stays_as_it_was_and_says_when_they_are_gone(lake: Lake) -> None:
+def test_a_lake_of_given_versions_stays_as_it_was_and_says_when_they_are_gone(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     then = Lake(lake.folder, lake.versions())
     another(lake).append("leads", BOB)
+    opened = tables_opened(monkeypatch)
     assert [leads(then), leads(then)] == [["ada"], ["ada"]]
+    assert opened == ["leads"]
     forget_versions(another(lake), "leads")
     with pytest.raises(DataError, match=r"^Version 1 of leads is gone, as an erasure or the age of "):
         leads(then)
