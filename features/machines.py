@@ -44,7 +44,7 @@ CREATE OR REPLACE TEMP MACRO seconds_between(earlier, later) AS CASE WHEN says_z
 def with_machine(relation: str, columns: Collection[str]) -> str:
     """Return SQL for ``relation``, touches as mapped, with one more column: why a machine made it, else NULL.
 
-    What a column ``machine`` says comes before every sign. The connection must know ``admission.MACROS`` and ``MACROS``.
+    What a column ``machine`` says comes first. The connection must know ``admission.MACROS`` and ``MACROS``.
     """
     properties = "text_of(properties)" if "properties" in columns else "NULL::VARCHAR"
     kind = "lower(text_of(kind))" if "kind" in columns else "NULL::VARCHAR"
