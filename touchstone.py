@@ -51,13 +51,11 @@ def demo(
         return
     from attribution import runs
     from features.errors import ConfigError
-    from features.history import microseconds, read_history
+    from features.history import microseconds
     from features.ingestion import files_in, ingest
     from features.lake import Lake
-    from features.verbs import columns_of
     from serving import batch
     from serving.running import ask, free, running, until_interrupted
-    from serving.scorer import champion
     from training.train import train
 
     now, files = _now(), workspace / "demo-files"
@@ -70,8 +68,7 @@ def demo(
         trained = train(lake, settings, workspace, now, step)
         with lake.writing():  # nobody is erased between reading and storing
             step("Scoring open leads")
-            scorer = champion(workspace / "models")
-            history = read_history(lake, more=columns_of(scorer.spec.features))
+            scorer, history = batch.champion_and_history(workspace, lake)
             scores = batch.score_open(scorer, history, settings.goal, microseconds(now))
             batch.store(lake, scores)
             step("Crediting channels")
@@ -266,17 +263,14 @@ def score(
 ) -> None:
     """Score every open lead."""
     from features.errors import NothingToDo
-    from features.history import microseconds, read_history
+    from features.history import microseconds
     from features.lake import Lake
     from features.settings import read_settings
-    from features.verbs import columns_of
     from serving import batch
-    from serving.scorer import champion
 
     settings, lake, cut = read_settings(workspace), Lake(workspace / "lake"), _moment(as_of)
     with terminal.progress(quiet, "Scoring open leads"), lake.writing():  # nobody is erased between reading and storing
-        scorer = champion(workspace / "models")
-        history = read_history(lake, more=columns_of(scorer.spec.features))
+        scorer, history = batch.champion_and_history(workspace, lake)
         scores = batch.score_open(scorer, history, settings.goal, microseconds(cut))
         objectors = batch.not_scored(history, settings.goal, microseconds(cut))
         if not scores.empty:

@@ -64,17 +64,15 @@ def share(name: str, about: str, days: float | None = None, where: Where = (), *
 
 CATALOGUE: tuple[Feature, ...] = (
     # Fit: who they are
-    Feature("{}", "attribute", "{} of the lead, as known then", group="fit", each="attribute", events="versions"),
+    Feature("{}", "attribute", "{} of the lead, as known then", group="fit", each="attribute"),
     Feature("age_days", "age", "Days since the lead was created", "days", "fit"),
     Feature("email_kind", "email_kind", "Kind of the e-mail address's domain", group="fit", column="email",
-            levels=EMAIL_KINDS, each="column", events="versions"),
+            levels=EMAIL_KINDS, each="column"),
     Feature("seniority", "seniority", "Seniority by the job title", group="fit", column="title",
-            levels=("staff", *SENIORITIES), each="column", events="versions"),
+            levels=("staff", *SENIORITIES), each="column"),
     Feature("department", "department", "Department by the job title", group="fit", column="title",
-            levels=DEPARTMENTS, each="column", events="versions"),
-    Feature("attributes_known", "filled", "Attributes that are filled", "attributes", "fit", events="versions"),
-    count("record_changes", "Versions of the lead's record so far", group="fit", unit="versions", events="versions"),
-    recency("days_since_record_change", "Days since the lead's record last changed", group="fit", events="versions"),
+            levels=DEPARTMENTS, each="column"),
+    Feature("attributes_known", "filled", "Attributes that are filled", "attributes", "fit"),
     # Intent: what they ask for
     count("intent_touches", "Demo requests, forms and looks at prices so far", None, INTENT, group="intent"),
     count("intent_touches_7d", "Demo requests, forms and looks at prices in 7 days", 7, INTENT, group="intent"),
@@ -139,7 +137,7 @@ CATALOGUE: tuple[Feature, ...] = (
     Feature("last_kind", "last", "Kind of the last touch", column="kind", each="levels"),
     # Sales activity: what we did
     Feature("stage", "last", "Stage the lead is in", column="stage", each="levels", events="stages"),
-    Feature("days_in_stage", "in_stage", "Days since the stage last changed", "days", events="stages"),
+    Feature("days_in_stage", "in_stage", "Days since the stage last changed", "days"),
     count("stage_changes", "Changes of stage so far", unit="changes", events="stages"),
     count("stage_changes_30d", "Changes of stage in the last 30 days", 30, unit="changes", events="stages"),
     Feature("days_since_{}_stage", "first_seen", "Days since stage {} was first reached", "days", each="stage",

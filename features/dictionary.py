@@ -40,7 +40,7 @@ def data_dictionary(catalogue: Sequence[Feature]) -> list[dict[str, Any]]:
             "meaning": VERBS[line.verb].meaning,
             "missing": VERBS[line.verb].missing,
             "of": line.of,
-            "events": line.events,
+            "events": line.table,
             "where": {column: name if isinstance(name, str) else list(name) for column, name in line.where},
             "days": line.days,
             "column": line.column,

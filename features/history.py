@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,22 @@ PROPERTY = "properties."
 CONTACTS = "SELECT DISTINCT lead_id FROM leads WHERE account_id IN (SELECT unnest($1::VARCHAR[]))"
 KEYS = {"leads": ("row_hash",), "touches": ("event_id",), "stages": ("row_hash",)}  # settle what is at one moment
 STAGE = ("occurred_at", "stage")  # two records that both hold such a change of stage hold one
+
+
+class Tables(NamedTuple):
+    """What a history is made of, as tables of the contract."""
+
+    leads: pa.Table
+    touches: pa.Table
+    stages: pa.Table
+    identities: pa.Table = NONE
+
+    def with_more(self, other: Tables) -> Tables:
+        """Return these rows and those of another, in the columns of this one."""
+        return Tables(*(
+            pa.concat_tables([rows, more.select(rows.column_names).cast(rows.schema)])
+            for rows, more in zip(self, other, strict=True)
+        ))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -144,11 +160,17 @@ def read_history(
     """
     merged = merges(lake)
     if lead_ids is None:
-        return _read(lake, [Leads()], merged, found(lake, _touch_columns(more, keyed=True)), more)
+        return history_of(*_read(lake, [Leads()], merged, found(lake, _touch_columns(more, keyed=True)), more), more)
     ids = kin(lead_ids, merged)
     if accounts:
         ids = kin([*ids, *_contacts_with(lake, ids)], merged)
-    return _read(lake, [Leads(ids=tuple(ids))], merged, found(lake, _touch_columns(more, keyed=True), ids), more)
+    return history_of(*_stored(lake, ids, merged, more), more)
+
+
+def tables_of_accounts(lake: Lake, accounts: Sequence[str], but: Sequence[str], more: Sequence[str] = ()) -> Tables:
+    """Return what is stored of all that ever were contacts of some accounts, except some leads."""
+    merged = merges(lake)
+    return _stored(lake, sorted({*kin(_contacts_of(lake, accounts), merged)} - {*but}), merged, more)
 
 
 def history_chunks(
@@ -167,7 +189,7 @@ def history_chunks(
     for low, high in pairwise(["", *then.lead_starts("touches", rows * (5 if colleagues else 1)), None]):
         joined = (record for record, one in first.items() if (low or "") <= one and (high is None or one < high))
         alone = Leads(low or "", high, but=tuple(sorted(first)))
-        chunk = _read(then, [alone, Leads(ids=tuple(sorted(joined)))], merged, lost, more)
+        chunk = history_of(*_read(then, [alone, Leads(ids=tuple(sorted(joined)))], merged, lost, more), more)
         if chunk.lead_ids:
             yield chunk
 
@@ -184,16 +206,24 @@ def _colleagues(lake: Lake) -> list[tuple[str, str]]:
 def _contacts_with(lake: Lake, lead_ids: Sequence[str]) -> list[str]:
     """Return all leads that ever were contacts of an account that one of some leads ever was a contact of."""
     known = lake.read("leads", ("lead_id", "observed_at", ACCOUNT), Leads(ids=tuple(lead_ids)))
-    accounts = pc.unique(known[ACCOUNT].drop_null()).to_pylist()
+    return _contacts_of(lake, pc.unique(known[ACCOUNT].drop_null()).to_pylist())
+
+
+def _contacts_of(lake: Lake, accounts: Sequence[str]) -> list[str]:
     if not accounts:
         return []
     with lake.connection(("leads",)) as connection:
-        contacts = connection.sql(CONTACTS, params=[accounts]).to_arrow_table()
+        contacts = connection.sql(CONTACTS, params=[list(accounts)]).to_arrow_table()
     return [str(lead) for lead in contacts["lead_id"].to_pylist()]
 
 
-def _read(lake: Lake, several: Sequence[Leads], merged: pa.Table, lost: pa.Table, more: Sequence[str]) -> History:
-    """Return the history of leads, from all merges and all touches that were anonymous.
+def _stored(lake: Lake, ids: Sequence[str], merged: pa.Table, more: Sequence[str]) -> Tables:
+    lost = found(lake, _touch_columns(more, keyed=True), ids)
+    return _read(lake, [Leads(ids=tuple(ids))], merged, lost, more)
+
+
+def _read(lake: Lake, several: Sequence[Leads], merged: pa.Table, lost: pa.Table, more: Sequence[str]) -> Tables:
+    """Return what is stored of leads, from all merges and all touches that were anonymous.
 
     Where there are neither, rows come in order, and no key of theirs is read.
     """
@@ -204,7 +234,7 @@ def _read(lake: Lake, several: Sequence[Leads], merged: pa.Table, lost: pa.Table
     leads, touches, stages = (
         pa.concat_tables(lake.read(name, columns[name], leads) for leads in several) for name in READ
     )
-    return history_of(leads, with_found(touches, lost), stages, merged, more)
+    return Tables(leads, with_found(touches, lost), stages, merged)
 
 
 def _touch_columns(more: Sequence[str], *, keyed: bool) -> tuple[str, ...]:

@@ -84,10 +84,10 @@ def _plans(features: tuple[Feature, ...], of: Of) -> dict[str, TablePlan]:
     """Return a plan for each table of events that features of a lead, or of its account, are made of."""
     plans = dict[str, TablePlan]()
     chosen = [(column, feature) for column, feature in enumerate(features) if feature.of == of]
-    for table in dict.fromkeys(feature.events for _, feature in chosen):
+    for table in dict.fromkeys(feature.table for _, feature in chosen):
         plain, made = [], []
         for column, feature in chosen:
-            if feature.events == table:
+            if feature.table == table:
                 verb = VERBS[feature.verb]
                 needs = tuple(verb.needs(feature))
                 if verb.value is None:
@@ -95,6 +95,6 @@ def _plans(features: tuple[Feature, ...], of: Of) -> dict[str, TablePlan]:
                 else:
                     made.append((column, feature, verb.value, needs))
         apart = dict.fromkeys(need for _, _, _, needs in made for need in needs)
-        columns = tuple(column for column, feature in chosen if feature.events == table)
+        columns = tuple(column for column, feature in chosen if feature.table == table)
         plans[table] = TablePlan(columns, Wanted(tuple(plain), tuple(apart)), tuple(made))
     return plans

@@ -125,7 +125,9 @@ class FeatureLine(Section):
     column: str = Field("", description="column that distinct, total, last, attribute, … look at")
     levels: list[str] = Field([], description="categories of a text")
     each: str = Field("", description="one such feature for each name of this column; {} in the name stands for it")
-    events: Literal["touches", "stages", "versions", "contacts"] = Field("touches", description="what is looked at")
+    events: Literal["", "touches", "stages", "versions", "contacts"] = Field(
+        "", description="what is looked at, if not what the verb looks at"
+    )
     of: Literal["lead", "account"] = Field("lead", description="account: of all contacts of the lead's account")
 
 

@@ -79,13 +79,13 @@ def _lines(line: Feature, seen: Seen) -> Iterator[Feature]:
             if table == "versions":
                 yield from _attribute(replace(_named(line, name), column=name), seen[table, name])
     elif line.each == "levels":
-        yield replace(line, each="", levels=_frequent(seen.get((line.events, line.column), Counter()), MOST_NAMES))
+        yield replace(line, each="", levels=_frequent(seen.get((line.table, line.column), Counter()), MOST_NAMES))
     elif line.each == "column":
         column = _column_called(line.column, seen)
         if column:
             yield replace(line, each="", column=column)
     else:
-        for name in _frequent(seen.get((line.events, line.each), Counter()), MOST_NAMES):
+        for name in _frequent(seen.get((line.table, line.each), Counter()), MOST_NAMES):
             yield replace(_named(line, name), where=(*line.where, (line.each, name)))
 
 

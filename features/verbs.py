@@ -43,8 +43,13 @@ class Feature:
     column: str = ""
     levels: tuple[str, ...] = ()
     each: str = ""
-    events: Table = "touches"
+    events: Table | Literal[""] = ""  # which are looked at, if not those of the verb
     of: Of = "lead"
+
+    @property
+    def table(self) -> Table:
+        """Return which events it looks at."""
+        return self.events or VERBS[self.verb].events
 
     def __hash__(self) -> int:
         return hash(self.name)  # quick: a hash of every field would cost more than to measure a lead
@@ -80,7 +85,12 @@ class Moments:
 
 def columns_of(features: Iterable[Feature]) -> tuple[str, ...]:
     """Return the columns of touches that features look at, beside kind and channel, to be read for them."""
-    named = {column for f in features if f.events == "touches" for column in (f.column, f.each, *dict(f.where))}
+    named = {
+        column
+        for f in features
+        if f.verb in VERBS and f.table == "touches"
+        for column in (f.column, f.each, *dict(f.where))
+    }
     known = {"", "kind", "channel", "contact", "attribute", "levels", "column"}
     return tuple(sorted(named - known))
 
@@ -97,6 +107,7 @@ class Verb:
     missing: str
     needs: Callable[[Feature], Sequence[Measure]]
     value: Callable[..., Floats] | None = None  # (feature, moments, events, *measures)
+    events: Table = "touches"
 
 
 def _of(what: Any, *, column: bool = False) -> Callable[[Feature], Sequence[Measure]]:
@@ -234,14 +245,19 @@ VERBS: dict[str, Verb] = {
     ),
     "last": Verb("Name in the column of the latest event.", NO_EVENT, _of("latest"), _name),
     "first": Verb("Name in the column of the first event.", NO_EVENT, _of("earliest"), _name),
-    "in_stage": Verb("Days since the stage last changed.", "Missing before the first stage.", _of("recency")),
-    "attribute": Verb("What the version known then says.", NO_VERSION, _of("latest"), _name),
-    "missing": Verb(
-        "1 where the version known then says nothing of it, else 0.", "Never missing.", _of("latest"), _missing
+    "in_stage": Verb(
+        "Days since the stage last changed.", "Missing before the first stage.", _of("recency"), events="stages"
     ),
-    "filled": Verb("Attributes that the version known then fills.", "Never missing.", _of("latest"), _filled),
-    "email_kind": Verb("Kind of the e-mail address's domain.", NO_VERSION, _of("latest"), _read_as(email_kind)),
-    "seniority": Verb("Seniority that the job title names.", NO_VERSION, _of("latest"), _read_as(seniority)),
-    "department": Verb("Department that the job title names.", NO_VERSION, _of("latest"), _read_as(department)),
     "age": Verb("Days since the lead was created.", "Never missing.", lambda _: [], _age),
 }  # fmt: skip
+VERBS |= {
+    name: Verb(meaning, missing, _of("latest"), value, "versions")
+    for name, meaning, missing, value in (
+        ("attribute", "What the version known then says.", NO_VERSION, _name),
+        ("missing", "1 where the version known then says nothing of it, else 0.", "Never missing.", _missing),
+        ("filled", "Attributes that the version known then fills.", "Never missing.", _filled),
+        ("email_kind", "Kind of the e-mail address's domain.", NO_VERSION, _read_as(email_kind)),
+        ("seniority", "Seniority that the job title names.", NO_VERSION, _read_as(seniority)),
+        ("department", "Department that the job title names.", NO_VERSION, _read_as(department)),
+    )
+}

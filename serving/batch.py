@@ -14,16 +14,22 @@ import pyarrow as pa
 
 from features.contract import schema
 from features.errors import DataError
-from features.history import History
+from features.history import History, read_history
 from features.lake import Lake
 from features.objections import objecting, profiled
 from features.outcomes import open_moments, outcomes_of
 from features.settings import Goal
-from features.verbs import Moments
-from serving.scorer import Scorer
+from features.verbs import Moments, columns_of
+from serving.scorer import Scorer, champion
 from serving.scores import Score, scores
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+
+
+def champion_and_history(workspace: Path, lake: Lake) -> tuple[Scorer, History]:
+    """Return the champion, and the history of all leads with the columns that its features look at."""
+    scorer = champion(workspace / "models")
+    return scorer, read_history(lake, more=columns_of(scorer.spec.features))
 
 
 def open_leads(history: History, goal: Goal, as_of: int) -> Moments:

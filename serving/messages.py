@@ -62,7 +62,7 @@ class Stage(Message):
 class Lead(Message):
     """A lead with its history, for a system that keeps its own.
 
-    Of its account, the contacts are those sent along in the same request.
+    The other contacts of its account are those in the lake and in the same request.
     """
 
     lead_id: str = Field(min_length=1)

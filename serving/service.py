@@ -21,7 +21,7 @@ import uvicorn
 from bentoml.exceptions import InvalidArgument
 
 from features.errors import ConfigError
-from features.history import History, history_of, microseconds, read_history
+from features.history import History, Tables, history_of, microseconds, read_history, tables_of_accounts
 from features.lake import Lake
 from features.objections import objecting
 from features.outcomes import open_moments, outcomes_of
@@ -50,7 +50,7 @@ def service(workspace: Path, settings: Settings) -> Any:
             now = datetime.now(UTC)
             as_of = request.as_of or now
             features = scorer.spec.features
-            stored, sent = _stored(lake, request.lead_ids, as_of, features), _sent(request.leads, as_of, features)
+            stored, sent = _stored(lake, request.lead_ids, as_of, features), _sent(lake, request.leads, as_of, features)
             problems = _problems(request, stored, sent, settings.goal)
             if problems:
                 raise InvalidArgument(" ".join(problems))
@@ -103,9 +103,13 @@ def _stored(lake: Lake, lead_ids: Sequence[str], as_of: datetime, features: Sequ
     return _asked(history, lead_ids, as_of)
 
 
-def _sent(leads: list[Lead], as_of: datetime, features: Sequence[Feature]) -> Moments:
-    """Return the moments of leads whose history came along."""
-    return _asked(history_of(*tables(leads), more=columns_of(features)), [lead.lead_id for lead in leads], as_of)
+def _sent(lake: Lake, leads: list[Lead], as_of: datetime, features: Sequence[Feature]) -> Moments:
+    """Return the moments of leads whose history came along; what their accounts' other contacts did is in the lake."""
+    lead_ids, told, more = [lead.lead_id for lead in leads], Tables(*tables(leads)), columns_of(features)
+    accounts = sorted({lead.account_id for lead in leads if lead.account_id})
+    if accounts and any(feature.of == "account" for feature in features):
+        told = tables_of_accounts(lake, accounts, lead_ids, more).with_more(told)
+    return _asked(history_of(*told, more), lead_ids, as_of)
 
 
 def _asked(history: History, lead_ids: Sequence[str], as_of: datetime) -> Moments:

@@ -84,8 +84,6 @@ WORLD = history(
         ("active_days_30d", [2, 3], [0, 0]),
         ("active_days_90d", [2, 3], [0, 0]),
         ("attributes_known", [2, 2], [1, 1]),
-        ("record_changes", [1, 2], [1, 1]),
-        ("days_since_record_change", [5, 4], [2, 6]),
         ("days_since_touch", [1, 5], [NAN, NAN]),
         ("days_since_first_touch", [3, 8], [NAN, NAN]),
         ("activity_3d", [half(3, 3, 1), half(3, 8, 7, 5)], [0, 0]),
@@ -112,8 +110,9 @@ def test_a_feature_worked_by_hand_on_days_5_and_9(name: str, ada: list[float], b
     assert values(WORLD, feature(name), "bob", 5, 9) == exactly(*bob)
 
 
-# Cy, created on day 2, came by an ad on day 1, was mailed on day 2, clicked on day 3, asked for a demo on days 4 and 10;
-# sales called on day 6 and met him on day 12. Di works for the same company from day 5 on, and looked at prices on day 7.
+# Cy, created on day 2, came by an ad on day 1, was mailed on day 2, clicked on day 3, asked for a demo on days 4 and
+# 10; sales called on day 6 and met him on day 12. Di works for the same company from day 5 on, and looked at prices
+# on day 7.
 
 
 COMPANY = history(
@@ -199,7 +198,7 @@ def test_a_job_title_says_seniority_and_department_and_an_empty_one_nothing() ->
 
 
 def test_missing_says_whether_something_is_known() -> None:
-    unknown = Feature("no_title", "missing", "", column="title", events="versions")
+    unknown = Feature("no_title", "missing", "", column="title")
     assert [values(COMPANY, unknown, lead, 3) for lead in ("cy", "di")] == [[0], [1]]
 
 
@@ -258,8 +257,8 @@ def test_a_trend_is_missing_when_four_weeks_were_silent_and_zero_when_one_was() 
     assert values(WORLD, feature("momentum_7d"), "ada", 12, 40) == exactly(0, NAN)
 
 
-COUNTRY = Feature("country", "attribute", "", group="fit", column="country", levels=("AT", "DE"), events="versions")
-SEATS = Feature("seats", "attribute", "", group="fit", column="seats", events="versions")
+COUNTRY = Feature("country", "attribute", "", group="fit", column="country", levels=("AT", "DE"))
+SEATS = Feature("seats", "attribute", "", group="fit", column="seats")
 
 
 def test_an_attribute_is_that_of_the_version_known_then() -> None:

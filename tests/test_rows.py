@@ -125,8 +125,8 @@ def test_the_command_writes_what_was_known(tmp_path: Path, lake: Lake, ending: s
     output = tmp_path / f"features.{ending}"
     said = CliRunner().invoke(
         app,
-        ["features", "--workspace", str(lake.folder.parent), "--every", "6", "--from", "2026-01-03", "--to", "2026-01-20",
-         "--output", str(output), "--json"],
+        ["features", "--workspace", str(lake.folder.parent), "--every", "6", "--from", "2026-01-03",
+         "--to", "2026-01-20", "--output", str(output), "--json"],
     )  # fmt: skip
     assert said.exit_code == 0, said.output
     written = pd.read_parquet(output) if ending == "parquet" else pd.read_csv(output, parse_dates=["as_of"])

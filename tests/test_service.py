@@ -105,6 +105,7 @@ def histories(company: Company, lead_ids: list[str], as_of: datetime) -> list[Re
         if row["lead_id"] in of and row["observed_at"] < as_of:
             of[row["lead_id"]].setdefault("created_at", row["created_at"].isoformat())
             of[row["lead_id"]]["attributes"] = json.loads(row["attributes"])
+            of[row["lead_id"]]["account_id"] = row["account_id"]
     for name, columns in (("touches", ("kind", "channel", "event_id")), ("stages", ("stage",))):
         for row in read[name]:
             if row["lead_id"] in of:
