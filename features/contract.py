@@ -67,6 +67,7 @@ TABLES = {
             Column("observed_at", "time", default="created_at"),
             Column("account_id"),
             Column("owner"),
+            Column("is_change", "flag"),  # it names only what changed
             Column("attributes", "json"),
         ),
         order=("lead_id", "observed_at", ROW_HASH),

@@ -73,11 +73,12 @@ def _lines(catalogue: Sequence[Feature]) -> Iterator[str]:
     yield PREFACE
     for group, title in GROUPS.items():
         yield f"## {group.capitalize()}: {title}\n"
-        yield "| feature | means | unit | verb | days | of |\n| --- | --- | --- | --- | --- | --- |"
+        yield "| feature | means | unit | verb | days | where there is nothing |\n| --- | --- | --- | --- | --- | --- |"
         for line in catalogue:
             if line.group == group:
                 days = "" if line.days is None else f"{line.days:g}"
-                yield f"| `{line.name}` | {line.about}. | {line.unit or 'level'} | {line.verb} | {days} | {line.of} |"
+                nothing = VERBS[line.verb].missing + " Missing without an account." * (line.of == "account")
+                yield f"| `{line.name}` | {line.about}. | {line.unit or 'level'} | {line.verb} | {days} | {nothing} |"
         yield ""
     yield "## Verbs\n"
     yield "Each feature is a verb with its arguments; `days` is its window, half-life or period.\n"

@@ -29,9 +29,10 @@ from features.merges import NEVER as NEVER  # noqa: PLC0414
 from features.merges import Ints as Ints  # noqa: PLC0414
 from features.merges import belonging, editions, firsts, kin, pairs_of, tenures
 from features.ordered import Leads, in_order, names_in, places_among
+from features.versions import whole
 
 READ = {
-    "leads": ("lead_id", "created_at", "observed_at", "account_id", "attributes"),
+    "leads": ("lead_id", "created_at", "observed_at", "account_id", "is_change", "attributes"),
     "touches": ("lead_id", "occurred_at", "received_at", "kind", "channel", "machine"),
     "stages": ("lead_id", "occurred_at", "received_at", "stage"),
 }
@@ -134,7 +135,7 @@ def history_of(
     lead_ids = parts["lead_id"].combine_chunks()
     versions, stages = known(leads, "observed_at", "observed_at"), known(stages, "occurred_at", "received_at")
     touches = _human(identified(touches, identities))
-    versions = _placed("leads", belonging(versions, whose, parts), lead_ids)
+    versions = whole(_placed("leads", belonging(versions, whose, parts), lead_ids))
     touches = _placed("touches", belonging(touches, whose, parts, TOUCH), lead_ids)
     stages = _placed("stages", belonging(stages, whose, parts, STAGE), lead_ids)
     since, until = np.asarray(parts["since"]), np.asarray(parts["until"])

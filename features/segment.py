@@ -9,7 +9,7 @@ A file is known by its shape and needs no configuration. It feeds three tables:
     alias        the identity previousId → userId
 
 An event without what its table needs is refused with a sentence. A version or an identity is known from the event's
-timestamp, or from when it was received if that is later. A version holds what its own event said and no more. Of
+timestamp, or from when it was received if that is later. A version is a change: what its event does not name stays. Of
 ``context``, campaign, page, userAgent and traits are read; the rest (address, device, library) is not kept.
 """
 
@@ -81,6 +81,7 @@ def segment_sources(file: str) -> list[Source]:
             created_at=f"CASE WHEN type = 'identify' THEN coalesce({CREATED}, {HAPPENED}) ELSE {HAPPENED} END",
             observed_at=KNOWN,
             account_id="CASE WHEN type = 'group' THEN groupId END",
+            is_change="'true'",
             attributes=f"CASE WHEN type = 'identify' THEN CAST({TRAITS} AS VARCHAR) ELSE {ACCOUNT_TRAITS} END",
         ),
         _source(

@@ -6,6 +6,7 @@ A setting may also come from the environment, which wins: ``TOUCHSTONE_GOAL__HOR
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from features.errors import ConfigError
 
 FILE = "touchstone.toml"
+BARE = re.compile(r"[\w-]+")  # a key that TOML reads without quotes
 
 
 class Section(BaseModel):
@@ -298,7 +300,10 @@ def _page_lines() -> Iterator[str]:
 def _toml(value: object) -> str:
     """Return a value in one line of TOML, which is JSON but for its objects."""
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{key} = {_toml(entry)}' for key, entry in value.items())} }}"
+        entries = (
+            f"{key if BARE.fullmatch(key) else json.dumps(key)} = {_toml(entry)}" for key, entry in value.items()
+        )
+        return f"{{ {', '.join(entries)} }}"
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(value, ensure_ascii=False)

@@ -168,7 +168,14 @@ def test_a_kind_of_touch_that_is_new_after_the_beginning_is_no_feature(
     really_fit = backtest_module.fit
 
     def watched(rows: Labelled, features: Any, *arguments: Any) -> Any:
-        asked.append({name for feature in features for column, name in feature.where if column == "kind"})
+        asked.append(
+            {
+                name
+                for feature in features
+                for column, name in feature.where
+                if column == "kind" and isinstance(name, str)
+            }
+        )
         return really_fit(rows, features, *arguments)
 
     monkeypatch.setattr(backtest_module, "fit", watched)

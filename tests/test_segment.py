@@ -141,10 +141,11 @@ def test_identify_is_a_version_of_the_lead_with_its_traits(tmp_path: Path) -> No
     traits = {"email": "ada@initech.test", "plan": "trial", "seats": 25, "createdAt": "2026-04-30T08:00:00Z"}
     assert ada | {"attributes": json.loads(ada["attributes"])} == {
         "lead_id": "ada", "created_at": "30 08:00:00", "observed_at": "01 09:05:02", "attributes": traits,
+        "is_change": True,
     }  # fmt: skip
     assert bob | {"attributes": json.loads(bob["attributes"])} == {
         "lead_id": "bob", "created_at": "02 10:00:00", "observed_at": "02 10:00:00",
-        "attributes": {"email": "bob@initech.test", "name": "Bob"},
+        "attributes": {"email": "bob@initech.test", "name": "Bob"}, "is_change": True,
     }  # fmt: skip
 
 
@@ -169,7 +170,7 @@ def test_group_is_the_account_of_the_lead(tmp_path: Path) -> None:
     account = {"account_name": "Initech", "account_employees": 329, "account_a/b": "c"}
     assert version | {"attributes": json.loads(version["attributes"])} == {
         "lead_id": "ada", "account_id": "initech", "created_at": "01 09:07:00", "observed_at": "01 09:07:00",
-        "attributes": account,
+        "attributes": account, "is_change": True,
     }  # fmt: skip
 
 
