@@ -262,8 +262,9 @@ def _created(leads: pa.Table) -> tuple[pa.Array, Ints]:
 
 def _human(touches: pa.Table) -> pa.Table:
     """Return touches without those that a machine made, which tell nothing of a lead."""
-    flagged = touches["machine"].fill_null(False)
-    return touches.filter(pc.invert(flagged)) if pc.any(flagged).as_py() else touches
+    if not pc.any(touches["machine"]).as_py():
+        return touches
+    return touches.filter(pc.invert(touches["machine"].fill_null(False)))
 
 
 def _placed(name: str, rows: pa.Table, lead_ids: pa.Array) -> pa.Table:

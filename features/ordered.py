@@ -30,6 +30,7 @@ TIME = 1  # place of the time in the order of a table that has leads
 LAST = "\U0010ffff"  # after every lead
 ROW_GROUP = 32_768  # rows; to find one lead, one of these is read
 FILE_ROWS = 2_000_000
+RUN = "run-"  # begins the name of a file that was written here, and so in order
 FOOTERS = 64  # that are kept, each of some 100 KB; a file never changes under its name
 
 
@@ -92,7 +93,7 @@ class Leads:
 
 def written(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> list[AddAction]:
     """Write rows as one run; return its files, for a commit that makes them part of the table."""
-    run, paths = f"run-{uuid.uuid4().hex}", list[Path]()
+    run, paths = f"{RUN}{uuid.uuid4().hex}", list[Path]()
     coded = [name for name in schema.names if name in CODED]
     times = {field.name: "DELTA_BINARY_PACKED" for field in schema if pa.types.is_timestamp(field.type)}
     with ExitStack() as opened:
@@ -143,7 +144,7 @@ def read(
     apart = all(one.high is not None and (two.low is None or one.high < two.low) for one, two in pairwise(parts))
     if apart:
         table = _rows(parts, schema, columns, leads)
-        if is_ordered(table, order):
+        if all(part.path.name.startswith(RUN) for part in parts) or is_ordered(table, order):
             return table
     table = _rows(parts, schema, list(dict.fromkeys([*columns, *order])), leads)
     return in_order(table, order).select(columns)
@@ -271,7 +272,8 @@ def _indices(chunk: pa.DictionaryArray) -> NDArray[np.int32]:
 
 
 def _times(table: pa.Table, order: Sequence[str]) -> NDArray[np.int64]:
-    return np.asarray(table[order[TIME]].cast(pa.int64()).fill_null(0), dtype=np.int64)
+    times = table[order[TIME]].cast(pa.int64())
+    return np.asarray(times.fill_null(0) if times.null_count else times, dtype=np.int64)
 
 
 def _behind(keys: pa.Table, before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -293,7 +295,15 @@ def _rows(parts: Sequence[Part], schema: pa.Schema, columns: Sequence[str], lead
     tables = [_rows_of_part(part, columns, leads) for part in parts]
     coded = [pa.field(f.name, pa.dictionary(pa.int32(), f.type)) if f.name in CODED else f for f in schema]
     empty = pa.schema([field for field in coded if field.name in columns]).empty_table().select(columns)
-    return pa.concat_tables([empty, *tables])
+    return _joined(pa.concat_tables([empty, *tables]))
+
+
+def _joined(table: pa.Table) -> pa.Table:
+    """Return a table whose times are one chunk each: they are read more than once."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type):
+            table = table.set_column(place, field, pa.chunked_array([table.column(place).combine_chunks()]))
+    return table
 
 
 def _rows_of_part(part: Part, columns: Sequence[str], leads: Leads | None) -> pa.Table:

@@ -223,6 +223,12 @@ def test_a_property_is_filtered_added_up_and_compared() -> None:
     assert values(seen, replace(asked["total"], days=8), "ada", 10, 11) == [12.5, 12.5]
 
 
+def test_what_a_machine_did_tells_nothing_of_a_lead() -> None:
+    seen = history([version("ada", 0)], [touch("ada", 1), touch("ada", 2, "email_open", machine=True)])
+    assert values(seen, feature("touches"), "ada", 9) == [1]
+    assert values(seen, feature("kinds"), "ada", 9) == [1]
+
+
 def test_every_line_of_the_catalogue_without_a_template_is_worked_by_hand() -> None:
     tests = (test_a_feature_worked_by_hand_on_days_5_and_9, test_a_feature_of_intent_sales_and_account_worked_by_hand)
     by_hand = {name for test in tests for name, _, _ in test.pytestmark[0].args[1]}
