@@ -13,7 +13,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from features.contract import ARROW
-from features.errors import ConfigError, DataError
+from features.errors import ConfigError
 from features.history import history_chunks
 from features.lake import Lake
 from features.matrix import feature_matrix
@@ -71,10 +71,10 @@ def write_features(
     """Write a catalogue's features at moments to a file; return what was written.
 
     Raises:
-        ConfigError: when no file is named.
+        ConfigError: when no such file is named.
 
     """
-    if file is None:
+    if file is None or file.suffix not in {".parquet", ".csv"}:
         raise ConfigError("Where to? Give --output FILE, a .parquet or a .csv.")
     features = written_out(seen_in(lake, moments.last, columns_of(catalogue)), catalogue)
     if engine == "spark":
@@ -95,8 +95,9 @@ def write_rows(rows: Iterable[Rows], features: Sequence[Feature], file: Path) ->
     try:
         with _writer(file, partly, schema) as writer:
             for some in rows:
-                columns = [some.lead_id.cast(pa.string()), pa.array(some.as_of).cast(ARROW["time"]), *some.matrix.T]
-                writer.write_table(pa.table([pa.array(column) for column in columns], schema=schema))
+                columns = [some.lead_id.cast(pa.string()), pa.array(some.as_of).cast(ARROW["time"])]
+                columns += [pa.array(column, from_pandas=True) for column in some.matrix.T]  # NaN is empty
+                writer.write_table(pa.table(columns, schema=schema))
                 written += len(some.as_of)
         partly.replace(file)
     finally:
@@ -107,6 +108,4 @@ def write_rows(rows: Iterable[Rows], features: Sequence[Feature], file: Path) ->
 def _writer(file: Path, partly: Path, schema: pa.Schema) -> pq.ParquetWriter | pa_csv.CSVWriter:
     if file.suffix == ".parquet":
         return pq.ParquetWriter(partly, schema, compression="zstd", compression_level=1, use_dictionary=["lead_id"])
-    if file.suffix == ".csv":
-        return pa_csv.CSVWriter(partly, schema)
-    raise DataError(f"{file} is neither .csv nor .parquet. Give the file one of these endings.")
+    return pa_csv.CSVWriter(partly, schema)
