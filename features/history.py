@@ -161,7 +161,7 @@ def read_history(
     """
     merged = merges(lake)
     if lead_ids is None:
-        return history_of(*_read(lake, [Leads()], merged, found(lake, _touch_columns(more, keyed=True)), more), more)
+        return history_of(*_read(lake, [Leads()], merged, found(lake, touch_columns(more, keyed=True)), more), more)
     ids = kin(lead_ids, merged)
     if accounts:
         ids = kin([*ids, *_contacts_with(lake, ids)], merged)
@@ -184,10 +184,10 @@ def history_chunks(
     lead's. Leads that come together are sought in the whole lake for each chunk, so those are larger then.
     """
     then = Lake(lake.folder, lake.versions())  # a later ingest changes no chunk
-    merged, lost = merges(then), found(then, _touch_columns(more, keyed=True))
-    colleagues = _colleagues(then) if accounts else []
-    first = firsts([*pairs_of(merged), *colleagues])
-    for low, high in pairwise(["", *then.lead_starts("touches", rows * (5 if colleagues else 1)), None]):
+    merged, lost = merges(then), found(then, touch_columns(more, keyed=True))
+    contacts = colleagues(then) if accounts else []
+    first = firsts([*pairs_of(merged), *contacts])
+    for low, high in pairwise(["", *then.lead_starts("touches", rows * (5 if contacts else 1)), None]):
         joined = (record for record, one in first.items() if (low or "") <= one and (high is None or one < high))
         alone = Leads(low or "", high, but=tuple(sorted(first)))
         chunk = history_of(*_read(then, [alone, Leads(ids=tuple(sorted(joined)))], merged, lost, more), more)
@@ -195,7 +195,7 @@ def history_chunks(
             yield chunk
 
 
-def _colleagues(lake: Lake) -> list[tuple[str, str]]:
+def colleagues(lake: Lake) -> list[tuple[str, str]]:
     """Return the leads that ever were contacts of one account, two by two."""
     known = lake.read_where("leads", ("lead_id", ACCOUNT), ACCOUNT, empty=False)
     contacts = pa.table({name: known[name].cast(pa.string()) for name in known.column_names})
@@ -219,7 +219,7 @@ def _contacts_of(lake: Lake, accounts: Sequence[str]) -> list[str]:
 
 
 def _stored(lake: Lake, ids: Sequence[str], merged: pa.Table, more: Sequence[str]) -> Tables:
-    lost = found(lake, _touch_columns(more, keyed=True), ids)
+    lost = found(lake, touch_columns(more, keyed=True), ids)
     return _read(lake, [Leads(ids=tuple(ids))], merged, lost, more)
 
 
@@ -231,14 +231,14 @@ def _read(lake: Lake, several: Sequence[Leads], merged: pa.Table, lost: pa.Table
     several = [leads for leads in several if leads.ids != ()] or list(several[:1])
     merged, lost = (pa.concat_tables(leads.rows_of(rows) for leads in several) for rows in (merged, lost))
     keyed = len(merged) + len(lost) > 0
-    columns = {name: READ[name] + KEYS[name] * keyed for name in READ} | {"touches": _touch_columns(more, keyed=keyed)}
+    columns = {name: READ[name] + KEYS[name] * keyed for name in READ} | {"touches": touch_columns(more, keyed=keyed)}
     leads, touches, stages = (
         pa.concat_tables(lake.read(name, columns[name], leads) for leads in several) for name in READ
     )
     return Tables(leads, with_found(touches, lost), stages, merged)
 
 
-def _touch_columns(more: Sequence[str], *, keyed: bool) -> tuple[str, ...]:
+def touch_columns(more: Sequence[str], *, keyed: bool) -> tuple[str, ...]:
     """Return the columns of touches to read, with the keys that settle what is at one moment or without."""
     stored = dict.fromkeys("properties" if column.startswith(PROPERTY) else column for column in more)
     return READ["touches"] + KEYS["touches"] * keyed + tuple(stored)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ from features.contract import ARROW
 from features.errors import ConfigError, DataError
 from features.events import DAY
 from features.history import History
+from features.merges import Ints
 from features.verbs import Moments
 
 MomentsOf = Callable[[History], Moments]  # those of the leads of one part of the history
@@ -37,7 +40,7 @@ def chosen(file: Path | None, days: float | None, start: int | None, end: int | 
     """
     if file is not None and days is None:
         moments = read_moments(file)
-        return Chosen(given(moments), pc.max(moments["as_of"].cast(pa.int64())).as_py() or 0)
+        return Chosen(Given(moments), pc.max(moments["as_of"].cast(pa.int64())).as_py() or 0)
     if file is None and days is not None and start is not None and end is not None and start < end:
         return Chosen(every(days, start, end), end)
     raise ConfigError(
@@ -58,18 +61,24 @@ def every(days: float, start: int, end: int) -> MomentsOf:
     return moments_of
 
 
-def given(moments: pa.Table) -> MomentsOf:
-    """Return the moments of a table with lead_id and as_of, those of one lead in its order."""
-    ordered = moments.append_column("row", pa.array(np.arange(len(moments)))).sort_by("lead_id")
-    leads, as_of = ordered["lead_id"].combine_chunks(), np.asarray(ordered["as_of"].cast(pa.int64()))
+@dataclass(frozen=True)
+class Given:
+    """The moments of a table with lead_id and as_of, those of one lead in its order."""
 
-    def moments_of(history: History) -> Moments:
+    moments: pa.Table
+
+    def __call__(self, history: History) -> Moments:
+        """Return those of the leads of one part of the history."""
+        leads, as_of = self._by_lead
         here = pc.is_in(leads, pa.array(sorted(set(history.lead_ids)), pa.string()))
         place = np.flatnonzero(here.to_numpy(zero_copy_only=False))
         lead = history.positions(leads.take(pa.array(place)).to_pylist(), as_of[place])
         return Moments(history, lead, as_of[place])
 
-    return moments_of
+    @cached_property
+    def _by_lead(self) -> tuple[pa.Array, Ints]:
+        ordered = self.moments.sort_by("lead_id")
+        return ordered["lead_id"].combine_chunks(), np.asarray(ordered["as_of"].cast(pa.int64()))
 
 
 def read_moments(file: Path) -> pa.Table:
