@@ -6,6 +6,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+EXTRAS ?= dev
 STAMP := .venv/installed
 
 .DEFAULT_GOAL := help
@@ -16,12 +17,12 @@ help:
 
 install: $(STAMP)
 
-# uv lives in the environment it fills. Bytecode is compiled now, or every start would pay for it.
+# EXTRAS=dev,spark installs PySpark, too. uv lives in the environment it fills. Bytecode is compiled now, or every start would pay for it.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
-	    --constraint constraints.txt --editable '.[dev]'
+	    --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 demo: $(STAMP)
@@ -42,6 +43,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/truth.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/kills.py
+	! $(BIN)/python -c 'import pyspark' 2>/dev/null || $(BIN)/python benchmarks/spark.py
 
 clean:
 	rm -rf .venv demo-workspace *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""What Spark costs on one machine: the same features by the local engine and by Spark with one and two cores, in one run.
+"""What Spark costs on one machine: features by the local engine, and by Spark with one and two cores, in one run.
 
 2 million touches of 50,000 leads, 12 monthly snapshots each, 39 features, as in features.py; then the whole catalogue.
 Wall and CPU seconds of all processes: this one, Spark's, and its Python workers'. To start Spark is measured apart.
@@ -23,15 +23,15 @@ ROOT = Path(__file__).parents[1]
 sys.path[0] = str(ROOT)  # not this folder, whose features.py is no package
 
 from features import spark  # noqa: E402
+from features.catalogue import CATALOGUE  # noqa: E402
+from features.history import DAY  # noqa: E402
 from features.ingestion import ingest  # noqa: E402
 from features.lake import Lake  # noqa: E402
 from features.moments import every  # noqa: E402
 from features.rows import Rows, feature_rows, seen_in  # noqa: E402
 from features.settings import Settings  # noqa: E402
-from features.catalogue import CATALOGUE  # noqa: E402
 from features.templates import written_out  # noqa: E402
 from features.verbs import columns_of  # noqa: E402
-from features.history import DAY  # noqa: E402
 
 HISTORY = runpy.run_path(str(ROOT / "benchmarks" / "features.py"))
 START, PLAIN = HISTORY["START"], HISTORY["FEATURES"]

@@ -8,6 +8,7 @@ makes the features, so that a feature has one meaning. All that is asked of Spar
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,6 +58,7 @@ LOCAL = {
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1),  # else it weighs each row: 12 CPU s become 7
 }
 
 
@@ -73,10 +75,9 @@ def feature_rows(
 
     """
     spark, then = session(), Lake(lake.folder, lake.versions())  # a later ingest changes no partition
+    listed, moments_in = NO_MOMENTS, _always(moments_of)
     if isinstance(moments_of, Given):  # each partition needs those of its own leads alone
         listed, moments_in = moments_of.moments, Given
-    else:
-        listed, moments_in = NO_MOMENTS, lambda _: moments_of
     more, accounts = columns_of(features), any(feature.of == "account" for feature in features)
     columns = {name: (*READ[name], *KEYS[name]) for name in READ}
     columns |= {"touches": touch_columns(more, keyed=True), "identities": CLAIM, "moments": tuple(MOMENTS.names)}
@@ -105,6 +106,10 @@ MOMENTS = pa.schema([("lead_id", pa.string()), ("as_of", ARROW["time"]), (ROW, p
 NO_MOMENTS = MOMENTS.empty_table()
 
 
+def _always(moments_of: MomentsOf) -> Callable[[pa.Table], MomentsOf]:
+    return lambda _: moments_of
+
+
 def _by_lead(
     spark: SparkSession, lake: Lake, columns: Columns, listed: pa.Table, parts: int, *, accounts: bool
 ) -> DataFrame:
@@ -124,11 +129,16 @@ def _by_lead(
 def _frame(spark: SparkSession, lake: Lake, name: str, more: pa.Table) -> DataFrame:
     """Return the rows of a table that are some lead's, and more rows, all marked with its name."""
     rows = spark.createDataFrame(more)
-    files = [f"file://{part.path}" for part in lake.parts(name)] if name in READ else []
+    files = [_uri(part.path) for part in lake.parts(name)] if name in READ else []
     if files:
         stored = spark.read.schema(rows.schema).parquet(*files)
         rows = rows.unionByName(stored.where("lead_id IS NOT NULL"))
     return rows.withColumn(TABLE, F.lit(name))
+
+
+def _uri(path: Path) -> str:
+    """Return a path as Spark reads it: no pattern, and on the machines' own disks, whatever a cluster reads first."""
+    return "file://" + re.sub(r"([{}])", r"\\\1", str(path))
 
 
 def _measured(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
+from itertools import chain
 
 import pytest
 from conftest import ROOT
@@ -18,7 +19,7 @@ def test_every_constraint_is_a_name_and_a_version() -> None:
 
 
 def test_every_dependency_is_pinned() -> None:
-    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+    wanted = [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())]
     names = {re.split(r"[^A-Za-z0-9._-]", line)[0].split("==")[0].lower() for line in wanted}
     assert names - {pin.split("==")[0].lower() for pin in PINS} == set()
 
