@@ -47,13 +47,14 @@ Columns = Mapping[str, Sequence[str]]  # of each table, those that are read
 Batches = Iterator[pa.RecordBatch]
 BLOCK = 32_768  # feature rows that travel together, so that none of Spark's cells is too large
 ELSEWHERE = {"SPARK_HOME", "SPARK_CONF_DIR", "SPARK_REMOTE", "PYSPARK_GATEWAY_PORT"}  # who sets these knows a cluster
+LOGGED = Path(__file__).with_name("log4j2.properties").as_uri()  # errors alone
 LOCAL = {
     "spark.master": "local[2]",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "2g",
     "spark.driver.maxResultSize": "0",  # rows are fetched partition by partition
-    "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",
+    "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={LOGGED}",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.session.timeZone": "UTC",
