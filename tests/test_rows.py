@@ -21,8 +21,7 @@ from features.errors import ConfigError, DataError
 from features.history import read_history
 from features.lake import Lake
 from features.matrix import feature_matrix
-from features.moments import chosen, every, read_moments
-from features.moments import given as listed
+from features.moments import Given, chosen, every, read_moments
 from features.rows import Rows, feature_rows, write_features, write_rows
 from features.templates import learned_features
 from features.verbs import Feature, Moments
@@ -75,7 +74,7 @@ def test_the_moments_of_a_file_are_those_of_its_leads(tmp_path: Path, lake: Lake
     file.write_text(
         "lead_id,as_of,note\nl2,2026-01-05,x\nnobody,2026-01-05,x\nl1,2026-01-03T12:00:00Z,x\nl2,2026-01-04,y\n"
     )
-    found = by_row(list(feature_rows(lake, FIXED, listed(read_moments(file)), 30)))
+    found = by_row(list(feature_rows(lake, FIXED, Given(read_moments(file)), 30)))
     assert set(found) == {("l2", micros(4)), ("l2", micros(3)), ("l1", micros(2.5))}
     asked = Moments(read_history(lake), np.array([1]), np.array([micros(2.5)]))
     assert np.array_equal(found["l1", micros(2.5)], feature_matrix(FIXED, asked)[0], equal_nan=True)
