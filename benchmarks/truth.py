@@ -39,7 +39,7 @@ from simulation.files import write  # noqa: E402
 from simulation.law import EFFECTS, MOVING, WORLDS, Rules, World, rules  # noqa: E402
 from simulation.lives import WON, Cohort, lives  # noqa: E402
 from simulation.truth import close_probabilities, truth  # noqa: E402
-from training.snapshots import labelled  # noqa: E402
+from training.snapshots import labelled, learnable  # noqa: E402
 
 Floats = NDArray[np.float64]
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -215,7 +215,7 @@ def judged(lake: Lake, company: Company) -> tuple[dict[str, float], dict[str, fl
     p, lead = exact["probability"].to_numpy(), history.positions(list(exact["lead_id"]), cut)
     now = feature_matrix(features, Moments(history, lead, np.full(len(lead), cut)))
     regret, rank = {}, {"truth": expected_auc(p, p)}
-    for name, says in rivals(known, features, HORIZON):
+    for name, says in rivals(known, learnable(history, Settings(), cut), features, HORIZON):
         q = says(now)
         regret[name], rank[name] = divergence(p, q), expected_auc(p, q)
     return regret, rank

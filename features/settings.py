@@ -137,7 +137,7 @@ class Training(Section):
     row_fraction: float = Field(0.8, description="share of snapshots each tree sees", gt=0, le=1)
     l2: float = Field(5, description="shrinkage of leaf values", ge=0)
     members: int = Field(5, description="members of the ensemble; each leaves out one part of the leads", gt=1)
-    fewest_outcomes: int = Field(20, description="below so many wins or non-wins the base rate is the score", gt=1)
+    fewest_outcomes: int = Field(40, description="below so many wins or non-wins no trees are grown", gt=1)
     test_share: float = Field(0.2, description="latest share of snapshots a new model is judged on", gt=0, lt=1)
     seed: int = Field(0, description="same data, seed and threads give the same model")
     threads: int = Field(1, description="threads of LightGBM", gt=0)

@@ -202,7 +202,7 @@ def test_training_as_of_an_earlier_moment_knows_nothing_later(unrecorded: list[R
         eager_and_idle(Lake(workspace / "lake"), leads)  # the last forty come after day 180
     versions = {train(Lake(one / "lake"), SETTINGS, one, moment(180)).version for one in workspaces}
     assert len(versions) == 1
-    assert [run.parameters["snapshots"] for run in unrecorded] == [99, 99]  # 1.5 i + 32 < 180
+    assert [run.parameters["snapshots"] for run in unrecorded] == [107, 107]  # 1.5 i + 20 < 180
 
 
 def test_steps_are_announced(unrecorded: list[Record], tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_without_any_outcome_the_base_rate_is_champion(unrecorded: list[Record],
         why="No outcome is known yet: the base rate serves until there are some.",
         snapshots=0,
         wins=0,
-        evidence="base_rate",
+        evidence="prior",
         metrics={"n": 0, "positives": 0} | dict.fromkeys([
             "base_rate", "mean_probability", "roc_auc", "pr_auc", "log_loss", "brier", "ece", "lift_at_10",
         ]),

@@ -14,9 +14,9 @@ from features.catalogue import feature_matrix, learned_features
 from features.errors import DataError
 from features.history import NEVER, History
 from features.settings import Settings
-from training.ensemble import fit, smoothed_rate
+from training.ensemble import fit
 from training.metrics import Metrics, metrics
-from training.snapshots import Labelled, labelled
+from training.snapshots import Labelled, labelled, learnable
 
 ORIGINS = (0.6, 0.7, 0.8, 0.9)  # a fold starts at each of these shares of the snapshots
 
@@ -63,10 +63,10 @@ def backtest(
         test = known.between(start, end)
         if not len(test.labels):
             continue
-        learned = labelled(history, settings, start)
+        learned = learnable(history, settings, start)
         predicted = predictions_of(history, settings, start, learned, test)
         predictions.append(predicted)
-        rates.append(np.full(len(predicted), smoothed_rate(learned.labels)))
+        rates.append(np.full(len(predicted), learned.rate))
         until = moment(int(test.moments.as_of.max())).isoformat()
         window = {"test_from": moment(start).isoformat(), "test_to": until}
         folds.append({**window, **_metrics(predicted), "trained_on": len(learned.labels)})

@@ -20,7 +20,7 @@ from training.backtest import Backtest, backtest
 from training.ensemble import fit
 from training.metrics import Metrics, metrics
 from training.plots import calibration_plot
-from training.snapshots import Labelled, labelled
+from training.snapshots import Labelled, labelled, learnable
 from training.tracking import Record, record
 
 WORSE = 1.001  # log loss against the base rate's above which a model is refused
@@ -55,11 +55,11 @@ def train(
     if not history.lead_ids:
         raise DataError("The lake holds no leads. Ingest some first: touchstone ingest FILE.")
     cut = microseconds(as_of)
-    known = labelled(history, settings, cut)
+    known, learned = labelled(history, settings, cut), learnable(history, settings, cut)
     progress("Judging on later data")
     judged = backtest(history, settings, cut, [_test_start(known, settings)]) if len(known.labels) else None
     progress("Learning from all outcomes")
-    model = fit(known, learned_features(history, cut), settings.goal.horizon_days, settings.training)
+    model = fit(learned, learned_features(history, cut), settings.goal.horizon_days, settings.training)
     scorer = save(workspace / "models", model.spec, model.trees)
     promoted, why = _gate(judged)
     progress("Recording the run")
@@ -68,7 +68,7 @@ def train(
         Record(
             model=workspace / "models" / scorer.version,
             features=[feature.name for feature in model.spec.features],
-            parameters=_parameters(settings) | {"evidence": model.spec.evidence, "snapshots": len(known.labels)},
+            parameters=_parameters(settings) | {"evidence": model.spec.evidence, "snapshots": len(learned.labels)},
             metrics=judged.overall if judged else {},
             lake_versions=versions,
             plot=calibration_plot(judged.predictions) if judged else None,
@@ -82,8 +82,8 @@ def train(
         run_id=run_id,
         promoted=promoted,
         why=why,
-        snapshots=len(known.labels),
-        wins=int(known.labels.sum()),
+        snapshots=len(learned.labels),
+        wins=int(learned.labels.sum()),
         evidence=model.spec.evidence,
         metrics=judged.overall if judged else metrics(np.empty(0), np.empty(0)),
     )
