@@ -56,10 +56,11 @@ def test_a_fold_is_trained_on_the_outcomes_known_at_its_beginning(judged: Backte
     assert [fold["trained_on"] for fold in judged.folds] == [132, 156, 180, 204]
 
 
-def test_a_fold_has_the_keys_of_the_contract_and_how_many_it_was_trained_on(judged: Backtest) -> None:
+def test_a_fold_has_the_keys_of_the_contract_and_what_its_model_learned(judged: Backtest) -> None:
     counts, quality = ["n", "positives", "base_rate", "mean_probability"], ["roc_auc", "pr_auc", "log_loss", "brier"]
+    learned = ["trained_on", "base_rate_learned", "evidence", "leaks"]
     measured = [*counts, *quality, "ece", "lift_at_10"]
-    assert [list(fold) for fold in judged.folds] == [["test_from", "test_to", *measured, "trained_on"]] * 4
+    assert [list(fold) for fold in judged.folds] == [["test_from", "test_to", *measured, *learned]] * 4
     assert list(judged.overall) == measured
 
 

@@ -24,6 +24,7 @@ from training.snapshots import Labelled
 
 Floats = NDArray[np.float64]
 QUICK = Training.model_validate({"trees": 20, "members": 3})
+KEEPING = QUICK.model_copy(update={"keep_columns": ["industry"]})  # though it is the outcome
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_categories_are_split_as_categories(history: History, monkeypatch: pytes
         return grow(*arguments, **named)
 
     monkeypatch.setattr(lgb, "Dataset", watched)
-    fit(at_age(described, 2, [i % 2 for i in range(200)]), features, 90, QUICK)
+    fit(at_age(described, 2, [i % 2 for i in range(200)]), features, 90, KEEPING)
     assert [[features[i].name for i in columns] for columns in asked] == [["industry"]] * 3
 
 
@@ -282,18 +283,16 @@ def test_every_lead_has_a_score_within_its_interval_however_few_were_won(wins: i
     assert ((low > 0) & (low <= said) & (said <= high) & (high < 1)).all()
 
 
-def test_trees_and_lines_share_the_word_as_unseen_leads_advise(
-    rows: Labelled, features: tuple[Feature, ...], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_lines_have_the_share_of_the_word_that_is_configured(
+    rows: Labelled, features: tuple[Feature, ...], share: float
 ) -> None:
     matrix = feature_matrix(features, rows.moments)
-    for share in (0.0, 0.25, 0.5, 0.75):
-        advice = iter([*(0.5 if one == share else 0.6 for one in ensemble.LINE_SHARES), 0.7])  # the last: the base rate
-        monkeypatch.setattr(ensemble, "_loss", lambda *_, advice=advice: next(advice))
-        scorer = fit(rows, features, 90, QUICK).scorer()
-        assert (scorer.spec.line_share, len(scorer.spec.lines)) == (share, 0 if share == 0 else 3)
-        lines = np.mean([line.margins(matrix) for line in scorer.spec.lines] or [np.zeros(200)], axis=0)
-        trees = np.mean([member.predict(matrix, raw_score=True) for member in scorer.members], axis=0)
-        assert scorer.margins(matrix).mean(axis=0) == pytest.approx((1 - share) * trees + share * lines)
+    scorer = fit(rows, features, 90, QUICK.model_copy(update={"line_share": share})).scorer()
+    assert (scorer.spec.line_share, len(scorer.spec.lines)) == (share, 0 if share == 0 else 3)
+    lines = np.mean([line.margins(matrix) for line in scorer.spec.lines] or [np.zeros(200)], axis=0)
+    trees = np.mean([member.predict(matrix, raw_score=True) for member in scorer.members], axis=0)
+    assert scorer.margins(matrix).mean(axis=0) == pytest.approx((1 - share) * trees + share * lines)
 
 
 def test_many_snapshots_of_one_won_lead_are_one_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,12 +384,14 @@ def test_the_model_s_margins_are_those_of_its_members_one_row_each(leads: int, m
 
     monkeypatch.setattr(lgb, "train", kept)
     monkeypatch.setattr(ensemble, "beta_calibration", lambda *_: Calibration())
-    monkeypatch.setattr(ensemble, "LINE_SHARES", (0.0,))
     monkeypatch.setattr(ensemble, "WORTH", -math.inf)
     history = eager_and_idle(leads)
-    rows, features = at_age(history, 2, [i % 2 for i in range(leads)]), learned_features(history, NEVER)
+    rows, features = (
+        at_age(history, 2, [(i // 2 % 5 != 0) == (i % 2 == 0) for i in range(leads)]),
+        learned_features(history, NEVER),
+    )
     matrix = feature_matrix(features, rows.moments)
-    model = fit(rows, features, 90, QUICK)
+    model = fit(rows, features, 90, QUICK.model_copy(update={"line_share": 0.0}))
     told = model.scorer().margins(matrix)
     assert told.tolist() == [np.asarray(member.predict(matrix, raw_score=True)).tolist() for member in members]
     assert (sum(model.spec.trees) < 60) == (leads == 80)  # too few rows to split stop a member early
