@@ -30,6 +30,7 @@ from serving.line import Line, read_line
 Floats = NDArray[np.float64]
 MODEL, SPEC, MANIFEST = "model.txt", "spec.json", "manifest.json"
 CHAMPION = "champion.json"  # the pointer to the version that serves
+KEPT = 20  # versions that served before, for rolling back
 TINY = 1e-6  # log-odds; below it a secant is as good as a tangent, and less exact
 Z90 = 1.6449  # of a two-sided interval of 90 %
 # Variance of the true log-odds among leads that look alike, as measured on simulated companies, whose truth is known:
@@ -58,12 +59,12 @@ class Calibration:
 class Spec:
     """All that turns trees and lines into a score.
 
-    ``leads`` is how many were learned from, ``outcomes`` how many of them were won, or were not, whichever is less;
-    ``trees`` how many each member of the ensemble has, in the order of the text; ``lines`` those of the members, which
-    count for ``line_share`` of what they say; ``evidence`` on what the score rests: prior, segment_rates,
-    shrunken_model (lines alone) or model; ``ranks`` are 101 quantiles of the probability among leads never shown to
-    the members that scored them; ``medians`` of each feature; ``golden`` a few rows with the probability each must
-    give.
+    ``leads`` is how many were learned from, ``outcomes`` how many of them were won, or were not, whichever is less,
+    ``learned_until`` the moment (microseconds) before which that was known; ``trees`` how many each member of the
+    ensemble has, in the order of the text; ``lines`` those of the members, which count for ``line_share`` of what they
+    say; ``evidence`` on what the score rests: prior, segment_rates, shrunken_model (lines alone) or model; ``ranks``
+    are 101 quantiles of the probability among leads never shown to the members that scored them; ``medians`` of each
+    feature; ``golden`` a few rows with the probability each must give.
     """
 
     features: tuple[Feature, ...]
@@ -71,6 +72,7 @@ class Spec:
     base_log_odds: float
     leads: int
     outcomes: int = 0
+    learned_until: int = 0
     trees: tuple[int, ...] = ()
     lines: tuple[Line, ...] = ()
     line_share: float = 0.0
@@ -241,7 +243,32 @@ def load(folder: Path) -> Scorer:
 
 def promote(models: Path, version: str) -> None:
     """Make a version the champion: one pointer, exchanged by atomic rename."""
-    write_durably(models / CHAMPION, json.dumps({"version": version}))
+    before = [other for other in promoted(models) if other != version and (models / other).exists()][:KEPT]
+    write_durably(models / CHAMPION, json.dumps({"version": version, "before": before}))
+
+
+def roll_back(models: Path) -> str:
+    """Make the version that served before the champion again, and return it.
+
+    Raises:
+        ModelError: when none served before.
+
+    """
+    before = promoted(models)[1:]
+    if not before:
+        raise ModelError(f"No version served in {models} before this one. Name one: touchstone models promote VERSION.")
+    load(models / before[0])
+    write_durably(models / CHAMPION, json.dumps({"version": before[0], "before": before[1:]}))
+    return before[0]
+
+
+def promoted(models: Path) -> list[str]:
+    """Return the version that serves and those that served before it, the latest first; none without a pointer."""
+    try:
+        pointer = json.loads((models / CHAMPION).read_bytes())
+        return [pointer["version"], *pointer.get("before", [])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 def champion(models: Path) -> Scorer:

@@ -214,7 +214,7 @@ def test_a_reader_sees_the_old_champion_or_the_new_one_and_nothing_between(
 
     monkeypatch.setattr(os, "fsync", watched)
     promote(saved.parent, "new")
-    assert (seen, pointer.read_text()) == (['{"version": "old"}'] * 2, '{"version": "new"}')
+    assert (seen, pointer.read_text()) == (['{"version": "old", "before": []}'] * 2, '{"version": "new", "before": []}')
 
 
 def test_a_promotion_that_fails_leaves_the_champion(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
