@@ -47,7 +47,9 @@ def rivals(
         data = lgb.Dataset(matrix, labels, categorical_feature=categories or "auto", params={"verbose": -1})
         plain: dict[str, Any] = {"objective": "binary", "verbose": -1, "num_threads": 1, **parameters}
         yield name, lgb.train(plain, data, num_boost_round=trees).predict
-    yield "ours", fit(learned, features, horizon, how).scorer().probabilities
+    ours = fit(learned, features, horizon, how).scorer()
+    kept = [features.index(feature) for feature in ours.spec.features]
+    yield "ours", lambda rows: ours.probabilities(rows[:, kept])
 
 
 def logistic(categories: list[int], columns: int) -> GridSearchCV:

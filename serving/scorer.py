@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from features.durable import write_durably
 from features.errors import ModelError
 from features.verbs import Feature
+from serving.facts import Fact, read_fact
 from serving.line import Line, read_line
 
 Floats = NDArray[np.float64]
@@ -63,8 +64,8 @@ class Spec:
     ``learned_until`` the moment (microseconds) before which that was known; ``trees`` how many each member of the
     ensemble has, in the order of the text; ``lines`` those of the members, which count for ``line_share`` of what they
     say; ``evidence`` on what the score rests: prior, segment_rates, shrunken_model (lines alone) or model; ``ranks``
-    are 101 quantiles of the probability among leads never shown to the members that scored them; ``medians`` of each
-    feature; ``golden`` a few rows with the probability each must give.
+    are 101 quantiles of the probability among leads never shown to the members that scored them; ``medians`` and
+    ``facts`` of each feature; ``golden`` a few rows with the probability each must give.
     """
 
     features: tuple[Feature, ...]
@@ -80,6 +81,7 @@ class Spec:
     evidence: str = "prior"
     ranks: tuple[float, ...] = ()
     medians: tuple[float | None, ...] = ()
+    facts: tuple[Fact, ...] = ()
     golden: tuple[tuple[tuple[float | None, ...], float], ...] = ()
 
 
@@ -303,9 +305,9 @@ def _spec(read: dict[str, Any]) -> Spec:
     )
     golden = tuple((tuple(row), probability) for row, probability in read["golden"])
     tuples = {name: tuple(read[name]) for name in ("trees", "ranks", "medians")}
-    lines = tuple(map(read_line, read["lines"]))
+    lines, facts = tuple(map(read_line, read["lines"])), tuple(map(read_fact, read["facts"]))
     calibration = Calibration(**read["calibration"])
-    rest = {"features": features, "golden": golden, "lines": lines, "calibration": calibration}
+    rest = {"features": features, "golden": golden, "lines": lines, "facts": facts, "calibration": calibration}
     return Spec(**read | tuples | rest)
 
 

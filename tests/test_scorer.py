@@ -258,6 +258,7 @@ def test_effects_and_base_add_up_to_the_calibrated_log_odds(model: Model) -> Non
     margins = scorer.margins(MATRIX)
     base = np.mean([member.predict(MATRIX, pred_contrib=True)[:, -1] for member in scorer.members], axis=0)
     assert np.ptp(base) == 0
+    base = (base + np.mean([line.base for line in model.spec.lines])) / 2
     total = scorer.effects(MATRIX, margins).sum(axis=1) + model.spec.calibration.log_odds(base)
     assert total == pytest.approx(scorer.log_odds(margins), abs=1e-9)
 

@@ -17,6 +17,7 @@ from trained import Company
 from features.history import History
 from features.verbs import Feature, Moments
 from serving.batch import open_leads
+from serving.facts import Fact
 from serving.scorer import Calibration, Scorer, Spec
 from serving.scores import Reason, Score, scores
 
@@ -141,6 +142,19 @@ def test_reasons_are_five_up_and_five_down_the_strongest_first() -> None:
     assert [reason.feature for reason in score.reasons] == [f"{kind}_touches" for kind in "bdfgc"]
     (score,) = scored(weighing(KINDS, [0.1, -0.2, 0.3, 0, -0.4, 0, 0]), history, 2)
     assert [reason.feature for reason in score.reasons] == ["c_touches", "a_touches", "e_touches", "b_touches"]
+
+
+def test_a_reason_says_how_many_of_such_leads_close_and_how_many_of_all() -> None:
+    facts = (Fact((10.0, 20.0), (0.5, 0.25, 0.125), missing=0.4),)
+    told = {}
+    for age in (9.9, 10, 30):
+        (score,) = scored(weighing([AGE], [1.0], facts=facts), world({"ada": 0}), age)
+        told[age] = score.reasons[0].text.partition("; ")[2]
+    assert told == {
+        9.9: "of such leads 50% close, of all 50%",
+        10: "of such leads 25% close, of all 50%",
+        30: "of such leads 12% close, of all 50%",
+    }
 
 
 def test_effects_that_cancel_each_other_are_still_reasons() -> None:

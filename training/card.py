@@ -9,12 +9,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from serving.scorer import Scorer
+from training.facts import edges
 from training.gate import rows_of_slices
 from training.metrics import Metrics, lift, metrics, reliability
 
 Floats = NDArray[np.float64]
 REPLICATES, SEED = 200, 0  # of the bootstrap
-TOP, CURVE = 10, 5  # features shown, and points of each one's effect curve
+TOP = 10  # features shown
 SHARES = (0.1, 0.2, 0.3)  # of the leads, from the most probable on
 SIGNAL = 0.99  # log loss against the base rate's from which on there is no usable signal
 
@@ -91,8 +92,7 @@ def _curve(scorer: Scorer, i: int, values: Floats, effects: Floats) -> list[dict
     if feature.levels:
         places = [(feature.said(level), values == level) for level in np.unique(values[known])]
     else:
-        edges = np.unique(np.quantile(values[known], np.linspace(0, 1, CURVE + 1))) if known.any() else np.empty(0)
-        part = np.searchsorted(edges[1:-1], values, "right")
+        part = np.searchsorted(edges(values[known]), values, "right")
         places = [
             (feature.said(float(np.median(values[known & (part == k)]))), known & (part == k))
             for k in np.unique(part[known])

@@ -30,6 +30,7 @@ from features.verbs import Feature
 from serving.line import Line
 from serving.scorer import Scorer, Spec, boosters, probability
 from training.calibration import beta_calibration
+from training.facts import facts
 from training.leaks import Leak, leaks
 from training.lines import logistic_line, segment_line
 from training.snapshots import Labelled
@@ -73,7 +74,9 @@ def fit(rows: Labelled, features: tuple[Feature, ...], horizon_days: float, how:
     found = _leaks(matrix, rows, features, how) if fewest >= FEWEST_FOR_LEAKS else ()
     kept = [i for i, feature in enumerate(features) if feature.name not in {leak.feature for leak in found}]
     matrix = matrix[:, kept] if found else matrix
-    base = replace(base, features=tuple(features[i] for i in kept), medians=_medians(matrix))
+    features = tuple(features[i] for i in kept)
+    said = facts(matrix, rows.labels, rows.weights, features, rows.rate)
+    base = replace(base, features=features, medians=_medians(matrix), facts=said)
     ensemble = _ensemble(base, matrix, rows, how, fewest) if fewest >= FEWEST_FOR_LINES else None
     model = ensemble or Model(_by_segment(base, matrix, rows), "")
     return replace(_with_golden_rows(model, matrix), leaks=found)
