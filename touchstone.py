@@ -223,6 +223,9 @@ def score(
     workspace: Workspace = HERE,
     as_of: AsOf = None,
     output: Annotated[Path | None, typer.Option(help="Write the scores to this CSV or Parquet file.")] = None,
+    outlook: Annotated[
+        Path | None, typer.Option(help="Write when each lead may close, or be lost, to this CSV or Parquet file.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -249,6 +252,11 @@ def score(
         )
     if output:
         batch.write(scores, output)
+    if outlook:
+        from serving.outlook import outlook_table
+
+        open_now = batch.open_leads(history, settings.goal, microseconds(cut))
+        batch.write(outlook_table(champion(workspace / "models"), open_now), outlook)
     document = {
         "scores": jsonlib.loads(scores.to_json(orient="records", date_format="iso")),
         "not_scored": [{"lead_id": lead, "why": "objected to profiling"} for lead in objectors],

@@ -279,7 +279,8 @@ def show_scores(regrets: pd.DataFrame, ranks: pd.DataFrame, size: Size) -> int:
         failed = ratio > RATIO or not COVERED[0] <= covered <= COVERED[1]
         missed += failed
         print(
-            f"{place}: regret {ratio:.2f} times the conservative model's, {covered:.1%} covered: {'MISSED' if failed else 'MET'}"
+            f"{place}: regret {ratio:.2f} times the conservative model's, {covered:.1%} covered "
+            f"{'MISSED' if failed else 'MET'}"
         )
     return missed
 

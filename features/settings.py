@@ -110,6 +110,7 @@ class Goal(Section):
     won: list[str] = Field(["won"], description="stages that mean: the lead closed", min_length=1)
     lost: list[str] = Field(["lost"], description="stages that mean: the lead will not close")
     horizon_days: float = Field(90, description="the score is the probability of closing within so many days", gt=0)
+    outlook_days: list[float] = Field([30, 60, 180], description="further horizons, for the expected close date")
 
 
 class Snapshots(Section):

@@ -57,6 +57,15 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Prospect:
+    """A line that tells the probability of being won, or lost, within so many days."""
+
+    days: float
+    lost: bool
+    line: Line
+
+
+@dataclass(frozen=True)
 class Spec:
     """All that turns trees and lines into a score.
 
@@ -65,7 +74,8 @@ class Spec:
     ensemble has, in the order of the text; ``lines`` those of the members, which count for ``line_share`` of what they
     say; ``evidence`` on what the score rests: prior, segment_rates, shrunken_model (lines alone) or model; ``ranks``
     are 101 quantiles of the probability among leads never shown to the members that scored them; ``medians`` and
-    ``facts`` of each feature; ``golden`` a few rows with the probability each must give.
+    ``facts`` of each feature; ``prospects`` at further horizons; ``golden`` a few rows with the probability each must
+    give.
     """
 
     features: tuple[Feature, ...]
@@ -82,6 +92,7 @@ class Spec:
     ranks: tuple[float, ...] = ()
     medians: tuple[float | None, ...] = ()
     facts: tuple[Fact, ...] = ()
+    prospects: tuple[Prospect, ...] = ()
     golden: tuple[tuple[tuple[float | None, ...], float], ...] = ()
 
 
@@ -306,8 +317,16 @@ def _spec(read: dict[str, Any]) -> Spec:
     golden = tuple((tuple(row), probability) for row, probability in read["golden"])
     tuples = {name: tuple(read[name]) for name in ("trees", "ranks", "medians")}
     lines, facts = tuple(map(read_line, read["lines"])), tuple(map(read_fact, read["facts"]))
+    prospects = tuple(Prospect(**one | {"line": read_line(one["line"])}) for one in read["prospects"])
     calibration = Calibration(**read["calibration"])
-    rest = {"features": features, "golden": golden, "lines": lines, "facts": facts, "calibration": calibration}
+    rest = {
+        "features": features,
+        "golden": golden,
+        "lines": lines,
+        "facts": facts,
+        "prospects": prospects,
+        "calibration": calibration,
+    }
     return Spec(**read | tuples | rest)
 
 

@@ -30,6 +30,7 @@ from training.leaks import written_afterwards
 from training.metrics import Metrics, metrics
 from training.page import page
 from training.plots import calibration_plot
+from training.prospects import prospects
 from training.registry import CARD, serve
 from training.snapshots import Labelled, labelled, learnable
 from training.tracking import Record, record
@@ -75,7 +76,8 @@ def train(
     judged = backtest(history, settings, cut, [start]) if len(known.labels) else None
     progress("Learning from all outcomes")
     model = fit(learned, learned_features(history, cut), settings.goal.horizon_days, settings.training)
-    scorer = save(models, replace(model.spec, learned_until=cut), model.trees)
+    further = prospects(history, settings, cut, model.spec.features) if model.spec.lines or model.trees else ()
+    scorer = save(models, replace(model.spec, learned_until=cut, prospects=further), model.trees)
     tested = known.between(start)
     slices = slices_of(feature_matrix(scorer.spec.features, tested.moments), scorer.spec.features)
     gate = _gate(judged, models, tested, slices)
