@@ -110,7 +110,6 @@ class Goal(Section):
     won: list[str] = Field(["won"], description="stages that mean: the lead closed", min_length=1)
     lost: list[str] = Field(["lost"], description="stages that mean: the lead will not close")
     horizon_days: float = Field(90, description="the score is the probability of closing within so many days", gt=0)
-    outlook_days: list[float] = Field([30, 60, 180], description="further horizons, for the expected close date")
 
 
 class Snapshots(Section):
@@ -140,6 +139,7 @@ class Training(Section):
     line_share: float = Field(0.5, description="share of the logistic regression beside the trees", ge=0, le=1)
     members: int = Field(5, description="members of the ensemble; each leaves out one part of the leads", gt=1)
     fewest_outcomes: int = Field(40, description="below so many wins or non-wins no trees are grown", gt=1)
+    outlook_days: list[float] = Field([30, 60, 180], description="further horizons, for the expected close date")
     keep_columns: list[str] = Field([], description="features to learn from although the leak report names them")
     test_share: float = Field(0.2, description="latest share of snapshots a new model is judged on", gt=0, lt=1)
     seed: int = Field(0, description="same data, seed and threads give the same model")

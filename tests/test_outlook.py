@@ -75,7 +75,7 @@ def test_without_prospects_only_the_score_is_known() -> None:
 def test_leads_that_close_on_their_twentieth_day_are_expected_to() -> None:
     history = eager_and_idle(200)
     settings = Settings.model_validate({
-        "goal": {"horizon_days": 30, "outlook_days": [10, 20, 60]}, "snapshots": {"ages_days": [2]},
+        "goal": {"horizon_days": 30}, "snapshots": {"ages_days": [2]}, "training": {"outlook_days": [10, 20, 60]},
     })  # fmt: skip
     learned = prospects(history, settings, NEVER, learned_features(history, NEVER))
     assert [(one.days, one.lost) for one in learned] == [(10, False), (20, False), (30, False), (60, False), (30, True)]

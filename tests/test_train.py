@@ -242,6 +242,17 @@ def test_a_model_worse_than_the_base_rate_is_refused_and_the_champion_stays(
     assert [run.champion for run in unrecorded] == [True, False]
 
 
+@pytest.mark.parametrize(("first", "against"), [(110, "the champion on later data"), (174, "the base rate")])
+def test_a_champion_is_compared_with_on_rows_that_it_has_not_seen(
+    unrecorded: list[Record], tmp_path: Path, first: float, against: str
+) -> None:
+    lake = Lake(tmp_path / "lake")
+    eager_and_idle(lake)  # the new model is judged on snapshots from day 116 on
+    train(lake, SETTINGS, tmp_path, moment(first))
+    assert train(lake, SETTINGS, tmp_path, moment(175)).why.startswith(f"Not worse than {against} (log loss ")
+    assert len(unrecorded) == 2
+
+
 def test_a_lake_without_leads_cannot_be_learned_from(tmp_path: Path) -> None:
     sentence = "The lake holds no leads. Ingest some first: touchstone ingest FILE."
     with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):

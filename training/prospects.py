@@ -26,7 +26,8 @@ def prospects(history: History, settings: Settings, before: int, features: Seque
         return ()
     goal = settings.goal
     found = [
-        _prospect(history, settings, before, features, days) for days in sorted({*goal.outlook_days, goal.horizon_days})
+        _prospect(history, settings, before, features, days)
+        for days in sorted({*settings.training.outlook_days, goal.horizon_days})
     ]
     won_is_lost = goal.model_copy(update={"won": goal.lost, "lost": goal.won})
     losing = settings.model_copy(update={"goal": won_is_lost})
