@@ -156,7 +156,29 @@ def show_trained(trained: Any) -> None:
         f"Model {trained.version} ({trained.evidence}) learned from {trained.snapshots:,} snapshots with "
         f"{trained.wins:,} wins and is {'champion' if trained.promoted else 'challenger'}. {trained.why}"
     )
+    for leak in trained.leaks:
+        typer.echo(f"• Left out: {leak['feature']}: {leak['why']}.")
     _show_metrics("On later data", [("latest", trained.metrics)])
+
+
+def show_models(found: Sequence[dict[str, Any]]) -> None:
+    """Print every model, the latest first, with what was measured on its later data."""
+    figures = ("n", "roc_auc", "log_loss", "ece")
+    rows = [
+        (
+            f"{one['version']}{' (champion)' if one['champion'] else ''}",
+            str(one["as_of"] or "–")[:16],
+            one["evidence"] or "–",
+            *(_figure(one[name]) for name in figures),
+        )
+        for one in found
+    ]
+    _show("Models", ("version", "learned until", "evidence", *(METRICS[name] for name in figures)), rows)
+
+
+def show_compared(found: dict[str, dict[str, Any]]) -> None:
+    """Print the metrics of two models on the same snapshots."""
+    _show_metrics("On the same later snapshots", list(found.items()))
 
 
 def show_backtest(document: dict[str, Any]) -> None:

@@ -23,6 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+models = typer.Typer(help="List, compare, promote and roll back models.", no_args_is_help=True)
+app.add_typer(models, name="models")
+
 Workspace = Annotated[Path, typer.Option(help="Folder of touchstone.toml, the lake and the models.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
@@ -258,6 +261,9 @@ def score(
     workspace: Workspace = HERE,
     as_of: AsOf = None,
     output: Annotated[Path | None, typer.Option(help="Write the scores to this CSV or Parquet file.")] = None,
+    outlook: Annotated[
+        Path | None, typer.Option(help="Write when each lead may close, or be lost, to this CSV or Parquet file.")
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -283,6 +289,11 @@ def score(
         )
     if output:
         batch.write(scores, output)
+    if outlook:
+        from serving.outlook import outlook_table
+
+        open_now = batch.open_leads(history, settings.goal, microseconds(cut))
+        batch.write(outlook_table(scorer, open_now), outlook)
     document = {
         "scores": jsonlib.loads(scores.to_json(orient="records", date_format="iso")),
         "not_scored": [{"lead_id": lead, "why": "objected to profiling"} for lead in objectors],
@@ -318,6 +329,57 @@ def attribute(
                 run = runs.attribute(lake, settings, _moment(as_of), named)
                 runs.store(lake, run)
     terminal.finish(run.summary(), json, quiet, lambda: terminal.show_credit(run.summary()))
+
+
+@models.command("list")
+def models_list(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) -> None:
+    """List the models, the latest first, and say which one serves."""
+    from training.registry import listed
+
+    found = listed(workspace / "models")
+    terminal.finish({"models": found}, json, quiet, lambda: terminal.show_models(found))
+
+
+@models.command("compare")
+def models_compare(
+    versions: Annotated[tuple[str, str], typer.Argument(help="Two versions.")],
+    workspace: Workspace = HERE,
+    as_of: AsOf = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Judge two models on the same snapshots, taken after both had learned."""
+    from features.history import microseconds, read_history
+    from features.lake import Lake
+    from features.settings import read_settings
+    from training.registry import compared
+
+    history, settings = read_history(Lake(workspace / "lake")), read_settings(workspace)
+    found = compared(workspace / "models", versions, history, settings, microseconds(_moment(as_of)))
+    terminal.finish({"models": found}, json, quiet, lambda: terminal.show_compared(found))
+
+
+@models.command("promote")
+def models_promote(
+    version: Annotated[str, typer.Argument(help="The version that is to serve.")],
+    workspace: Workspace = HERE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Let a model serve, after it was loaded on trial."""
+    from training.registry import serve as serve_version
+
+    said = {"champion": serve_version(workspace / "models", version)}
+    terminal.finish(said, json, quiet, lambda: typer.echo(f"{version} is champion."))
+
+
+@models.command("rollback")
+def models_rollback(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) -> None:
+    """Let the model serve that served before."""
+    from training.registry import serve_again
+
+    version = serve_again(workspace / "models")
+    terminal.finish({"champion": version}, json, quiet, lambda: typer.echo(f"{version} is champion again."))
 
 
 @app.command()

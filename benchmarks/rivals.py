@@ -18,18 +18,23 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from features.matrix import feature_matrix
 from features.settings import Settings
 from features.verbs import Feature
-from training.ensemble import fit, smoothed_rate
+from training.ensemble import fit
 from training.snapshots import Labelled
 
 Floats = NDArray[np.float64]
 Says = Callable[[Floats], Floats]  # from features to probabilities
 
 
-def rivals(known: Labelled, features: tuple[Feature, ...], horizon: float) -> Iterator[tuple[str, Says]]:
-    """Yield what each model of the same snapshots and features says, by its name; ours is the last."""
+def rivals(
+    known: Labelled, learned: Labelled, features: tuple[Feature, ...], horizon: float
+) -> Iterator[tuple[str, Says]]:
+    """Yield what each model of the same features and history says, by its name.
+
+    The rivals learn from the snapshots whose horizon is past; ours, the last, from early outcomes, too.
+    """
     matrix, labels, how = feature_matrix(features, known.moments), known.labels, Settings().training
     categories = [i for i, feature in enumerate(features) if feature.levels]
-    rate = smoothed_rate(labels)
+    rate = known.rate
     yield "base rate", lambda rows: np.full(len(rows), rate)
     linear = logistic(categories, matrix.shape[1]).fit(matrix, labels, groups=known.moments.lead)
     yield "logistic", lambda rows: linear.predict_proba(rows)[:, 1]
@@ -42,7 +47,9 @@ def rivals(known: Labelled, features: tuple[Feature, ...], horizon: float) -> It
         data = lgb.Dataset(matrix, labels, categorical_feature=categories or "auto", params={"verbose": -1})
         plain: dict[str, Any] = {"objective": "binary", "verbose": -1, "num_threads": 1, **parameters}
         yield name, lgb.train(plain, data, num_boost_round=trees).predict
-    yield "ours", fit(known, features, horizon, how).scorer().probabilities
+    ours = fit(learned, features, horizon, how).scorer()
+    kept = [features.index(feature) for feature in ours.spec.features]
+    yield "ours", lambda rows: ours.probabilities(rows[:, kept])
 
 
 def logistic(categories: list[int], columns: int) -> GridSearchCV:

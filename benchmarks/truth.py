@@ -1,7 +1,7 @@
 """Judged against truth: the simulation's own claims first, then the score and the attribution on its companies.
 
-Questions: ``truth`` and ``channels`` have bars, and a missed one ends with status 1; ``score`` and ``attribution``
-only show. ``--quick`` asks all of them of small companies; naming some asks only those.
+Questions: ``truth``, ``channels`` and ``score`` have bars, and a missed one ends with status 1; ``attribution`` only
+shows. ``--quick`` asks all of them of small companies; naming some asks only those.
 """
 
 from __future__ import annotations
@@ -40,12 +40,15 @@ from simulation.files import write  # noqa: E402
 from simulation.law import EFFECTS, MOVING, WORLDS, Rules, World, rules  # noqa: E402
 from simulation.lives import WON, Cohort, lives  # noqa: E402
 from simulation.truth import close_probabilities, truth  # noqa: E402
-from training.snapshots import labelled  # noqa: E402
+from training.ensemble import fit  # noqa: E402
+from training.snapshots import labelled, learnable  # noqa: E402
 
 Floats = NDArray[np.float64]
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS, HORIZON, HORIZONS = 240, 90, (30, 60, 90)
 BAR = 3.0  # standard errors
+RATIO = 0.8  # of our regret to that of the conservative model, at most
+COVERED = (0.85, 0.95)  # share of true probabilities in a 90 % interval
 OLDEST = 28  # days after their creation at which leads are looked at, at most
 OF_THEIR_OWN = ["page_view", "pricing_view", "email_open", "email_click", "demo_request", "sales_meeting"]
 
@@ -73,7 +76,7 @@ def main() -> None:
     if "channels" in asked:
         missed += the_channels_are_true(size)
     if {"score", "attribution"} & set(asked):
-        score_and_credit(size, asked)
+        missed += score_and_credit(size, asked)
     print(f"\n{time.process_time():.0f} CPU s, {missed} bars missed")
     sys.exit(1 if missed else 0)
 
@@ -185,8 +188,8 @@ def won(cohort: Cohort, weekday: int, law: Rules) -> Floats:
 # The score and the attribution
 
 
-def score_and_credit(size: Size, asked: list[str]) -> None:
-    """Print the regret of the scores and the distance of the credit, world by world."""
+def score_and_credit(size: Size, asked: list[str]) -> int:
+    """Print the regret of the scores and the distance of the credit, world by world; return the bars missed."""
     regrets, ranks, earned = [], [], []
     for name, world in WORLDS.items():
         effects = channel_effects(Company(NOW, size.effects, DAYS, seed=99, world=world)).set_index("channel")
@@ -202,23 +205,28 @@ def score_and_credit(size: Size, asked: list[str]) -> None:
                         ranks.append(place | rank)
                     if "attribution" in asked:
                         earned += [place | row for row in credited(lake, effects, leads / size.effects)]
-    if regrets:
-        show_scores(pd.DataFrame(regrets), pd.DataFrame(ranks), size)
     if earned:
         show_credit(pd.DataFrame(earned), size)
+    return show_scores(pd.DataFrame(regrets), pd.DataFrame(ranks), size) if regrets else 0
 
 
 def judged(lake: Lake, company: Company) -> tuple[dict[str, float], dict[str, float]]:
-    """Return each model's regret in nats on the leads open at the last midnight, and its expected ROC AUC."""
+    """Return each model's regret in nats on the leads open at the last midnight, and its expected ROC AUC.
+
+    Beside the regrets stands the share of leads whose true probability lies in our 90 % interval.
+    """
     history, cut = read_history(lake), microseconds(NOW)
     known, features = labelled(history, Settings(), cut), learned_features(history, cut)
     exact = truth(company, NOW, [HORIZON])
     p, lead = exact["probability"].to_numpy(), history.positions(list(exact["lead_id"]), cut)
     now = feature_matrix(features, Moments(history, lead, np.full(len(lead), cut)))
     regret, rank = {}, {"truth": expected_auc(p, p)}
-    for name, says in rivals(known, features, HORIZON):
+    for name, says in rivals(known, learnable(history, Settings(), cut), features, HORIZON):
         q = says(now)
         regret[name], rank[name] = divergence(p, q), expected_auc(p, q)
+    scorer = fit(learnable(history, Settings(), cut), features, HORIZON, Settings().training).scorer()
+    low, high = scorer.intervals(scorer.margins(now[:, [features.index(one) for one in scorer.spec.features]]))
+    regret["covered"] = float(np.mean((low <= p) & (p <= high)))
     return regret, rank
 
 
@@ -255,8 +263,8 @@ def credited(lake: Lake, effects: pd.DataFrame, scale: float) -> Iterator[dict[s
         }
 
 
-def show_scores(regrets: pd.DataFrame, ranks: pd.DataFrame, size: Size) -> None:
-    """Print the mean over seeds, and the standard error of the mean where there are several."""
+def show_scores(regrets: pd.DataFrame, ranks: pd.DataFrame, size: Size) -> int:
+    """Print the mean over seeds, and the standard error of the mean where there are several; return the bars missed."""
     by = ["world", "leads"]
     print(
         f"\nScore: regret to the truth in nats on the leads open at the last midnight; {DAYS} days, horizon {HORIZON}."
@@ -266,6 +274,16 @@ def show_scores(regrets: pd.DataFrame, ranks: pd.DataFrame, size: Size) -> None:
     print(pd.concat([groups.mean(), groups.sem().add_suffix(" ±")], axis=1).to_string(float_format="%.4f"))
     print("\nExpected ROC AUC (over all that may become of these leads)\n")
     print(ranks.groupby(by, sort=False).mean().to_string(float_format="%.3f"))
+    missed = 0
+    for place, row in groups.mean().iterrows():
+        ratio, covered = row["ours"] / row["conservative"], row["covered"]
+        failed = ratio > RATIO or not COVERED[0] <= covered <= COVERED[1]
+        missed += failed
+        print(
+            f"{place}: regret {ratio:.2f} times the conservative model's, {covered:.1%} covered "
+            f"{'MISSED' if failed else 'MET'}"
+        )
+    return missed
 
 
 def show_credit(found: pd.DataFrame, size: Size) -> None:

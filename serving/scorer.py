@@ -1,6 +1,9 @@
 """The scorer: what a promoted model says of a lead. Knows no BentoML and no MLflow.
 
-A model is three files: ``model.txt``, the trees as LightGBM writes them; ``spec.json``, all that turns trees
+A model is an ensemble. Each member was fitted to most of the leads and speaks in log-odds, with trees, with a line, or
+with a mean of the two; what all say together is calibrated. A model without members says the base rate.
+
+It is three files: ``model.txt``, the trees as LightGBM writes them; ``spec.json``, all that turns trees
 into a score; ``manifest.json``, the SHA-256 of both. Training writes through ``save`` and judges through
 ``Scorer``, so what is judged is what is served. There is no pickle.
 """
@@ -22,12 +25,18 @@ from numpy.typing import NDArray
 from features.durable import write_durably
 from features.errors import ModelError
 from features.verbs import Feature, feature_of
+from serving.facts import Fact, read_fact
+from serving.line import Line, read_line
 
 Floats = NDArray[np.float64]
 MODEL, SPEC, MANIFEST = "model.txt", "spec.json", "manifest.json"
 CHAMPION = "champion.json"  # the pointer to the version that serves
+KEPT = 20  # versions that served before, for rolling back
 TINY = 1e-6  # log-odds; below it a secant is as good as a tangent, and less exact
 Z90 = 1.6449  # of a two-sided interval of 90 %
+# Variance of the true log-odds among leads that look alike, as measured on simulated companies, whose truth is known:
+# of all leads, of those that a perfect model calls alike, and what it is more for each outcome that is missing
+UNTOLD, UNSEEN, UNLEARNED = 2.0, 0.4, 15.0
 
 
 @dataclass(frozen=True)
@@ -48,43 +57,87 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Spec:
-    """All that turns trees into a score.
+class Prospect:
+    """A line that tells the probability of being won, or lost, within so many days."""
 
-    ``leads`` is how many were learned from; ``trees`` how many each member of the ensemble has, in the order of
-    the text; ``ranks`` are 101 quantiles of the probability among leads never shown to the trees that scored
-    them; ``medians`` of each feature; ``golden`` a few rows with the probability each must give.
+    days: float
+    lost: bool
+    line: Line
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All that turns trees and lines into a score.
+
+    ``leads`` is how many were learned from, ``outcomes`` how many of them were won, or were not, whichever is less,
+    ``learned_until`` the moment (microseconds) before which that was known; ``trees`` how many each member of the
+    ensemble has, in the order of the text; ``lines`` those of the members, which count for ``line_share`` of what they
+    say; ``evidence`` on what the score rests: prior, segment_rates, shrunken_model (lines alone) or model; ``ranks``
+    are 101 quantiles of the probability among leads never shown to the members that scored them; ``medians`` and
+    ``facts`` of each feature; ``prospects`` at further horizons; ``golden`` a few rows with the probability each must
+    give.
     """
 
     features: tuple[Feature, ...]
     horizon_days: float
     base_log_odds: float
     leads: int
+    outcomes: int = 0
+    learned_until: int = 0
     trees: tuple[int, ...] = ()
+    lines: tuple[Line, ...] = ()
+    line_share: float = 0.0
     calibration: Calibration = field(default_factory=Calibration)
-    evidence: str = "base_rate"
+    evidence: str = "prior"
     ranks: tuple[float, ...] = ()
     medians: tuple[float | None, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    prospects: tuple[Prospect, ...] = ()
     golden: tuple[tuple[tuple[float | None, ...], float], ...] = ()
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model, ready to score from any thread. Without members, each lead's score is the base rate.
+    """A model, ready to score from any thread.
 
-    Each member is a booster of its own and is always asked for all of its trees: LightGBM keeps the asked range
-    in the booster, where a second thread overwrites it.
+    The trees of each member are a booster of its own, always asked for all of them: LightGBM keeps the asked range in
+    the booster, where a second thread overwrites it.
     """
 
     spec: Spec
-    members: tuple[lgb.Booster, ...]
+    members: tuple[lgb.Booster, ...]  # their trees; none if lines speak alone, or nobody does
     version: str
 
     def margins(self, matrix: Floats) -> Floats:
         """Return the raw log-odds by each member of the ensemble (row) for each row of the matrix (column)."""
-        if not self.members or not len(matrix):
+        if not self.learned or not len(matrix):
             return np.full((1, len(matrix)), self.spec.base_log_odds)
+        share = self.spec.line_share
+        margins = np.zeros((len(self.members) or len(self.spec.lines), len(matrix)))
+        if self.members:
+            margins += (1 - share) * self._tree_margins(matrix)
+        if self.spec.lines:
+            margins += share * np.stack([line.margins(matrix) for line in self.spec.lines])
+        return margins
+
+    @property
+    def learned(self) -> bool:
+        """Say whether there are members; without, every lead has the base rate."""
+        return bool(self.members or self.spec.lines)
+
+    @property
+    def unseen(self) -> float:
+        """Return the variance of the true log-odds among leads that the model calls alike."""
+        return min(UNTOLD, UNSEEN + UNLEARNED / self.spec.outcomes) if self.learned else UNTOLD
+
+    def _tree_margins(self, matrix: Floats) -> Floats:
         return np.stack([member.predict(matrix, raw_score=True, num_threads=1) for member in self.members])
+
+    def _tree_effects(self, matrix: Floats) -> tuple[Floats, Floats]:
+        """Return the effects of each feature on the mean raw log-odds of the trees, and in a row each their base."""
+        each = [np.asarray(member.predict(matrix, pred_contrib=True, num_threads=1)) for member in self.members]
+        effects = np.mean(each, axis=0)
+        return effects[:, :-1], effects[:, -1]
 
     def log_odds(self, margins: Floats) -> Floats:
         """Return the calibrated log-odds of each column of margins."""
@@ -101,27 +154,34 @@ class Scorer:
     def intervals(self, margins: Floats) -> tuple[Floats, Floats]:
         """Return the ends of the 90 % interval of each probability.
 
-        Two errors of the log-odds add up in squares: the ensemble's, by delete-a-group jackknife, since each
-        member left out one part of the leads (Efron 1982), and the base rate's, a binomial share among leads.
+        Three errors of the log-odds add up in squares: the ensemble's, by delete-a-group jackknife, since each member
+        left out one part of the leads (Efron 1982); the base rate's, a binomial share among leads; and what nobody
+        who only sees the features can know of a lead. The probability is the mean of what is thus
+        spread, so that the middle is not where it is but, for a normal spread of the log-odds, variance / 2 lower.
         """
         centre, members = margins.mean(axis=0), len(margins)
-        spread = Z90 * np.sqrt(((margins - centre) ** 2).sum(axis=0) * (members - 1) / members)
-        low, middle, high = (self.spec.calibration.log_odds(at) for at in (centre - spread, centre, centre + spread))
         rate = probability(np.array(self.spec.base_log_odds))
-        shared = Z90**2 / ((self.spec.leads + 1) * rate * (1 - rate))
-        below, above = np.sqrt((middle - low) ** 2 + shared), np.sqrt((high - middle) ** 2 + shared)
-        return probability(middle - below), probability(middle + above)
+        jackknife = ((margins - centre) ** 2).sum(axis=0) * (members - 1) / members
+        variance = jackknife * self.spec.calibration.slope(centre) ** 2 + self.unseen
+        variance += 1 / ((self.spec.leads + 1) * rate * (1 - rate))
+        said = self.spec.calibration.log_odds(centre)
+        middle, reach = said - variance / 2 * (1 - 2 * probability(said)), Z90 * np.sqrt(variance)
+        return probability(np.minimum(middle - reach, said)), probability(np.maximum(middle + reach, said))
 
     def effects(self, matrix: Floats, margins: Floats) -> Floats:
         """Return the effect of each feature (column) on each row's log-odds; with the base they sum to it.
 
-        The trees' effects are on the raw log-odds; calibration stretches them all alike, by its mean slope.
+        Those of the members are on the raw log-odds; calibration stretches them all alike, by its mean slope.
         """
-        if not self.members or not len(matrix):
+        if not self.learned or not len(matrix):
             return np.zeros(matrix.shape)
-        each = [np.asarray(member.predict(matrix, pred_contrib=True, num_threads=1)) for member in self.members]
-        raw = np.mean(each, axis=0)
-        effects, base = raw[:, :-1], raw[:, -1]
+        share, lines = self.spec.line_share, self.spec.lines
+        effects, base = np.zeros(matrix.shape), np.zeros(len(matrix))
+        if self.members:
+            effects, base = ((1 - share) * part for part in self._tree_effects(matrix))
+        if lines:
+            effects = effects + share * np.mean([line.effects(matrix) for line in lines], axis=0)
+            base = base + share * np.mean([line.base for line in lines])
         moved = margins.mean(axis=0) - base
         calibrated = self.log_odds(margins) - self.spec.calibration.log_odds(base)
         stretch = np.divide(calibrated, moved, out=self.spec.calibration.slope(base), where=np.abs(moved) > TINY)
@@ -196,7 +256,32 @@ def load(folder: Path) -> Scorer:
 
 def promote(models: Path, version: str) -> None:
     """Make a version the champion: one pointer, exchanged by atomic rename."""
-    write_durably(models / CHAMPION, json.dumps({"version": version}))
+    before = [other for other in promoted(models) if other != version and (models / other).exists()][:KEPT]
+    write_durably(models / CHAMPION, json.dumps({"version": version, "before": before}))
+
+
+def roll_back(models: Path) -> str:
+    """Make the version that served before the champion again, and return it.
+
+    Raises:
+        ModelError: when none served before.
+
+    """
+    before = promoted(models)[1:]
+    if not before:
+        raise ModelError(f"No version served in {models} before this one. Name one: touchstone models promote VERSION.")
+    load(models / before[0])
+    write_durably(models / CHAMPION, json.dumps({"version": before[0], "before": before[1:]}))
+    return before[0]
+
+
+def promoted(models: Path) -> list[str]:
+    """Return the version that serves and those that served before it, the latest first; none without a pointer."""
+    try:
+        pointer = json.loads((models / CHAMPION).read_bytes())
+        return [pointer["version"], *pointer.get("before", [])]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 def champion(models: Path) -> Scorer:
@@ -228,8 +313,18 @@ def _spec(read: dict[str, Any]) -> Spec:
     features = tuple(map(feature_of, read["features"]))
     golden = tuple((tuple(row), probability) for row, probability in read["golden"])
     tuples = {name: tuple(read[name]) for name in ("trees", "ranks", "medians")}
+    lines, facts = tuple(map(read_line, read["lines"])), tuple(map(read_fact, read["facts"]))
+    prospects = tuple(Prospect(**one | {"line": read_line(one["line"])}) for one in read["prospects"])
     calibration = Calibration(**read["calibration"])
-    return Spec(**read | tuples | {"features": features, "golden": golden, "calibration": calibration})
+    rest = {
+        "features": features,
+        "golden": golden,
+        "lines": lines,
+        "facts": facts,
+        "prospects": prospects,
+        "calibration": calibration,
+    }
+    return Spec(**read | tuples | rest)
 
 
 def _check_golden_rows(scorer: Scorer, folder: Path) -> None:

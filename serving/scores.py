@@ -10,7 +10,7 @@ import numpy as np
 from features.history import DAY
 from features.matrix import feature_matrix
 from features.verbs import Moments
-from serving.scorer import Floats, Scorer, Spec
+from serving.scorer import Floats, Scorer, Spec, probability
 
 REASONS = 5  # up, and as many down
 GRADES = (("A", 90), ("B", 70), ("C", 40), ("D", 0))  # from this percentile on
@@ -108,10 +108,14 @@ def _reason(spec: Spec, i: int, value: float, effect: float) -> Reason:
     feature, median = spec.features[i], spec.medians[i]
     said = feature.said(value)
     usual = "" if median is None or feature.levels else f" (usually {feature.said(median)})"
+    fact = ""
+    if spec.facts:
+        closed, of_all = spec.facts[i].rate(value), float(probability(np.array(spec.base_log_odds)))
+        fact = f"; of such leads {closed:.0%} close, of all {of_all:.0%}"
     direction = "raises" if effect > 0 else "lowers"
     return Reason(
         feature=feature.name,
         value=None if math.isnan(value) else said if feature.levels else value,
         effect=effect,
-        text=f"{feature.about}: {said}{usual}, {direction} the odds {math.exp(abs(effect)):.2f} times",
+        text=f"{feature.about}: {said}{usual}, {direction} the odds {math.exp(abs(effect)):.2f} times{fact}",
     )

@@ -82,7 +82,12 @@ def at_age(history: History, age: float, labels: Iterable[float]) -> Labelled:
     """Return one snapshot of every lead at an age in days, with these labels."""
     lead = np.arange(len(history.lead_ids))
     as_of = history.created + int(age * 86_400_000_000)
-    return Labelled(Moments(history, lead, as_of), np.array(list(labels), np.float64))
+    return alike(Moments(history, lead, as_of), labels)
+
+
+def alike(moments: Moments, labels: Iterable[float]) -> Labelled:
+    """Return snapshots with these labels, all of the same weight."""
+    return Labelled(moments, np.array(list(labels), np.float64), np.ones(len(moments)))
 
 
 def _times(on: float, received: float | None = None) -> dict[str, datetime]:

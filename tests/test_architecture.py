@@ -14,7 +14,7 @@ ROOMS = {
     "features": set(),
     "attribution": {"features"},
     "serving": {"features", "attribution"},
-    "training": {"features", "serving.scorer"},
+    "training": {"features", "serving.scorer", "serving.line", "serving.facts"},
     "connectors": {"features"},
     "simulation": {"features"},
     "terminal": set(),

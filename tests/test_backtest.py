@@ -52,14 +52,15 @@ def test_four_folds_begin_at_60_70_80_and_90_percent_of_the_snapshots(judged: Ba
 
 
 def test_a_fold_is_trained_on_the_outcomes_known_at_its_beginning(judged: Backtest) -> None:
-    # snapshots whose horizon of 30 days was past: 1.5 i + 2 + 30 < 218
-    assert [fold["trained_on"] for fold in judged.folds] == [124, 148, 172, 196]
+    # leads that were closed before: 1.5 i + 20 < 218
+    assert [fold["trained_on"] for fold in judged.folds] == [132, 156, 180, 204]
 
 
-def test_a_fold_has_the_keys_of_the_contract_and_how_many_it_was_trained_on(judged: Backtest) -> None:
+def test_a_fold_has_the_keys_of_the_contract_and_what_its_model_learned(judged: Backtest) -> None:
     counts, quality = ["n", "positives", "base_rate", "mean_probability"], ["roc_auc", "pr_auc", "log_loss", "brier"]
+    learned = ["trained_on", "base_rate_learned", "evidence", "leaks"]
     measured = [*counts, *quality, "ece", "lift_at_10"]
-    assert [list(fold) for fold in judged.folds] == [["test_from", "test_to", *measured, "trained_on"]] * 4
+    assert [list(fold) for fold in judged.folds] == [["test_from", "test_to", *measured, *learned]] * 4
     assert list(judged.overall) == measured
 
 
@@ -74,8 +75,8 @@ def test_the_base_rate_is_the_one_known_at_the_beginning_whatever_came_later() -
     created = {f"lead-{i:04}": 1.5 * i for i in range(120)}
     stages = [(lead, on + 20, "won" if i % 2 and i < 60 else "lost") for i, (lead, on) in enumerate(created.items())]
     found = backtest(world(created, stages=stages), SETTINGS, LATE, [day(150)])
-    rate = 30.5 / 80  # of 79 snapshots with 1.5 i + 32 < 150, 30 were won, and none later
-    assert (found.folds[0]["trained_on"], found.base_rate["positives"]) == (79, 0)
+    rate = 30.5 / 92  # of 87 snapshots with 1.5 i + 20 < 150, 30 were won, and none later
+    assert (found.folds[0]["trained_on"], found.base_rate["positives"]) == (87, 0)
     assert found.base_rate["mean_probability"] == pytest.approx(rate)
     assert found.base_rate["log_loss"] == pytest.approx(-np.log(1 - rate))
 
@@ -154,7 +155,7 @@ def test_what_is_learned_from_ends_where_the_test_begins(history: History, monke
 
     monkeypatch.setattr(backtest_module, "fit", watched)
     backtest(history, SETTINGS, LATE, [day(200), day(300)])
-    latest = [rows.moments.as_of.max() + 30 * DAY for rows in learned]
+    latest = [rows.moments.as_of.max() + 18 * DAY for rows in learned]  # when that lead was closed
     assert [latest[0] < day(200), latest[1] < day(300)] == [True, True]
 
 

@@ -9,10 +9,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from serving.scorer import Calibration, probability
-from training.calibration import beta_calibration
+from training import calibration as calibration_module
 
 Floats = NDArray[np.float64]
 ROWS = st.lists(st.tuples(st.floats(-8, 8), st.booleans()), min_size=2, max_size=40)
+
+
+def beta_calibration(margins: Floats, labels: Floats) -> Calibration:
+    """Return the calibration when all rows count alike."""
+    return calibration_module.beta_calibration(margins, labels, np.ones(len(labels)))
 
 
 def outcomes(probabilities: Floats, seed: int = 0) -> Floats:
@@ -91,3 +96,11 @@ def test_a_higher_score_is_never_less_probable(a: float, b: float, c: float, mar
 
 def test_probabilities_of_any_log_odds_are_finite() -> None:
     assert probability(np.array([-1e6, -800.0, 0, 800, 1e6])).tolist() == [0, 0, 0.5, 1, 1]
+
+
+def test_a_row_of_weight_two_counts_as_two_rows() -> None:
+    margins, labels = np.array([-2.0, -1, 0, 1, 2, 3]), np.array([0.0, 1, 0, 0, 1, 1])
+    weights = np.array([1, 2, 1, 2, 1, 2])
+    weighted = calibration_module.beta_calibration(margins, labels, weights.astype(float))
+    repeated = beta_calibration(np.repeat(margins, weights), np.repeat(labels, weights))
+    assert vars(weighted) == pytest.approx(vars(repeated), abs=1e-6)

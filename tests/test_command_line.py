@@ -126,7 +126,7 @@ def test_scoring_without_a_model_says_what_to_do(workspace: Path, command: Comma
 
 def test_two_leads_are_enough_for_a_score_with_its_evidence(workspace: Path, command: Command, tmp_path: Path) -> None:
     status, printed = command("train", "--as-of", "2026-06-01", "--json", workspace=workspace)
-    assert (status, json.loads(printed)["evidence"]) == (0, "base_rate")
+    assert (status, json.loads(printed)["evidence"]) == (0, "prior")
     output = tmp_path / "scores.csv"
     status, _ = command("score", "--as-of", "2026-01-04", "--output", str(output), workspace=workspace)
     scores = pd.read_csv(output)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 import pytest
-from by_hand import at_age, eager_and_idle, world
+from by_hand import alike, at_age, eager_and_idle, world
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -19,11 +20,12 @@ from features.templates import learned_features
 from features.verbs import Feature, Moments
 from serving.scorer import Calibration, Spec, boosters, probability
 from training import ensemble
-from training.ensemble import Model, fit, merged, parts, smoothed_rate
+from training.ensemble import Model, fit, merged, parts
 from training.snapshots import Labelled
 
 Floats = NDArray[np.float64]
 QUICK = Training.model_validate({"trees": 20, "members": 3})
+KEEPING = QUICK.model_copy(update={"keep_columns": ["industry"]})  # though it is the outcome
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def test_eager_leads_get_the_share_that_eager_leads_had(
 def test_a_model_knows_what_it_learned_from(model: Model, features: tuple[Feature, ...]) -> None:
     spec = model.spec
     assert (spec.features, spec.horizon_days, spec.evidence, spec.leads) == (features, 90, "model", 200)
-    assert probability(np.array(spec.base_log_odds)) == pytest.approx(0.5)
+    assert probability(np.array(spec.base_log_odds)) == pytest.approx(100.5 / 205)
     medians = dict(zip((feature.name for feature in features), spec.medians, strict=True))
     assert {name: medians[name] for name in ("age_days", "touches", "days_since_touch", "days_in_stage")} == {
         "age_days": 2,  # all are looked at on their second day
@@ -134,7 +136,7 @@ def test_categories_are_split_as_categories(history: History, monkeypatch: pytes
         return grow(*arguments, **named)
 
     monkeypatch.setattr(lgb, "Dataset", watched)
-    fit(at_age(described, 2, [i % 2 for i in range(200)]), features, 90, QUICK)
+    fit(at_age(described, 2, [i % 2 for i in range(200)]), features, 90, KEEPING)
     assert [[features[i].name for i in columns] for columns in asked] == [["industry"]] * 3
 
 
@@ -144,7 +146,7 @@ def test_categories_are_split_as_categories(history: History, monkeypatch: pytes
 @given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=60), st.integers(2, 5))
 def test_all_snapshots_of_a_lead_fall_in_one_part(snapshots: list[tuple[int, bool]], members: int) -> None:
     lead, labels = (np.array(column) for column in zip(*snapshots, strict=True))
-    part = parts(Labelled(Moments(world({}), lead, lead), labels.astype(float)), members, seed=0)
+    part = parts(alike(Moments(world({}), lead, lead), labels), members, seed=0)
     assert all(len(set(part[lead == one])) == 1 for one in lead)
     assert set(part) == set(range(min(members, len(set(lead)))))
 
@@ -153,7 +155,7 @@ def test_all_snapshots_of_a_lead_fall_in_one_part(snapshots: list[tuple[int, boo
 def test_leads_that_were_won_are_shared_out_evenly(wins: int, others: int, members: int, seed: int) -> None:
     labels = np.repeat([1.0, 0.0], [wins, others])
     lead = np.arange(wins + others)
-    part = parts(Labelled(Moments(world({}), lead, lead), labels), members, seed)
+    part = parts(alike(Moments(world({}), lead, lead), labels), members, seed)
     for some in (part, part[labels == 1]):
         sizes = [int((some == k).sum()) for k in range(members)]
         assert max(sizes) - min(sizes) <= 1
@@ -162,7 +164,7 @@ def test_leads_that_were_won_are_shared_out_evenly(wins: int, others: int, membe
 def test_each_lead_s_unseen_score_comes_from_a_member_that_did_not_see_it(
     rows: Labelled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    twice = Labelled(
+    twice = alike(
         Moments(rows.moments.history, np.repeat(rows.moments.lead, 2), np.repeat(rows.moments.as_of, 2)),
         np.repeat(rows.labels, 2),
     )
@@ -197,46 +199,133 @@ def test_each_lead_s_unseen_score_comes_from_a_member_that_did_not_see_it(
 # Little to learn from
 
 
-@pytest.mark.parametrize(("wins", "others"), [(0, 60), (19, 60), (60, 19), (60, 0), (0, 0)])
-def test_too_few_outcomes_of_either_kind_give_the_base_rate(wins: int, others: int) -> None:
+@pytest.mark.parametrize(("wins", "others"), [(0, 60), (60, 0), (0, 0), (3, 60), (19, 60)])
+def test_without_anything_to_tell_leads_apart_the_score_is_the_base_rate(wins: int, others: int) -> None:
     history = world({f"lead-{i:03}": i for i in range(wins + others)})
     model = fit(at_age(history, 1, np.repeat([1, 0], [wins, others])), learned_features(history, NEVER), 90, QUICK)
-    rate = (wins + 0.5) / (wins + others + 1)
-    assert (model.trees, model.spec.evidence, model.spec.leads) == ("", "base_rate", wins + others)
+    rate = (wins + 0.5) / (wins + others + 5)  # five leads of a company like others, of whom one in ten wins
+    assert (model.trees, model.spec.evidence, model.spec.leads) == ("", "prior", wins + others)
     assert model.scorer().probabilities(np.empty((2, len(model.spec.features)))) == pytest.approx([rate, rate])
 
 
-def test_twenty_outcomes_of_each_kind_are_enough() -> None:
-    history = eager_and_idle(40)
-    model = fit(at_age(history, 2, [i % 2 == 0 for i in range(40)]), learned_features(history, NEVER), 90, QUICK)
+def in_mining_and_retail(leads: int, wins_in_mining: int) -> tuple[Labelled, tuple[Feature, ...]]:
+    """Return leads of whom every second one is in mining, where the first ones win; and their features."""
+    names = [f"lead-{i:03}" for i in range(leads)]
+    industries = {lead: {"industry": ("Mining", "Retail")[i % 2]} for i, lead in enumerate(names)}
+    described = world(dict.fromkeys(names, 0.0), attributes=industries)
+    return at_age(described, 2, [i % 2 == 0 and i < 2 * wins_in_mining for i in range(leads)]), learned_features(
+        described, NEVER
+    )
+
+
+def test_a_few_wins_in_one_segment_give_the_rates_of_segments() -> None:
+    rows, features = in_mining_and_retail(48, wins_in_mining=4)
+    model = fit(rows, features, 90, QUICK)
+    rate = 4.5 / 53
+    mining, retail = (4 + 20 * rate) / (24 + 20), 20 * rate / (24 + 20)
+    assert (model.trees, model.spec.evidence, len(model.spec.lines)) == ("", "segment_rates", 1)
+    said = model.scorer().probabilities(feature_matrix(features, rows.moments))
+    assert said[:2] == pytest.approx([mining, retail])
+
+
+def test_a_single_win_does_not_speak_for_its_segment() -> None:
+    rows, features = in_mining_and_retail(48, wins_in_mining=1)
+    assert fit(rows, features, 90, QUICK).spec.evidence == "prior"
+
+
+def test_snapshots_of_one_lead_are_together_one_lead_of_its_segment() -> None:
+    rows, features = in_mining_and_retail(48, wins_in_mining=4)
+    thrice = np.repeat(np.arange(48), 3)
+    again = alike(
+        Moments(rows.moments.history, rows.moments.lead[thrice], rows.moments.as_of[thrice]), rows.labels[thrice]
+    )
+    once, repeated = (fit(some, features, 90, QUICK).spec for some in (rows, again))
+    assert repeated.evidence == once.evidence == "segment_rates"
+    effects = [np.ptp(spec.lines[0].effects(feature_matrix(features, rows.moments))) for spec in (once, repeated)]
+    assert effects[1] == pytest.approx(effects[0], rel=0.05)  # but for the base rate, which counts snapshots
+
+
+@pytest.mark.parametrize(("wins", "evidence"), [(4, "segment_rates"), (9, "shrunken_model"), (39, "shrunken_model")])
+def test_from_five_outcomes_of_each_kind_on_lines_speak_and_below_forty_no_trees(wins: int, evidence: str) -> None:
+    rows, features = in_mining_and_retail(160, wins)
+    model = fit(rows, features, 90, QUICK)
+    assert (model.spec.evidence, model.trees) == (evidence, "")
+    mining, retail = model.scorer().probabilities(feature_matrix(features, rows.moments))[:2]
+    assert mining > wins / 160 > retail
+
+
+def test_forty_outcomes_of_each_kind_are_enough_for_trees() -> None:
+    history = eager_and_idle(80)
+    model = fit(at_age(history, 2, [i % 2 == 0 for i in range(80)]), learned_features(history, NEVER), 90, QUICK)
     assert model.spec.evidence == "model"
+    assert len(model.spec.trees) == 3
+
+
+def test_a_model_that_gains_no_more_than_chance_does_is_not_taken(
+    rows: Labelled, features: tuple[Feature, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gains = []
+    for worth, evidence in ((0.0, "model"), (math.inf, "prior")):
+        monkeypatch.setattr(ensemble, "WORTH", worth)
+        gains.append(fit(rows, features, 90, QUICK).spec.evidence == evidence)
+    assert gains == [True, True]
+    luck = np.random.default_rng(3).permutation(rows.labels)
+    monkeypatch.undo()
+    assert fit(alike(rows.moments, luck), features, 90, QUICK).spec.evidence == "prior"
+
+
+@pytest.mark.parametrize("wins", [0, 1, 2, 5, 20, 49, 50])
+def test_every_lead_has_a_score_within_its_interval_however_few_were_won(wins: int) -> None:
+    rows, features = in_mining_and_retail(200, wins)
+    scorer = fit(rows, features, 90, QUICK).scorer()
+    margins = scorer.margins(feature_matrix(features, rows.moments))
+    low, high = scorer.intervals(margins)
+    said = scorer.calibrated(margins)
+    assert ((low > 0) & (low <= said) & (said <= high) & (high < 1)).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_lines_have_the_share_of_the_word_that_is_configured(
+    rows: Labelled, features: tuple[Feature, ...], share: float
+) -> None:
+    matrix = feature_matrix(features, rows.moments)
+    scorer = fit(rows, features, 90, QUICK.model_copy(update={"line_share": share})).scorer()
+    assert (scorer.spec.line_share, len(scorer.spec.lines)) == (share, 0 if share == 0 else 3)
+    lines = np.mean([line.margins(matrix) for line in scorer.spec.lines] or [np.zeros(200)], axis=0)
+    trees = np.mean([member.predict(matrix, raw_score=True) for member in scorer.members], axis=0)
+    assert scorer.margins(matrix).mean(axis=0) == pytest.approx((1 - share) * trees + share * lines)
 
 
 def test_many_snapshots_of_one_won_lead_are_one_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lgb, "train", lambda *_, **__: pytest.fail("trees were grown on one win"))
     history = world({f"lead-{i:03}": i for i in range(41)})
     lead = np.r_[np.zeros(100, np.int64), np.arange(41)]
-    rows = Labelled(Moments(history, lead, history.created[lead] + 1), np.repeat([1.0, 0.0], [100, 41]))
-    assert fit(rows, learned_features(history, NEVER), 90, QUICK).spec.evidence == "base_rate"
+    rows = alike(Moments(history, lead, history.created[lead] + 1), np.repeat([1.0, 0.0], [100, 41]))
+    assert fit(rows, learned_features(history, NEVER), 90, QUICK).spec.evidence == "prior"
 
 
 def test_trees_that_rank_the_wrong_way_round_give_the_base_rate(
     rows: Labelled, features: tuple[Feature, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ensemble, "beta_calibration", lambda *_: Calibration(0, 0, -1))
+    monkeypatch.setattr(ensemble, "beta_calibration", lambda *_: Calibration(0, 0, 0))
     model = fit(rows, features, 90, QUICK)
-    assert (model.trees, model.spec.evidence, model.spec.calibration) == ("", "base_rate", Calibration())
+    assert (model.trees, model.spec.evidence, model.spec.calibration) == ("", "prior", Calibration())
 
 
-def test_as_few_leads_as_configured_still_make_a_model() -> None:
-    history = eager_and_idle(8)
-    how = QUICK.model_copy(update={"fewest_outcomes": 2, "members": 5, "rows_per_leaf": 1})
-    model = fit(at_age(history, 2, [i % 2 == 0 for i in range(8)]), learned_features(history, NEVER), 90, how)
-    assert (model.spec.evidence, len(model.spec.trees), model.spec.leads) == ("model", 4, 8)
+def test_as_few_leads_as_configured_still_make_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ensemble, "WORTH", -math.inf)
+    history = eager_and_idle(10)
+    how = QUICK.model_copy(update={"fewest_outcomes": 2, "members": 6, "rows_per_leaf": 1})
+    model = fit(at_age(history, 2, [i % 2 == 0 for i in range(10)]), learned_features(history, NEVER), 90, how)
+    assert (model.spec.evidence, len(model.spec.trees), model.spec.leads) == ("model", 5, 10)
 
 
-def test_the_smoothed_rate_is_never_certain() -> None:
-    assert [smoothed_rate(np.array(labels, float)) for labels in ([], [0], [1], [1, 0, 0])] == [0.5, 0.25, 0.75, 0.375]
+@pytest.mark.parametrize(
+    ("labels", "rate"), [([], 0.1), ([0], 0.5 / 6), ([1], 1.5 / 6), ([1, 0, 0], 1.5 / 8), ([1] * 95, 95.5 / 100)]
+)
+def test_the_rate_starts_at_one_in_ten_and_is_never_certain(labels: list[int], rate: float) -> None:
+    some = np.arange(len(labels))
+    assert alike(Moments(world({}), some, some), labels).rate == pytest.approx(rate)
 
 
 # One text for all members
@@ -285,7 +374,7 @@ def test_merging_one_member_changes_nothing() -> None:
     )
 
 
-@pytest.mark.parametrize("leads", [44, 200])
+@pytest.mark.parametrize("leads", [80, 200])
 def test_the_model_s_margins_are_those_of_its_members_one_row_each(leads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     members: list[lgb.Booster] = []
     grow = lgb.train
@@ -296,13 +385,17 @@ def test_the_model_s_margins_are_those_of_its_members_one_row_each(leads: int, m
 
     monkeypatch.setattr(lgb, "train", kept)
     monkeypatch.setattr(ensemble, "beta_calibration", lambda *_: Calibration())
+    monkeypatch.setattr(ensemble, "WORTH", -math.inf)
     history = eager_and_idle(leads)
-    rows, features = at_age(history, 2, [i % 2 for i in range(leads)]), learned_features(history, NEVER)
+    rows, features = (
+        at_age(history, 2, [(i // 2 % 5 != 0) == (i % 2 == 0) for i in range(leads)]),
+        learned_features(history, NEVER),
+    )
     matrix = feature_matrix(features, rows.moments)
-    model = fit(rows, features, 90, QUICK)
+    model = fit(rows, features, 90, QUICK.model_copy(update={"line_share": 0.0}))
     told = model.scorer().margins(matrix)
     assert told.tolist() == [np.asarray(member.predict(matrix, raw_score=True)).tolist() for member in members]
-    assert (sum(model.spec.trees) < 60) == (leads == 44)  # too few rows to split stop a member early
+    assert (sum(model.spec.trees) < 60) == (leads == 80)  # too few rows to split stop a member early
 
 
 def test_a_model_without_members_is_one_row_of_its_base_rate() -> None:

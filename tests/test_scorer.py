@@ -215,7 +215,7 @@ def test_a_reader_sees_the_old_champion_or_the_new_one_and_nothing_between(
 
     monkeypatch.setattr(os, "fsync", watched)
     promote(saved.parent, "new")
-    assert (seen, pointer.read_text()) == (['{"version": "old"}'] * 2, '{"version": "new"}')
+    assert (seen, pointer.read_text()) == (['{"version": "old", "before": []}'] * 2, '{"version": "new", "before": []}')
 
 
 def test_a_promotion_that_fails_leaves_the_champion(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,6 +259,7 @@ def test_effects_and_base_add_up_to_the_calibrated_log_odds(model: Model) -> Non
     margins = scorer.margins(MATRIX)
     base = np.mean([member.predict(MATRIX, pred_contrib=True)[:, -1] for member in scorer.members], axis=0)
     assert np.ptp(base) == 0
+    base = (base + np.mean([line.base for line in model.spec.lines])) / 2
     total = scorer.effects(MATRIX, margins).sum(axis=1) + model.spec.calibration.log_odds(base)
     assert total == pytest.approx(scorer.log_odds(margins), abs=1e-9)
 
@@ -281,27 +282,38 @@ def test_an_interval_contains_its_probability(model: Model) -> None:
     assert ((low > 0) & (low < said) & (said < high) & (high < 1)).all()
 
 
-def test_the_interval_of_a_base_rate_is_that_of_a_share_among_as_many_leads() -> None:
+def ends(log_odds: float, variance: float) -> list[float]:
+    """Return the ends of the interval of a normal spread of the log-odds whose mean probability is said."""
+    said = probability(np.array(log_odds))
+    middle = log_odds - variance / 2 * (1 - 2 * said)
+    return [float(probability(middle + side * 1.6449 * math.sqrt(variance))) for side in (-1, 1)]
+
+
+def test_the_interval_of_a_base_rate_is_of_what_is_unseen_and_of_a_share_among_as_many_leads() -> None:
     low, high = base_rate(leads=99, rate=0.25).intervals(np.full((1, 1), math.log(1 / 3)))
-    error = 1.6449 / math.sqrt(100 * 0.25 * 0.75)  # of the log-odds, log(1/3)
-    assert (low[0], high[0]) == pytest.approx((1 / (1 + 3 * math.exp(error)), 1 / (1 + 3 * math.exp(-error))))
-    assert (low[0], high[0]) == pytest.approx((0.186, 0.327), abs=0.001)
+    assert [low[0], high[0]] == pytest.approx(ends(math.log(1 / 3), 2.0 + 1 / (100 * 0.25 * 0.75)))
+    assert [low[0], high[0]] == pytest.approx([0.019, 0.678], abs=0.001)
 
 
-def test_members_that_agree_are_as_sure_as_the_base_rate_and_no_surer(model: Model) -> None:
-    flat = replace(base_rate(), spec=replace(base_rate().spec, calibration=Calibration(0, 0, -1)))
-    for agreed in (replace(base_rate(), members=model.scorer().members), flat):
+def test_members_that_agree_are_no_surer_than_what_is_unseen_and_the_base_rate_allow(model: Model) -> None:
+    base = replace(base_rate(), spec=replace(base_rate().spec, outcomes=20))
+    flat = replace(base, spec=replace(base.spec, calibration=Calibration(0, 0, -1)))
+    for agreed, unseen in ((replace(base, members=model.scorer().members), 0.4 + 15 / 20), (flat, 2.0)):
         centre = agreed.log_odds(np.zeros((3, 1)))
         low, high = agreed.intervals(np.zeros((3, 1)))
-        error = 1.6449 / math.sqrt(100 * 0.25 * 0.75)
-        assert [low[0], high[0]] == pytest.approx([*probability(centre - error), *probability(centre + error)])
+        assert [low[0], high[0]] == pytest.approx(ends(float(centre[0]), unseen + 1 / (100 * 0.25 * 0.75)))
 
 
 def test_the_spread_of_the_members_is_a_jackknife_error() -> None:
     scorer = base_rate(leads=10**15)  # of which the base rate is sure
     low, high = scorer.intervals(np.array([[-1.0], [0.0], [1.0]]))
-    error = 1.6449 * math.sqrt(2 / 3 * 2)  # (g − 1)/g times the sum of squares
-    assert [low[0], high[0]] == pytest.approx([*probability(np.array([-error, error]))], rel=1e-6)
+    assert [low[0], high[0]] == pytest.approx(ends(0.0, 2 / 3 * 2 + 2.0), rel=1e-6)  # (g − 1)/g times the squares
+
+
+@pytest.mark.parametrize(("outcomes", "unseen"), [(1, 2.0), (15, 1.4), (50, 0.7), (15_000, 0.401)])
+def test_the_more_outcomes_a_model_learned_from_the_less_is_unseen(model: Model, outcomes: int, unseen: float) -> None:
+    scorer = model.scorer()
+    assert replace(scorer, spec=replace(model.spec, outcomes=outcomes)).unseen == pytest.approx(unseen)
 
 
 def test_percentiles_are_the_share_that_was_less_probable(model: Model) -> None:

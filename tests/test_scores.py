@@ -17,6 +17,7 @@ from trained import Company
 from features.history import History
 from features.verbs import Feature, Moments
 from serving.batch import open_leads
+from serving.facts import Fact
 from serving.scorer import Calibration, Scorer, Spec
 from serving.scores import Reason, Score, scores
 
@@ -48,7 +49,9 @@ class Weighed:
 def weighing(features: Sequence[Feature], weights: Sequence[float], base: float = 0.0, **spec: Any) -> Scorer:
     """Return a scorer of two members that agree."""
     medians = spec.pop("medians", (None,) * len(features))
-    known = Spec(tuple(features), 90, 0.0, leads=100, trees=(1, 1), evidence="model", medians=medians, **spec)
+    known = Spec(
+        tuple(features), 90, 0.0, leads=100, outcomes=30, trees=(1, 1), evidence="model", medians=medians, **spec
+    )
     return Scorer(known, (Weighed(weights, base), Weighed(weights, base)), "v1")
 
 
@@ -64,15 +67,16 @@ def test_a_score_says_all_there_is_to_say_of_a_lead() -> None:
     scorer = weighing([AGE, TOUCHES], [-0.1, 0.5], base=-1.0, medians=(20.0, 0.0), ranks=tuple(np.linspace(0, 1, 101)))
     (score,) = scored(scorer, history, 10)
     p = 1 / (1 + math.exp(1))  # −1 − 0.1 · 10 days + 0.5 · 2 touches
-    error = 1.6449 / math.sqrt(101 * 0.25)
+    variance = 0.4 + 15 / 30 + 1 / (101 * 0.25)  # of what is unseen, and of the base rate among a hundred leads
+    middle, reach = -1 - variance / 2 * (1 - 2 * p), 1.6449 * math.sqrt(variance)
     raises, lowers = "raises the odds 2.72 times", "lowers the odds 2.72 times"
     assert score == Score(
         lead_id="ada",
         as_of=day(10),
         horizon_days=90,
         probability=pytest.approx(p),
-        low=pytest.approx(1 / (1 + math.exp(1 + error))),
-        high=pytest.approx(1 / (1 + math.exp(1 - error))),
+        low=pytest.approx(1 / (1 + math.exp(reach - middle))),
+        high=pytest.approx(1 / (1 + math.exp(-reach - middle))),
         percentile=pytest.approx(100 * p),
         grade="D",
         trend="improving",  # a week ago −1 − 0.1 · 3 days
@@ -140,6 +144,19 @@ def test_reasons_are_five_up_and_five_down_the_strongest_first() -> None:
     assert [reason.feature for reason in score.reasons] == ["c_touches", "a_touches", "e_touches", "b_touches"]
 
 
+def test_a_reason_says_how_many_of_such_leads_close_and_how_many_of_all() -> None:
+    facts = (Fact((10.0, 20.0), (0.5, 0.25, 0.125), missing=0.4),)
+    told = {}
+    for age in (9.9, 10, 30):
+        (score,) = scored(weighing([AGE], [1.0], facts=facts), world({"ada": 0}), age)
+        told[age] = score.reasons[0].text.partition("; ")[2]
+    assert told == {
+        9.9: "of such leads 50% close, of all 50%",
+        10: "of such leads 25% close, of all 50%",
+        30: "of such leads 12% close, of all 50%",
+    }
+
+
 def test_effects_that_cancel_each_other_are_still_reasons() -> None:
     history = world({"ada": 0}, [("ada", 1, kind, "Email") for kind in "ab"])
     (score,) = scored(weighing(KINDS[:2], [0.5, -0.5], calibration=Calibration(0.4, 0.8, 0)), history, 2)
@@ -195,7 +212,7 @@ def test_without_a_model_every_lead_has_the_base_rate_and_no_reason() -> None:
     scorer = Scorer(Spec((AGE,), 90, math.log(1 / 3), leads=10, medians=(None,)), (), "v0")
     ada, bob = scored(scorer, world({"ada": 0, "bob": 9}), 10)
     assert ada.probability == bob.probability == pytest.approx(0.25)
-    assert (ada.percentile, ada.grade, ada.reasons, ada.evidence) == (50, "C", (), "base_rate")
+    assert (ada.percentile, ada.grade, ada.reasons, ada.evidence) == (50, "C", (), "prior")
     assert (ada.trend, bob.trend) == ("steady", "not enough information")
 
 

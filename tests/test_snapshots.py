@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from by_hand import Row, day, days, world
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from features.history import History
 from features.settings import Settings
-from training.snapshots import labelled, snapshots
+from training.snapshots import labelled, learnable, snapshots
 
 MICROSECOND = 1 / 86_400_000_000  # in days
 
@@ -158,6 +159,52 @@ def test_snapshots_between_two_moments_include_the_first_and_not_the_second() ->
     assert days(rows.moments) == [7, 14, 21, 28, 35, 42]
     assert days(rows.between(day(14), day(28)).moments) == [14, 21]
     assert days(rows.between(day(35)).moments) == [35, 42]
+
+
+# What is learned from before the horizon is past
+
+
+def learned(history: History, before: float, **how: Any) -> list[tuple[str, float, float, float]]:
+    """Return the (lead, day, label, weight) of every snapshot to learn from, the mean weight being 1."""
+    rows = learnable(history, settings(**how), day(before))
+    ids = [history.lead_ids[lead] for lead in rows.moments.lead]
+    return list(zip(ids, days(rows.moments), rows.labels.tolist(), rows.weights.round(6).tolist(), strict=True))
+
+
+def test_an_outcome_that_came_early_is_learned_from_before_its_horizon_is_past() -> None:
+    history = world({"ada": 1, "bob": 1, "cem": 1}, stages=[("ada", 8, "won"), ("bob", 15, "lost")])
+    assert known(history, 22) == [("ada", 7, 1), ("bob", 7, 0), ("cem", 7, 0)]
+    assert [row[:3] for row in learned(history, 22)] == [("ada", 7, 1), ("bob", 7, 0), ("bob", 14, 0), ("cem", 7, 0)]
+
+
+def test_an_outcome_weighs_as_much_as_snapshots_were_too_young_to_show_one_as_late() -> None:
+    history = world({"ada": 1, "bob": 1}, stages=[("ada", 22, "won")])  # looked at on days 7, 14 and 21, bob on 28, too
+    # observed so far for 22, 15, 8 and (bob) 1 days: six of seven for more than 1 day, four for more than 8 or 14
+    rare, common = 7 / 4, 7 / 6
+    mean = (4 * rare + common) / 5
+    assert [(lead, at, weight) for lead, at, _, weight in learned(history, 29)] == [
+        ("ada", 7, pytest.approx(rare / mean, abs=1e-6)),
+        ("ada", 14, pytest.approx(rare / mean, abs=1e-6)),
+        ("ada", 21, pytest.approx(common / mean, abs=1e-6)),
+        ("bob", 7, pytest.approx(rare / mean, abs=1e-6)),
+        ("bob", 14, pytest.approx(rare / mean, abs=1e-6)),
+    ]
+
+
+def test_the_weighted_rate_is_that_of_all_snapshots_though_early_outcomes_are_seen_first() -> None:
+    rng = np.random.default_rng(0)
+    born = {f"lead-{i:04}": i / 20 for i in range(4000)}
+    after = rng.exponential(10, 4000)
+    stages = [(lead, on + after[i], "won") for i, (lead, on) in enumerate(born.items()) if i % 2]
+    rows = learnable(world(born, stages=stages), settings(horizon_days=20, ages_days=[1]), day(100))
+    ever = 1 - np.exp(-20 / 10)
+    still = np.exp(-1 / 10) / (1 + np.exp(-1 / 10))  # of those open after a day, who would be won at last
+    assert np.average(rows.labels, weights=rows.weights) == pytest.approx(ever * still, abs=0.02)
+    assert rows.labels.mean() > ever * still + 0.02  # without weights, early wins are seen too often
+
+
+def test_while_nobody_could_stay_open_through_a_horizon_nothing_is_learned() -> None:
+    assert learned(world({"ada": 1, "bob": 1}, stages=[("ada", 8, "won")]), 21) == []
 
 
 HOUR = 1 / 24

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -16,9 +16,10 @@ from features.history import NEVER, History
 from features.matrix import feature_matrix
 from features.settings import Settings
 from features.templates import learned_features
-from training.ensemble import fit, smoothed_rate
+from serving.scorer import Scorer
+from training.ensemble import fit
 from training.metrics import Metrics, metrics
-from training.snapshots import Labelled, labelled
+from training.snapshots import Labelled, labelled, learnable
 
 ORIGINS = (0.6, 0.7, 0.8, 0.9)  # a fold starts at each of these shares of the snapshots
 
@@ -65,13 +66,25 @@ def backtest(
         test = known.between(start, end)
         if not len(test.labels):
             continue
-        learned = labelled(history, settings, start)
-        predicted = predictions_of(history, settings, start, learned, test)
+        learned = learnable(history, settings, start)
+        model = fit(
+            learned,
+            learned_features(history, start, catalogue_of(settings.features)),
+            settings.goal.horizon_days,
+            settings.training,
+        )
+        predicted = predictions_of(model.scorer(), test)
         predictions.append(predicted)
-        rates.append(np.full(len(predicted), smoothed_rate(learned.labels)))
+        rates.append(np.full(len(predicted), learned.rate))
         until = moment(int(test.moments.as_of.max())).isoformat()
         window = {"test_from": moment(start).isoformat(), "test_to": until}
-        folds.append({**window, **_metrics(predicted), "trained_on": len(learned.labels)})
+        learned_from = {
+            "trained_on": len(learned.labels),
+            "base_rate_learned": learned.rate,
+            "evidence": model.spec.evidence,
+            "leaks": [asdict(leak) for leak in model.leaks],
+        }
+        folds.append({**window, **_metrics(predicted), **learned_from})
     if not folds:
         raise DataError(_nothing_to_judge(origins, as_of))
     together = pd.concat(predictions, ignore_index=True)
@@ -79,18 +92,15 @@ def backtest(
     return Backtest(_metrics(together), metrics(labels, np.concatenate(rates)), folds, together)
 
 
-def predictions_of(history: History, settings: Settings, start: int, learned: Labelled, test: Labelled) -> pd.DataFrame:
-    """Return what a model of the snapshots ``learned``, known before ``start``, says of the test snapshots."""
-    features = learned_features(history, start, catalogue_of(settings.features))
-    model = fit(learned, features, settings.goal.horizon_days, settings.training)
-    scorer = model.scorer()
-    margins = scorer.margins(feature_matrix(features, test.moments))
+def predictions_of(scorer: Scorer, test: Labelled) -> pd.DataFrame:
+    """Return what a model says of the test snapshots."""
+    margins = scorer.margins(feature_matrix(scorer.spec.features, test.moments))
     low, high = scorer.intervals(margins)
-    ids = np.array(history.lead_ids, object)
+    ids = np.array(test.moments.history.lead_ids, object)
     return pd.DataFrame({
         "lead_id": ids[test.moments.lead],
         "as_of": pd.to_datetime(test.moments.as_of, unit="us", utc=True).as_unit("us"),
-        "horizon_days": settings.goal.horizon_days,
+        "horizon_days": scorer.spec.horizon_days,
         "probability": scorer.calibrated(margins),
         "low": low,
         "high": high,

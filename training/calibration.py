@@ -17,15 +17,15 @@ Floats = NDArray[np.float64]
 PRIOR, TRUST = np.array([1.0, 1.0, 0.0]), np.array([1.0, 1.0, 0.0])  # of a, b, c: mean; 1/variance, none for c
 
 
-def beta_calibration(margins: Floats, labels: Floats) -> Calibration:
-    """Return the calibration of raw log-odds (n) to labels (n); both slopes are 0 or more."""
+def beta_calibration(margins: Floats, labels: Floats, weights: Floats) -> Calibration:
+    """Return the calibration of raw log-odds (n) to labels (n), rows weighted (n); both slopes are 0 or more."""
     terms = np.stack([-np.logaddexp(0, -margins), np.logaddexp(0, margins), np.ones(len(margins))])  # of a, b, c
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
         log_odds, off = parameters @ terms, parameters - PRIOR
-        nats = np.logaddexp(0, log_odds) - labels * log_odds
-        gradient = terms @ (probability(log_odds) - labels) + TRUST * off
-        return float(nats.sum() + TRUST @ off**2 / 2), gradient
+        nats = weights @ (np.logaddexp(0, log_odds) - labels * log_odds)
+        gradient = terms @ (weights * (probability(log_odds) - labels)) + TRUST * off
+        return float(nats + TRUST @ off**2 / 2), gradient
 
     bounds = [(0, None), (0, None), (None, None)]
     found = minimize(loss, PRIOR, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-15, "gtol": 1e-7})

@@ -2,11 +2,17 @@
 
 A snapshot is (lead, as_of) for a lead that was open for all that was known then. Its label at horizon H is
 "won in (as_of, as_of + H]". While that cannot be known yet it is censored: left out, never called a loss.
+
+To judge, only snapshots count whose whole horizon is past. To learn, an outcome that came earlier counts, too: it is
+news of the latest leads, which a horizon of 90 days would keep from us for 90 days. What closes early would then be
+seen too often, so that each outcome is weighted by one over the share of snapshots old enough to show one as late as
+it (inverse probability of censoring, Robins and Rotnitzky 1992). On simulated companies this takes an eighth off the
+regret, as much as a competing-risks model of lead-periods does, at an eighth of its cost in scoring.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +23,34 @@ from features.outcomes import open_moments, outcomes_of
 from features.settings import Goal, Settings, Snapshots
 from features.verbs import Moments
 
+Floats = NDArray[np.float64]
+RAREST = 0.01  # share of snapshots old enough for an outcome, below which its weight grows no more
+PRIOR_RATE, PRIOR_LEADS = 0.1, 5.0  # the share of wins before anything is known, and how many leads it is worth
 MONDAY = 4 * DAY  # 1970-01-05; weekly snapshots are taken on Mondays at midnight UTC
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Snapshots whose outcome is known, with their labels (1 = won within the horizon)."""
+    """Snapshots whose outcome is known, with their labels (1 = won within the horizon) and weights (of mean 1)."""
 
     moments: Moments
-    labels: NDArray[np.float64]
+    labels: Floats
+    weights: Floats
 
     def between(self, start: int, end: int = NEVER) -> Labelled:
         """Return the snapshots taken in [start, end), in microseconds."""
-        chosen = (self.moments.as_of >= start) & (self.moments.as_of < end)
-        moments = Moments(self.moments.history, self.moments.lead[chosen], self.moments.as_of[chosen])
-        return Labelled(moments, self.labels[chosen])
+        return self.chosen((self.moments.as_of >= start) & (self.moments.as_of < end))
+
+    def chosen(self, which: NDArray[np.bool_]) -> Labelled:
+        """Return some of the snapshots."""
+        moments = Moments(self.moments.history, self.moments.lead[which], self.moments.as_of[which])
+        return Labelled(moments, self.labels[which], self.weights[which])
+
+    @property
+    def rate(self) -> float:
+        """Return the share of wins, as if a few leads had been seen before: it is never 0 or 1."""
+        wins = float(self.weights @ self.labels)
+        return (wins + PRIOR_RATE * PRIOR_LEADS) / (float(self.weights.sum()) + PRIOR_LEADS)
 
 
 def snapshots(history: History, goal: Goal, when: Snapshots, until: int) -> Moments:
@@ -49,26 +68,53 @@ def snapshots(history: History, goal: Goal, when: Snapshots, until: int) -> Mome
 
 
 def labelled(history: History, settings: Settings, before: int) -> Labelled:
-    """Return the snapshots whose outcome was known before a moment (microseconds).
+    """Return the snapshots to judge by: those whose outcome was known before a moment (microseconds), all alike.
 
     ``mature_when = "horizon"``: the horizon and the reporting lag are past. ``"closed"``: the lead is won or
     lost, and the label is whether it was won, however late. A snapshot after a close that was not yet known
     is left out: nobody can win a lead twice. What became of a lead that was found to be another's duplicate is what
     became of that lead. Nothing is learned from who has objected to profiling by then, or was erased.
     """
+    rows, needed, observed = _followed(history, settings, before)
+    if settings.snapshots.mature_when == "closed":
+        return rows.chosen(needed < NEVER)
+    return rows.chosen(observed > int(settings.goal.horizon_days * DAY))
+
+
+def learnable(history: History, settings: Settings, before: int) -> Labelled:
+    """Return the snapshots to learn from: those of ``labelled``, and those whose lead was closed early, weighted.
+
+    While no snapshot's whole horizon is past there are none: nobody could be seen to stay open through it.
+    """
+    rows, needed, observed = _followed(history, settings, before)
+    horizon = int(settings.goal.horizon_days * DAY)
+    if settings.snapshots.mature_when == "closed" or not (observed > horizon).any():
+        return labelled(history, settings, before)
+    known = needed < observed
+    as_old = 1 - np.searchsorted(np.sort(observed), needed[known], "right") / len(observed)
+    weights = 1 / as_old.clip(RAREST)
+    return replace(rows.chosen(known), weights=weights / weights.mean())
+
+
+def _followed(history: History, settings: Settings, before: int) -> tuple[Labelled, Ints, Ints]:
+    """Return all snapshots with their labels, as far as known; and of each in microseconds how long it takes to know.
+
+    That is until its lead is closed or the horizon past, and how long it could be observed so far.
+    """
     goal, when = settings.goal, settings.snapshots
     moments = snapshots(history, goal, when, before)
-    known = outcomes_of(history, goal, before)
+    outcomes = outcomes_of(history, goal, before)
     person = history.turned_out(moments.lead, before)
-    won, closed = known.won[person], known.closed[person]
+    won, closed = outcomes.won[person], outcomes.closed[person]
+    usable = (closed > moments.as_of) & profiled(history, before)[moments.lead]
+    needed, observed = closed - moments.as_of, before - int(when.reporting_lag_days * DAY) - moments.as_of
     if when.mature_when == "closed":
-        mature, labels = closed < NEVER, won < NEVER
+        labels, needed = won < NEVER, np.where(closed < NEVER, needed, NEVER)
     else:
-        end = moments.as_of + int(goal.horizon_days * DAY)
-        mature, labels = end + int(when.reporting_lag_days * DAY) < before, won <= end
-    usable = mature & (closed > moments.as_of) & profiled(history, before)[moments.lead]
-    chosen = Moments(history, moments.lead[usable], moments.as_of[usable])
-    return Labelled(chosen, labels[usable].astype(np.float64))
+        horizon = int(goal.horizon_days * DAY)
+        labels, needed = won <= moments.as_of + horizon, np.minimum(needed, horizon)
+    rows = Labelled(moments, labels.astype(np.float64), np.ones(len(moments)))
+    return rows.chosen(usable), needed[usable], observed[usable]
 
 
 def _calendar(created: Ints, last: Ints, step: int) -> tuple[Ints, Ints]:

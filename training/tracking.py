@@ -34,6 +34,7 @@ class Record:
     metrics: Mapping[str, float | None]
     lake_versions: Mapping[str, int]
     plot: Figure | None
+    pages: Mapping[str, str]  # the model card
     champion: bool
 
 
@@ -49,7 +50,8 @@ def record(workspace: Path, run: Record) -> str:
             mlflow.log_metrics({name: value for name, value in run.metrics.items() if value is not None})
             if run.plot is not None:
                 mlflow.log_figure(run.plot, "calibration.png")
-            mlflow.log_text("\n".join(_installed()), "dependencies.txt")
+            for name, text in {**run.pages, "dependencies.txt": "\n".join(_installed())}.items():
+                mlflow.log_text(text, name)
             model_uri = _log_model(run)
         with redirect_stderr(StringIO()):  # where it says that it registered the model
             registered = mlflow.register_model(model_uri, NAME, tags={"touchstone_version": run.model.name})

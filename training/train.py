@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from features.catalogue import catalogue_of
 from features.contract import INGESTED
-from features.errors import DataError
-from features.history import microseconds, read_history
+from features.durable import write_durably
+from features.errors import DataError, ModelError
+from features.history import NEVER, microseconds, read_history
 from features.lake import Lake
+from features.matrix import feature_matrix
+from features.outcomes import outcomes_of
 from features.settings import Settings
 from features.templates import learned_features
 from features.verbs import columns_of
-from serving.scorer import promote, save
-from training.backtest import Backtest, backtest
+from serving.scorer import CHAMPION, champion, save
+from training.backtest import Backtest, backtest, moment, predictions_of
+from training.card import effect_curves, purpose, quality
 from training.ensemble import fit
+from training.gate import Verdict, slices_of, verdict
+from training.leaks import written_afterwards
 from training.metrics import Metrics, metrics
+from training.page import page
 from training.plots import calibration_plot
-from training.snapshots import Labelled, labelled
+from training.prospects import prospects
+from training.registry import CARD, serve
+from training.snapshots import Labelled, labelled, learnable
 from training.tracking import Record, record
 
-WORSE = 1.001  # log loss against the base rate's above which a model is refused
+CURVE_ROWS = 2000
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -40,6 +55,7 @@ class Trained:
     wins: int
     evidence: str
     metrics: Metrics
+    leaks: list[dict[str, str]]
 
 
 def train(
@@ -57,38 +73,64 @@ def train(
     history = read_history(Lake(lake.folder, versions), more=columns_of(catalogue))
     if not history.lead_ids:
         raise DataError("The lake holds no leads. Ingest some first: touchstone ingest FILE.")
-    cut = microseconds(as_of)
-    known = labelled(history, settings, cut)
+    cut, models = microseconds(as_of), workspace / "models"
+    known, learned = labelled(history, settings, cut), learnable(history, settings, cut)
     progress("Judging on later data")
-    judged = backtest(history, settings, cut, [_test_start(known, settings)]) if len(known.labels) else None
+    start = _test_start(known, settings) if len(known.labels) else NEVER
+    judged = backtest(history, settings, cut, [start]) if len(known.labels) else None
     progress("Learning from all outcomes")
-    model = fit(known, learned_features(history, cut, catalogue), settings.goal.horizon_days, settings.training)
-    scorer = save(workspace / "models", model.spec, model.trees)
-    promoted, why = _gate(judged)
+    model = fit(learned, learned_features(history, cut, catalogue), settings.goal.horizon_days, settings.training)
+    further = prospects(history, settings, cut, model.spec.features) if model.spec.lines or model.trees else ()
+    scorer = save(models, replace(model.spec, learned_until=cut, prospects=further), model.trees)
+    tested = known.between(start)
+    slices = slices_of(feature_matrix(scorer.spec.features, tested.moments), scorer.spec.features)
+    gate = _gate(judged, models, tested, slices)
+    late = written_afterwards(history, outcomes_of(history, settings.goal, cut), cut)
+    found = {leak.feature: asdict(leak) for leak in (*model.leaks, *late)}
+    written: dict[str, Any] = {
+        "version": scorer.version,
+        "as_of": as_of.isoformat(),
+        "promoted": gate.promoted,
+        "why": gate.why,
+        "purpose": purpose(settings.goal.horizon_days),
+        "evidence": model.spec.evidence,
+        "learned_from": _window(learned),
+        "leaks": list(found.values()),
+        "lake": versions,
+    }
+    if judged:
+        moved = effect_curves(scorer, _sample(feature_matrix(scorer.spec.features, learned.moments)))
+        written |= quality(judged.predictions, judged.base_rate, slices) | {"features": moved}
+    plot = calibration_plot(judged.predictions) if judged else None
+    pages = {CARD: json.dumps(written, ensure_ascii=False, indent=1), "card.html": page(written, plot)}
+    for name, text in pages.items():
+        write_durably(models / scorer.version / name, text)
     progress("Recording the run")
     run_id = record(
         workspace,
         Record(
-            model=workspace / "models" / scorer.version,
+            model=models / scorer.version,
             features=[feature.name for feature in model.spec.features],
-            parameters=_parameters(settings) | {"evidence": model.spec.evidence, "snapshots": len(known.labels)},
+            parameters=_parameters(settings) | {"evidence": model.spec.evidence, "snapshots": len(learned.labels)},
             metrics=judged.overall if judged else {},
             lake_versions=versions,
-            plot=calibration_plot(judged.predictions) if judged else None,
-            champion=promoted,
+            plot=plot,
+            pages=pages,
+            champion=gate.promoted,
         ),
     )
-    if promoted:
-        promote(workspace / "models", scorer.version)
+    if gate.promoted:
+        serve(models, scorer.version)
     return Trained(
         version=scorer.version,
         run_id=run_id,
-        promoted=promoted,
-        why=why,
-        snapshots=len(known.labels),
-        wins=int(known.labels.sum()),
+        promoted=gate.promoted,
+        why=gate.why,
+        snapshots=len(learned.labels),
+        wins=int(learned.labels.sum()),
         evidence=model.spec.evidence,
         metrics=judged.overall if judged else metrics(np.empty(0), np.empty(0)),
+        leaks=list(found.values()),
     )
 
 
@@ -97,15 +139,33 @@ def _test_start(known: Labelled, settings: Settings) -> int:
     return int(moments[int((1 - settings.training.test_share) * len(moments))])
 
 
-def _gate(judged: Backtest | None) -> tuple[bool, str]:
-    """Refuse a model that predicts worse than the share of wins known when it was trained."""
+def _gate(judged: Backtest | None, models: Path, tested: Labelled, slices: pd.DataFrame) -> Verdict:
+    """Compare with the champion, if it knew nothing of the snapshots that the new model is judged on."""
     if judged is None:
-        return True, "No outcome is known yet: the base rate serves until there are some."
-    loss, plain = judged.overall["log_loss"], judged.base_rate["log_loss"]
-    said = f"log loss on later data {loss:.4f}, base rate's {plain:.4f}"
-    if loss > plain * WORSE:
-        return False, f"Refused: worse than the base rate ({said}). The champion stays."
-    return True, f"Not worse than the base rate ({said})."
+        if (models / CHAMPION).exists():
+            return Verdict(
+                promoted=False, why="Refused: no outcome is known, so that nothing can be judged. The champion stays."
+            )
+        return Verdict(promoted=True, why="No outcome is known yet: the base rate serves until there are some.")
+    try:
+        old = champion(models)
+    except ModelError:  # none yet, or one that cannot serve: there is nobody to beat
+        old = None
+    if old and old.spec.learned_until > tested.moments.as_of.min():
+        old = None
+    return verdict(judged.predictions, judged.base_rate, predictions_of(old, tested) if old else None, slices)
+
+
+def _window(learned: Labelled) -> dict[str, object]:
+    """Return when the snapshots that were learned from were taken, and how many they are."""
+    taken = learned.moments.as_of
+    first, last = (f"{moment(int(at)):%Y-%m-%d}" for at in (taken.min(), taken.max())) if len(taken) else ("–", "–")
+    return {"snapshots": len(taken), "wins": int(learned.labels.sum()), "from": first, "to": last}
+
+
+def _sample(matrix: Floats) -> Floats:
+    """Return some rows, evenly over all: enough to draw curves from."""
+    return np.asarray(matrix[np.linspace(0, len(matrix) - 1, min(len(matrix), CURVE_ROWS)).astype(int)])
 
 
 def _parameters(settings: Settings) -> dict[str, object]:

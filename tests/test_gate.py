@@ -1,0 +1,104 @@
+"""The gate: a new model serves if it is no worse than the base rate and the champion, on the whole and by slice."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from features.verbs import Feature
+from training.gate import Verdict, slices_of, verdict
+from training.metrics import Metrics, metrics
+
+Floats = NDArray[np.float64]
+RNG = np.random.default_rng(0)
+TRUE = RNG.beta(1, 4, 2000)
+LABELS = (RNG.random(2000) < TRUE).astype(float)
+CHANNEL = pd.DataFrame({"channel": np.where(np.arange(2000) % 4 == 0, "Email", "Direct")})
+NO_SLICES = pd.DataFrame(index=range(2000))
+
+
+def says(probabilities: Floats, labels: Floats = LABELS) -> pd.DataFrame:
+    return pd.DataFrame({"probability": probabilities, "label": labels.astype(int)})
+
+
+def base(labels: Floats = LABELS) -> Metrics:
+    return metrics(labels, np.full(len(labels), labels.mean()))
+
+
+def judged(new: Floats, old: Floats | None = None, slices: pd.DataFrame = NO_SLICES) -> Verdict:
+    return verdict(says(new), base(), None if old is None else says(old), slices)
+
+
+BLURRED = 0.5 * TRUE + 0.5 * TRUE.mean()  # ranks as the truth does, and promises too little
+SHUFFLED = np.where(np.arange(2000) % 2 == 0, TRUE, TRUE.mean())
+
+
+def test_a_model_better_than_the_base_rate_serves_where_nobody_does() -> None:
+    found = judged(TRUE)
+    assert found.promoted
+    assert re.fullmatch(r"Not worse than the base rate \(log loss on later data 0\.\d{4}, .*\)\.", found.why)
+
+
+@pytest.mark.parametrize(("times", "promoted"), [(1.0009, True), (1.0011, False)])
+def test_a_model_may_be_worse_than_the_base_rate_by_a_thousandth(times: float, promoted: bool) -> None:
+    plain: dict[str, Any] = base() | {"log_loss": metrics(LABELS, TRUE)["log_loss"] / times}
+    found = verdict(says(TRUE), plain, None, NO_SLICES)
+    assert (found.promoted, found.why.startswith("Refused: worse than the base rate (")) == (promoted, not promoted)
+
+
+def test_a_model_no_worse_than_the_champion_takes_over() -> None:
+    for old in (TRUE, BLURRED, SHUFFLED):
+        found = judged(TRUE, old)
+        assert (found.promoted, found.why.split(" (")[0]) == (True, "Not worse than the champion on later data")
+
+
+def test_a_model_that_keeps_its_promise_worse_than_the_champion_is_refused() -> None:
+    found = judged(BLURRED, TRUE)
+    assert not found.promoted
+    assert re.fullmatch(
+        r"Refused: worse than the champion on later data \(log loss 0\.\d{4} against the champion's 0\.\d{4}, "
+        r"ROC AUC (0\.\d{3}) against \1\)\. The champion stays\.",
+        found.why,
+    )
+
+
+def test_a_model_that_ranks_worse_than_the_champion_is_refused_though_its_loss_is_not_surely_worse() -> None:
+    rank = np.argsort(np.argsort(TRUE)) / 2000
+    ranks_well, ranks_at_random = (TRUE.mean() + 0.0002 * order for order in (rank, RNG.permutation(rank)))
+    found = judged(ranks_at_random, ranks_well)
+    assert found.why.startswith("Refused: ranks worse than the champion on later data (log loss 0.50")
+
+
+def test_a_model_that_is_worse_for_one_channel_is_refused_and_the_channel_named() -> None:
+    email = (CHANNEL["channel"] == "Email").to_numpy()
+    worse_for_email = np.where(email, 0.35, TRUE)
+    found = judged(worse_for_email, np.where(email, TRUE, 0.35), CHANNEL)
+    assert not found.promoted
+    assert re.match(
+        r"Refused: worse than the champion for channel Email \(log loss 0\.\d{4} against 0\.\d{4}\)", found.why
+    )
+
+
+def test_a_slice_too_small_to_judge_refuses_nobody() -> None:
+    few = pd.DataFrame({"channel": np.where(np.arange(2000) < 90, "Email", None)})
+    assert judged(np.where(np.arange(2000) < 90, 0.6, TRUE), np.where(np.arange(2000) < 90, TRUE, 0.5), few).promoted
+
+
+def test_later_outcomes_of_one_class_promote_nobody_over_a_champion() -> None:
+    lost = np.zeros(50)
+    found = verdict(
+        says(np.full(50, 0.1), lost), base(lost) | {"log_loss": 1.0}, says(np.full(50, 0.2), lost), NO_SLICES
+    )
+    sentence = "Refused: all later outcomes are alike, and nothing can be compared. The champion stays."
+    assert found == Verdict(promoted=False, why=sentence)
+
+
+def test_slices_are_the_categories_among_the_features_by_name() -> None:
+    features = (Feature("age", "age", ""), Feature("industry", "attribute", "", levels=("Mining", "Retail")))
+    found = slices_of(np.array([[1, 0], [2, 1], [3, 2], [4, np.nan]]), features)
+    assert found.fillna("none").to_dict("list") == {"industry": ["Mining", "Retail", "other", "none"]}

@@ -1,0 +1,114 @@
+"""The gate: a new model serves if it is worth more than the base rate, and no worse than the one that serves.
+
+Both are judged on the same later snapshots, of which neither knew an outcome: by log loss (is the promise kept?), by
+ROC AUC (is the order right?), and slice by slice, so that a model that is better on the whole is not worse for one
+channel, segment or owner. A champion that has seen the later snapshots cannot be compared with on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from features.verbs import Feature
+from training.metrics import Metrics, metrics
+
+Floats = NDArray[np.float64]
+WORSE = 1.001  # log loss against the base rate's, or the champion's, above which a model is refused
+LOWER = 0.01  # ROC AUC below the champion's
+SURE = 2.0  # standard errors of the difference of losses
+FEWEST_IN_SLICE = 100  # rows, of which some are won and some not
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a model may serve, and why."""
+
+    promoted: bool
+    why: str
+
+
+def verdict(
+    challenger: pd.DataFrame, base_rate: Metrics, champion: pd.DataFrame | None, slices: pd.DataFrame
+) -> Verdict:
+    """Return whether the challenger may serve.
+
+    Args:
+        challenger: predictions (probability, label) of later rows.
+        base_rate: metrics of the base rate on these rows.
+        champion: predictions of the same rows; None if there is nobody to beat.
+        slices: categories of these rows, one a column; missing where a row is in none.
+
+    """
+    labels, new = challenger["label"].to_numpy(np.float64), _metrics(challenger)
+    said = f"log loss on later data {new['log_loss']:.4f}, base rate's {base_rate['log_loss']:.4f}"
+    if new["log_loss"] > base_rate["log_loss"] * WORSE:
+        return Verdict(promoted=False, why=f"Refused: worse than the base rate ({said}). The champion stays.")
+    if champion is None:
+        return Verdict(promoted=True, why=f"Not worse than the base rate ({said}).")
+    if new["roc_auc"] is None:
+        return Verdict(
+            promoted=False,
+            why="Refused: all later outcomes are alike, and nothing can be compared. The champion stays.",
+        )
+    old = _metrics(champion)
+    against = (
+        f"log loss {new['log_loss']:.4f} against the champion's {old['log_loss']:.4f}, "
+        f"ROC AUC {new['roc_auc']:.3f} against {old['roc_auc']:.3f}"
+    )
+    worse = list(_worse_slices(_losses(challenger), _losses(champion), labels, slices))
+    refused = {
+        "worse than the champion on later data": _surely_worse(_losses(challenger), _losses(champion), SURE),
+        "ranks worse than the champion on later data": new["roc_auc"] < old["roc_auc"] - LOWER,
+        f"worse than the champion for {'; '.join(worse)}": bool(worse),
+    }
+    if why := next((why for why, broken in refused.items() if broken), None):
+        return Verdict(promoted=False, why=f"Refused: {why} ({against}). The champion stays.")
+    return Verdict(promoted=True, why=f"Not worse than the champion on later data ({against}).")
+
+
+def slices_of(matrix: Floats, features: Sequence[Feature]) -> pd.DataFrame:
+    """Return the categories among the features (columns of the matrix) by name."""
+    named = {}
+    for i, feature in enumerate(features):
+        if feature.levels:
+            names = np.array([*feature.levels, "other", None], object)
+            place = np.where(np.isnan(matrix[:, i]), len(feature.levels) + 1, matrix[:, i]).astype(np.int64)
+            named[feature.name] = names[place]
+    return pd.DataFrame(named, index=range(len(matrix)))
+
+
+def rows_of_slices(labels: Floats, slices: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Yield the name and the rows of every slice that is large enough to be judged."""
+    for column in slices:
+        for level in sorted(slices[column].dropna().unique()):
+            rows = (slices[column] == level).to_numpy()
+            if rows.sum() >= FEWEST_IN_SLICE and 0 < labels[rows].sum() < rows.sum():
+                yield f"{column} {level}", rows
+
+
+def _metrics(predictions: pd.DataFrame) -> Metrics:
+    return metrics(predictions["label"].to_numpy(np.float64), predictions["probability"].to_numpy(np.float64))
+
+
+def _losses(predictions: pd.DataFrame) -> Floats:
+    p = predictions["probability"].to_numpy(np.float64).clip(1e-15, 1 - 1e-15)
+    return np.asarray(-np.where(predictions["label"] == 1, np.log(p), np.log1p(-p)))
+
+
+def _worse_slices(new: Floats, old: Floats, labels: Floats, slices: pd.DataFrame) -> Iterator[str]:
+    """Yield the slices for which the new losses are surely worse; many are asked at once, so they ask for more."""
+    for name, rows in rows_of_slices(labels, slices):
+        if _surely_worse(new[rows], old[rows], 2 * SURE):
+            yield f"{name} (log loss {new[rows].mean():.4f} against {old[rows].mean():.4f})"
+
+
+def _surely_worse(new: Floats, old: Floats, sure: float) -> bool:
+    """Say whether the mean loss is larger by more than a trifle, and by more standard errors than chance makes."""
+    difference = new - old
+    beyond_chance = difference.mean() > sure * difference.std() / np.sqrt(len(difference))
+    return bool(new.mean() > old.mean() * WORSE and beyond_chance)

@@ -1,0 +1,115 @@
+"""The registry: which models there are, how they compare, and which one serves.
+
+What serves is one pointer, exchanged by atomic rename: whoever reads it sees the old state or the new one, whenever
+the process that promotes is killed. Before a model is pointed at it is loaded in a process of its own, since a model
+file that kills its reader must kill nobody else.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from features.errors import DataError, ModelError
+from features.history import History
+from features.settings import Settings
+from serving.scorer import MANIFEST, load, promote, promoted, roll_back
+from training.backtest import predictions_of
+from training.metrics import Metrics, metrics
+from training.snapshots import labelled
+
+TRIAL_SECONDS = 120
+TRIAL = "import sys, pathlib; from serving.scorer import load; load(pathlib.Path(sys.argv[1]))"
+CARD = "card.json"
+
+
+def listed(models: Path) -> list[dict[str, Any]]:
+    """Return every saved version, the latest first: what its card says of it, and whether it serves."""
+    serves = promoted(models)[:1]
+    found = [_line(file.parent, serves) for file in models.glob(f"*/{MANIFEST}")]
+    return sorted(found, key=lambda line: (line["as_of"] or "", line["version"]), reverse=True)
+
+
+def compared(
+    models: Path, versions: tuple[str, str], history: History, settings: Settings, as_of: int
+) -> dict[str, Metrics]:
+    """Return the metrics of two versions on the same snapshots, those taken after both had learned.
+
+    Raises:
+        DataError: when no such snapshot has a known outcome yet.
+        ModelError: when a version cannot be loaded.
+
+    """
+    scorers = [load(models / version) for version in versions]
+    start = max(scorer.spec.learned_until for scorer in scorers)
+    tested = labelled(history, settings, as_of).between(start)
+    if not len(tested.labels):
+        raise DataError(
+            f"No snapshot that was taken after both {versions[0]} and {versions[1]} had learned has a known outcome. "
+            "Wait for one, or compare what `touchstone models list` says of each on its own later data."
+        )
+    said = [predictions_of(scorer, tested)["probability"].to_numpy() for scorer in scorers]
+    return {version: metrics(tested.labels, one) for version, one in zip(versions, said, strict=True)}
+
+
+def serve(models: Path, version: str) -> str:
+    """Make a version the champion, after a trial.
+
+    Raises:
+        ModelError: when there is no such version, or it cannot be loaded; the champion stays.
+
+    """
+    if not (models / version / MANIFEST).exists():
+        known = ", ".join(line["version"] for line in listed(models)) or "none yet"
+        raise ModelError(f"There is no model {version} in {models}. Known versions: {known}.")
+    trial(models / version)
+    promote(models, version)
+    return version
+
+
+def serve_again(models: Path) -> str:
+    """Make the version that served before the champion again, after a trial, and return it."""
+    for version in promoted(models)[1:2]:
+        trial(models / version)
+    return roll_back(models)
+
+
+def trial(folder: Path) -> None:
+    """Load a model in a process of its own.
+
+    Raises:
+        ModelError: when it cannot be loaded, kills the process, or hangs it.
+
+    """
+    root = str(Path(__file__).parents[1])
+    try:
+        done = subprocess.run(  # noqa: S603  # our own interpreter, our own words
+            [sys.executable, "-c", TRIAL, str(folder.resolve())],
+            cwd=root, capture_output=True, text=True, timeout=TRIAL_SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"The model in {folder} hangs when it is loaded. It does not serve. Train again.") from None
+    if done.returncode < 0:
+        raise ModelError(f"The model in {folder} kills the process that loads it. It does not serve. Train again.")
+    if done.returncode:
+        said = done.stderr.strip().rpartition("\n")[2].partition(": ")[2]
+        raise ModelError(said or f"The model in {folder} cannot be loaded. It does not serve. Train again.")
+
+
+def _line(folder: Path, serves: list[str]) -> dict[str, Any]:
+    try:
+        card = json.loads((folder / CARD).read_bytes())
+    except (OSError, ValueError):  # a model without its card is still a model
+        card = {}
+    figures = card.get("metrics", {})
+    return {
+        "version": folder.name,
+        "champion": [folder.name] == serves,
+        "as_of": card.get("as_of"),
+        "evidence": card.get("evidence"),
+        "why": card.get("why"),
+        **{name: figures.get(name) for name in ("n", "roc_auc", "log_loss", "ece")},
+    }
