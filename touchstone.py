@@ -268,8 +268,10 @@ def attribute(
 ) -> None:
     """Credit the channels with what closed."""
     from attribution import runs
+    from features.history import microseconds
     from features.lake import Lake
     from features.settings import read_settings
+    from training.baseline import baseline
 
     settings, named = read_settings(workspace), model or []
     with terminal.progress(quiet, "Crediting channels"):
@@ -278,7 +280,8 @@ def attribute(
         else:
             lake = Lake(workspace / "lake")
             with lake.writing():  # nobody is erased between reading and storing
-                run = runs.attribute(lake, settings, _moment(as_of), named)
+                cut = _moment(as_of)
+                run = runs.attribute(lake, settings, cut, named, lambda own: baseline(own, settings, microseconds(cut)))
                 runs.store(lake, run)
     terminal.finish(run.summary(), json, quiet, lambda: terminal.show_credit(run.summary()))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from attribution.counting import Spread
@@ -23,14 +21,13 @@ def draws(where: Spread, replicates: int, seed: int) -> Floats:
 
 def replicated(total: Floats, by_bucket: Floats, where: Spread, drawn: Floats) -> Floats:
     """Sums (replicates, …) as they might have been, from the sums that were and those of buckets (b, …)."""
-    flat = by_bucket.reshape(len(by_bucket), -1)
+    flat = by_bucket.reshape(len(by_bucket), total.size)
     sums = drawn @ flat if where.exact else total.ravel() + (drawn - 1) @ flat
     return np.maximum(sums, 0).reshape(len(drawn), *total.shape)
 
 
 def interval(credit: Floats) -> Floats:
     """Low and high (2, k), between which 90 % of the replicates (replicates, k) lie."""
-    return np.percentile(credit, PERCENTILES, axis=0)
+    return np.asarray(np.percentile(credit, PERCENTILES, axis=0))
 
 
-Credit = Callable[[Floats], Floats]  # (replicates, …) sums -> (replicates, k) credit of channels

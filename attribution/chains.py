@@ -53,14 +53,14 @@ class Chain:
         """How often each move is made by bucket (b, t), and the buckets, which are fewer where moves are many."""
         m, t = len(where.outcomes) // 2, len(self.source)
         shared = where.buckets if where.exact else min(where.buckets, max(16, NUMBERS // max(t, 1)))
-        bucket = (where.bucket % shared).astype(np.int64)
+        bucket = (where.bucket % max(shared, 1)).astype(np.int64)
         weight = (where.outcomes > 0).astype(np.float64) if where.exact else np.sqrt(where.outcomes)
         sums = np.zeros(shared * t)
         for part in (slice(0, m), slice(m, 2 * m)):
             won, lost = np.zeros(m), np.zeros(m)
             (lost if part.start else won)[:] = weight[part]
             w = np.concatenate([(won + lost)[self.journey[: len(self.state)]], *self._ends(won, lost)])
-            sums += np.bincount(bucket[part][self.journey] * t + self.move, w, shared * t)
+            sums += np.bincount(bucket[part][self.journey] * t + self.move, w, shared * t)[: shared * t]
         return sums.reshape(shared, t), where._replace(bucket=bucket.astype(np.int32), buckets=shared)
 
     def _ends(self, conversions: Floats, nulls: Floats) -> tuple[Floats, Floats]:
@@ -149,12 +149,13 @@ def _solved(Q: sparse.csr_array, r: Floats, kept: Floats, *, transposed: bool) -
         ]
         return np.stack(columns, axis=1)
     back = Q.T.tocsr()
-    x, last = r.copy(), np.inf
+    x, last, ratios = r.copy(), np.inf, [1.0] * 4
     while True:
         step = r + (kept * (back @ x) if transposed else Q @ (kept * x))
         moved = float(np.abs(step - x).max())
-        x, ratio, last = step, moved / last, moved
-        if moved == 0 or (ratio < 1 and moved * ratio / (1 - ratio) < PRECISE):
+        ratios = [*ratios[1:], moved / last if last < np.inf else 1.0]
+        x, last, slowest = step, moved, max(ratios)
+        if moved == 0 or (slowest < 1 and moved * slowest / (1 - slowest) < PRECISE):
             return x
 
 
@@ -164,25 +165,31 @@ def _drawn_again(where: Spread, drawn: Floats) -> Floats:
 
 
 def best_order(journeys: Journeys, most: int = 3, seed: int = 0) -> tuple[int, list[float]]:
-    """Order, 1 to ``most``, whose chain foresees moves of journeys it has not seen best; and nats a move of each.
+    """Order, 1 to ``most``, and what each gains over the shorter memory, in nats a move of journeys it has not seen.
 
-    Each journey's counts are dealt to two halves at random; each half is foretold by the other. A state's forecast
-    leans on that of the shorter memory, as if the latter had been seen ``PRIOR`` times.
+    It is the longest memory that gains more than two standard errors. Each journey's counts are dealt to two halves at
+    random; each half is foretold by the other. A state's forecast leans on that of the shorter memory, as if the latter
+    had been seen ``PRIOR`` times.
     """
-    random, nats = np.random.default_rng(seed), []
+    random = np.random.default_rng(seed)
     ones = [random.binomial(np.floor(ends).astype(np.int64), 0.5) for ends in (journeys.conversions, journeys.nulls)]
     halves = [ones, [journeys.conversions - ones[0], journeys.nulls - ones[1]]]
     shorter: Chain | None = None
     below = [np.full(len(journeys.channels) + 2, 1 / (len(journeys.channels) + 2))] * 2
+    best, gains = 1, []
     for order in range(1, most + 1):
         found = chain(journeys, order)
         dealt = [found.times(*half) for half in halves]
         prior = [_prior(found, shorter, p) for p in below]
         below = [_forecast(found, times, p) for times, p in zip(dealt, prior, strict=True)]
-        total = sum(seen @ np.log(p) for seen, p in zip(dealt[::-1], below, strict=True))
-        nats.append(float(total / max(sum(times.sum() for times in dealt), 1)))
+        seen = np.concatenate(dealt[::-1])
+        gained = np.log(np.concatenate(below)) - np.log(np.concatenate(prior))
+        moves = max(seen.sum(), 1)
+        gain = float(seen @ gained / moves)
+        gains.append(gain)
+        best = order if gain > 2 * np.sqrt(seen @ (gained - gain) ** 2) / moves else best
         shorter = found
-    return 1 + int(np.argmax(nats)), nats
+    return best, gains
 
 
 def _prior(found: Chain, shorter: Chain | None, p: Floats) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -37,6 +37,8 @@ class Attribution:
     channels: pd.DataFrame  # model, channel, credit, value, low, high; a model's best channel first
     touches: pd.DataFrame  # model, lead_id, event_id, channel, credit, value; touches that earned something
     unattributed: Unattributed
+    anyway: Mapping[str, Unattributed] = field(default_factory=dict)  # of models that tell what would have closed anyway
+    harvests: tuple[str, ...] = ()  # channels that only collect what was decided, as score_adjusted tells
 
 
 def credit(
@@ -88,8 +90,14 @@ def summary(attribution: Attribution) -> dict[str, Any]:
     of_model = {name: (channels["model"] == name).to_numpy() for name in attribution.models}
     return {
         "models": {name: figures[rows].to_dict("index") for name, rows in of_model.items()},
-        "unattributed": {"credit": nobody["credit"], "value": float(nobody["value"])},
+        "unattributed": _line(nobody),
+        **({"anyway": {name: _line(line) for name, line in attribution.anyway.items()}} if attribution.anyway else {}),
+        **({"harvests": list(attribution.harvests)} if attribution.anyway else {}),
     }
+
+
+def _line(line: Unattributed) -> dict[str, float]:
+    return {"credit": line["credit"], "value": float(line["value"])}
 
 
 def _admit(

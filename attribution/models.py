@@ -88,7 +88,8 @@ def _by_rate(_name: str, journeys: Journeys, _found: Counts, where: Spread, draw
     for ending in (0, m):
         times, bucket = where.outcomes[touched + ending], where.bucket[touched + ending]
         weight = (times > 0).astype(np.float64) if where.exact else np.sqrt(times)
-        sums = np.bincount(bucket * s + sets.of_journey, weight, where.buckets * s).reshape(-1, s)
+        sums = np.bincount(bucket * s + sets.of_journey, weight, where.buckets * s)[: where.buckets * s]
+        sums = sums.reshape(where.buckets, s)
         now.append(np.bincount(sets.of_journey, times, s))
         varied.append(replicated(now[-1], sums, where, drawn))
     credit = rate_values(sets.member, *now)[0] * (now[0].sum() + now[1].sum())

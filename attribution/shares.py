@@ -20,6 +20,7 @@ def whole(exact: Floats, total: Ints, start: Ints) -> Ints:
     """Whole numbers (n,) near the exact ones, which add up to each group's total (m,), by largest remainder."""
     size = np.diff(start)
     group = np.repeat(np.arange(len(total)), size)
+    exact = np.round(exact, 6)  # sums of floats in another order are the same cents
     parts = np.trunc(exact).astype(np.int64)
     left = total.copy()
     np.subtract.at(left, group, parts)

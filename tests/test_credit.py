@@ -24,7 +24,7 @@ from features.errors import DataError
 
 SIGNED = {"shapley_rate"}  # a channel of journeys that convert less often lowers the rate
 
-some_worlds = settings(max_examples=30, deadline=None)  # a credit of all models takes a while
+some_worlds = settings(max_examples=15, deadline=None)  # a credit of all models takes a while
 
 Row = tuple[str, int, int, int]  # path, conversions, nulls, value in cents
 
