@@ -101,7 +101,7 @@ def _owed(time: OpenTime, touched: Touched, k: int, score: Score) -> tuple[Float
 
 def _harvests(fit: Fit, k: int) -> Flags:
     """Whether a channel's touches of the same period go with closes far more than its earlier ones."""
-    slope, error = fit.theta.reshape(-1, k), np.sqrt(np.diag(fit.covariance)).reshape(-1, k)
+    slope, error = fit.theta.reshape(-1, k), np.sqrt(np.diag(fit.covariance).clip(0)).reshape(-1, k)
     lagged = np.maximum(slope[1:].sum(axis=0), 0)
     return np.asarray((slope[0] - lagged > SURE * error[0]) & (slope[0] > TIMES * lagged))
 
@@ -121,7 +121,9 @@ def _model(
     probability = np.clip(score(looked.lead, looked.asked(time)), 1e-6, 1 - 1e-6)
     days = looked.days * _rhythm(looked)
     age = looked.day - time.born[looked.lead]
-    edges = np.unique(np.quantile(age[: looked.ends], np.linspace(0, 1, AGES + 1)[1:-1])) if looked.ends else np.empty(0)
+    edges = (
+        np.unique(np.quantile(age[: looked.ends], np.linspace(0, 1, AGES + 1)[1:-1])) if looked.ends else np.empty(0)
+    )
     step = np.digitize(age, edges)
     of_age = np.bincount(step, probability * days, len(edges) + 1) / np.bincount(step, days, len(edges) + 1).clip(1e-12)
     relative = np.log(probability) - np.log(of_age.clip(1e-9))[step]

@@ -29,5 +29,3 @@ def replicated(total: Floats, by_bucket: Floats, where: Spread, drawn: Floats) -
 def interval(credit: Floats) -> Floats:
     """Low and high (2, k), between which 90 % of the replicates (replicates, k) lie."""
     return np.asarray(np.percentile(credit, PERCENTILES, axis=0))
-
-

@@ -46,7 +46,9 @@ class Chain:
 
     def times(self, conversions: Floats, nulls: Floats) -> Floats:
         """How often each move is made (t,) by journeys that end so often."""
-        weight = np.concatenate([(conversions + nulls)[self.journey[: len(self.state)]], *self._ends(conversions, nulls)])
+        weight = np.concatenate(
+            [(conversions + nulls)[self.journey[: len(self.state)]], *self._ends(conversions, nulls)]
+        )
         return np.bincount(self.move, weight, len(self.source))
 
     def times_by_bucket(self, where: Spread) -> tuple[Floats, Spread]:

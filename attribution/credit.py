@@ -37,7 +37,9 @@ class Attribution:
     channels: pd.DataFrame  # model, channel, credit, value, low, high; a model's best channel first
     touches: pd.DataFrame  # model, lead_id, event_id, channel, credit, value; touches that earned something
     unattributed: Unattributed
-    anyway: Mapping[str, Unattributed] = field(default_factory=dict)  # of models that tell what would have closed anyway
+    anyway: Mapping[str, Unattributed] = field(
+        default_factory=dict
+    )  # of models that tell what would have closed anyway
     harvests: tuple[str, ...] = ()  # channels that only collect what was decided, as score_adjusted tells
 
 
@@ -111,7 +113,9 @@ def _admit(
         problems.append("No model is named.")
     if problems:
         problems.append(f"Known models: {', '.join(known)}.")
-    stageless = [name for name in models if name in rules and not {*rules[name].stages, "rest"} <= {*journeys.stages, "rest"}]
+    stageless = [
+        name for name in models if name in rules and not {*rules[name].stages, "rest"} <= {*journeys.stages, "rest"}
+    ]
     if stageless:
         problems.append(
             f"{', '.join(stageless)} gives credit to the touches before a stage, and these journeys know no stages. "

@@ -18,7 +18,7 @@ import numpy as np
 from attribution.journeys import Floats
 
 MOST_STEPS = 60
-ENOUGH = 1e-6  # of log likelihood, gained by the last step
+ENOUGH = 1e-3  # of log likelihood, gained by the last step
 SMALLEST = 1e-9  # of a rate, as a share of the mean one
 
 
@@ -66,7 +66,7 @@ def fitted(rows: Rows) -> Fit:
         size = 1.0
         while True:
             new = _likelihood(rows, beta + size * step[:b], theta + size * step[b:], mean)
-            if new[0] >= likelihood or size < 1e-6:  # noqa: PLR2004
+            if new[0] >= likelihood or size < 1e-3:  # noqa: PLR2004
                 break
             size /= 2
         if new[0] < likelihood:

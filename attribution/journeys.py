@@ -123,11 +123,17 @@ def _placed(touches: pd.DataFrame, ends: pd.DataFrame, lookback_days: float | No
 def _milestones(placed: pd.DataFrame, ends: pd.DataFrame, stages: pd.DataFrame) -> tuple[tuple[str, ...], Codes]:
     """Names of milestones, and the place of the touch that holds each in each journey."""
     place = placed[["journey", "occurred_at"]].assign(place=placed.groupby("journey").cumcount())
+    place = place.astype({"journey": ends["journey"].dtype})  # leads without a journey made it a float
     entered = stages.groupby(["lead_id", "stage"], as_index=False)["occurred_at"].min()
     entered = ends[["lead_id", "ended_at", "journey"]].merge(entered, on="lead_id")
-    entered = entered[entered["occurred_at"] <= entered["ended_at"]].astype({"occurred_at": placed["occurred_at"].dtype})
+    entered = entered[entered["occurred_at"] <= entered["ended_at"]].astype(
+        {"occurred_at": placed["occurred_at"].dtype}
+    )
     held = pd.merge_asof(
-        entered.sort_values("occurred_at"), place.sort_values("occurred_at", kind="stable"), on="occurred_at", by="journey"
+        entered.sort_values("occurred_at"),
+        place.sort_values("occurred_at", kind="stable"),
+        on="occurred_at",
+        by="journey",
     ).dropna(subset="place")
     names = (FIRST, WON, *sorted(set(stages["stage"]) - {FIRST, WON}))
     touches = np.bincount(placed["journey"], minlength=len(ends))

@@ -81,9 +81,7 @@ def recent(lead: Ints, day: Floats, start: Ints, touched: Floats, channel: Codes
 
 
 @njit(cache=True, nogil=True)
-def adstock(
-    lead: Ints, day: Floats, start: Ints, touched: Floats, channel: Codes, half_life_days: Floats
-) -> Floats:
+def adstock(lead: Ints, day: Floats, start: Ints, touched: Floats, channel: Codes, half_life_days: Floats) -> Floats:
     """Touches of earlier periods (r, k), each counting half for every half-life (k,) since that period ended."""
     found = np.zeros((len(lead), len(half_life_days)))
     for row in range(len(lead)):

@@ -97,10 +97,18 @@ def own_rules(settings: Settings) -> dict[str, Rule]:
 
     """
     how = settings.attribution
-    wrong = [f"attribution.custom.{name}" for name, weights in how.custom.items() if len(weights) != 3 or min(weights) < 0]
-    wrong += [f"attribution.milestones.{name}" for name, weights in how.milestones.items() if min(weights.values(), default=-1) < 0]
+    wrong = [
+        f"attribution.custom.{name}" for name, weights in how.custom.items() if len(weights) != 3 or min(weights) < 0
+    ]
+    wrong += [
+        f"attribution.milestones.{name}"
+        for name, weights in how.milestones.items()
+        if min(weights.values(), default=-1) < 0
+    ]
     if wrong:
-        raise ConfigError(f"{', '.join(wrong)}: give weights of 0 or more, such as [0.3, 0.4, 0.3] or {{ first = 0.5, mql = 0.5 }}.")
+        raise ConfigError(
+            f"{', '.join(wrong)}: give weights of 0 or more, such as [0.3, 0.4, 0.3] or {{ first = 0.5, mql = 0.5 }}."
+        )
     places = {name: by_place(*weights) for name, weights in how.custom.items()}
     return places | {name: by_milestone(**weights) for name, weights in how.milestones.items()}
 
@@ -189,4 +197,6 @@ def attribute_paths(file: Path, settings: Settings, models: Sequence[str] = ()) 
     named = list(models) or how.models
     seen = read_paths(file)
     content = hashlib.sha256(file.read_bytes()).hexdigest()
-    return Run(run_id(content, how.model_dump(), named), credit(seen, named, how.half_life_days, own=own_rules(settings)))
+    return Run(
+        run_id(content, how.model_dump(), named), credit(seen, named, how.half_life_days, own=own_rules(settings))
+    )

@@ -45,7 +45,9 @@ def conversion_probability(rows: list[Row], order: int, without: str | None = No
     moves = np.zeros((len(states), len(states)))
     for (source, target), times in counts.items():
         lost = without is not None and target[-1:] == (without,)
-        moves[states.index(source), states.index(("null", "!") if lost and ("null", "!") in states else target)] += times
+        moves[states.index(source), states.index(("null", "!") if lost and ("null", "!") in states else target)] += (
+            times
+        )
     out = moves.sum(axis=1)
     moves /= np.where(out > 0, out, 1)[:, None]
     ends = [states.index(end) for end in (("conversion", "!"), ("null", "!")) if end in states]
@@ -95,13 +97,14 @@ def test_the_slope_of_an_order_says_how_credit_moves_when_a_path_happens_once_mo
 def test_the_order_that_made_the_journeys_is_chosen() -> None:
     random = np.random.default_rng(3)
     made: list[Row] = []
-    for _ in range(4_000):  # after two equal channels comes the other; else either
-        path = list(random.choice(["A", "B"], 2))
-        for _ in range(4):
-            path.append("AB"[path[-1] == "A"] if path[-1] == path[-2] else str(random.choice(["A", "B"])))
+    for _ in range(4_000):  # after two equal channels comes the other; else either; it may end at any place
+        path = [str(random.choice(["A", "B"]))]
+        while random.random() < 0.8:
+            twice = len(path) > 1 and path[-1] == path[-2]
+            path.append("AB"[path[-1] == "A"] if twice else str(random.choice(["A", "B"])))
         made.append((path, int(random.random() < 0.5), 1))
     assert best_order(journeys_of(made))[0] == 2
-    plain: list[Row] = [(list(random.choice(["A", "B", "C"], 5)), int(random.random() < 0.5), 1) for _ in range(500)]
+    plain = [(list(random.choice(["A", "B", "C"], random.geometric(0.3))), int(random.random() < 0.5), 1) for _ in made]
     assert best_order(journeys_of(plain))[0] == 1
 
 

@@ -313,7 +313,9 @@ def test_cents_go_to_the_largest_remainders() -> None:
 @some_worlds
 @given(st.lists(st.lists(st.floats(0, 1), max_size=5), min_size=1, max_size=4), st.integers(-(2**62), 2**62))
 def test_cents_add_up_even_where_floats_cannot_tell_them_apart(weights: list[list[float]], cents: int) -> None:
-    groups = [np.array(some) / sum(some) if sum(some) else np.full(len(some), 1 / len(some)) for some in weights if some]
+    groups = [
+        np.array(some) / sum(some) if sum(some) else np.full(len(some), 1 / len(some)) for some in weights if some
+    ]
     start = np.cumsum([0, *map(len, groups)])
     parts = split_cents(np.full(len(groups), cents), np.concatenate([*groups, np.empty(0)]), start)
     assert [sum(some.tolist()) for some in np.split(parts, start[1:-1])] == [cents] * max(len(groups), 1) or not groups

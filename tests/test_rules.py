@@ -105,9 +105,7 @@ def milestones(path: str, lead: int, opportunity: int) -> Journeys:
         ("full_path", 2, 3, [22.5, 10, 22.5, 22.5, 22.5]),
     ],
 )
-def test_milestones_get_their_vendors_weights(
-    model: str, lead: int, opportunity: int, expected: list[float]
-) -> None:
+def test_milestones_get_their_vendors_weights(model: str, lead: int, opportunity: int, expected: list[float]) -> None:
     path = "A > B > C > D > E" if model != "u_hubspot" else "A > B > C > D"
     expected = expected[: 1 + path.count(">")]
     assert percent(RULES[model], milestones(path, lead, opportunity)) == expected

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from attribution.tokens import EMPTY, GAP, GOOD, Lexicon, lexicon, parsed
 
 TEXTS = st.lists(st.text(" >AbÄ→\t", max_size=30), max_size=6)
-NAMES = st.sampled_from(["A", "Email", "12345678", "123456789", "Channel number one of many", "Channel number two of many", "Ä→"])
+NAMES = st.sampled_from(
+    ["A", "Email", "12345678", "123456789", "Channel number one of many", "Channel number two of many", "Ä→"]
+)
 
 
 def told(texts: list[str], known: Lexicon) -> list[tuple[int, list[str]]]:
