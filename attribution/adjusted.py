@@ -2,9 +2,9 @@
 
 Two hazards are fitted to the time in which leads were open (``moments``, ``hazard``): that of closing and that of being
 lost, each with what touches add to it. The baseline is the lead's score from before the touches, by what it is and does
-of its own, so that intent is not mistaken for effect. Of each close, a channel's credit is the part of the rate that its
-touches added; of each loss that its touches added, it owes the chance that the lead would have closed. The rest of the
-closes would have happened anyway. Credit may be negative, and is shown so.
+of its own, so that intent is not mistaken for effect. Of each close, a channel's credit is the part of the rate that
+its touches added; of each loss that its touches added, it owes the chance that the lead would have closed. The rest
+of the closes would have happened anyway. Credit may be negative, and is shown so.
 
 A channel whose touches come right before the close far more than later effects can explain only collects what was
 decided (brand search on the way to signing): its touches of the same period then count for nothing.
@@ -88,7 +88,7 @@ def score_adjusted(time: OpenTime, touched: Touched, channels: int, score: Score
 
 
 def _owed(time: OpenTime, touched: Touched, k: int, score: Score) -> tuple[Floats, Floats]:
-    """Closes that losses which each channel surely brought about cost (k,), and their standard errors."""
+    """Return the closes that losses cost which each channel surely brought about (k,), and their standard errors."""
     if time.lost.sum() < FEWEST_ENDS:
         return np.zeros(k), np.zeros(k)
     lost = _model(time, time.lost, MOST_LOSSES, touched, k, score, scaled=False)
@@ -152,8 +152,8 @@ def _parts(model: Model, k: int) -> tuple[Floats, Floats]:
 
 
 def _error(weight: Floats, by_slope: Floats, fit: Fit, k: int) -> Floats:
-    """Standard errors (k,) of weighted sums of parts, from those of the slopes."""
+    """Return standard errors (k,) of weighted sums of parts, from those of the slopes."""
     pull = (weight @ by_slope).reshape(-1, k)
     among = fit.covariance.reshape(len(pull), k, len(pull), k)
     variance = np.einsum("ac,acbc,bc->c", pull, among, pull)
-    return np.sqrt(np.maximum(variance, 0))
+    return np.asarray(np.sqrt(np.maximum(variance, 0)))

@@ -20,7 +20,7 @@ def draws(where: Spread, replicates: int, seed: int) -> Floats:
 
 
 def replicated(total: Floats, by_bucket: Floats, where: Spread, drawn: Floats) -> Floats:
-    """Sums (replicates, …) as they might have been, from the sums that were and those of buckets (b, …)."""
+    """Return sums (replicates, …) as they might have been, from those that were and those of buckets (b, …)."""
     flat = by_bucket.reshape(len(by_bucket), total.size)
     sums = drawn @ flat if where.exact else total.ravel() + (drawn - 1) @ flat
     return np.maximum(sums, 0).reshape(len(drawn), *total.shape)

@@ -42,14 +42,14 @@ class Chain:
     @cached_property
     def kept(self) -> Floats:
         """Whether each state is still entered without each channel, and without none (s, k + 1)."""
-        return (self.ends_in[:, None] != np.arange(self.channels + 1)).astype(np.float64)
+        return np.asarray(self.ends_in[:, None] != np.arange(self.channels + 1), dtype=np.float64)
 
     def times(self, conversions: Floats, nulls: Floats) -> Floats:
         """How often each move is made (t,) by journeys that end so often."""
         weight = np.concatenate(
             [(conversions + nulls)[self.journey[: len(self.state)]], *self._ends(conversions, nulls)]
         )
-        return np.bincount(self.move, weight, len(self.source))
+        return np.asarray(np.bincount(self.move, weight, len(self.source)), dtype=np.float64)
 
     def times_by_bucket(self, where: Spread) -> tuple[Floats, Spread]:
         """How often each move is made by bucket (b, t), and the buckets, which are fewer where moves are many."""
@@ -151,9 +151,10 @@ def _solved(Q: sparse.csr_array, r: Floats, kept: Floats, *, transposed: bool) -
         ]
         return np.stack(columns, axis=1)
     back = Q.T.tocsr()
-    x, last, ratios = r.copy(), np.inf, [1.0] * 4
+    x: Floats = r.copy()
+    last, ratios = np.inf, [1.0] * 4
     while True:
-        step = r + (kept * (back @ x) if transposed else Q @ (kept * x))
+        step: Floats = r + (kept * (back @ x) if transposed else Q @ (kept * x))
         moved = float(np.abs(step - x).max())
         ratios = [*ratios[1:], moved / last if last < np.inf else 1.0]
         x, last, slowest = step, moved, max(ratios)
@@ -175,13 +176,13 @@ def best_order(journeys: Journeys, most: int = 3, seed: int = 0) -> tuple[int, l
     """
     random = np.random.default_rng(seed)
     ones = [random.binomial(np.floor(ends).astype(np.int64), 0.5) for ends in (journeys.conversions, journeys.nulls)]
-    halves = [ones, [journeys.conversions - ones[0], journeys.nulls - ones[1]]]
+    halves: list[list[Floats]] = [ones, [journeys.conversions - ones[0], journeys.nulls - ones[1]]]
     shorter: Chain | None = None
     below = [np.full(len(journeys.channels) + 2, 1 / (len(journeys.channels) + 2))] * 2
     best, gains = 1, []
     for order in range(1, most + 1):
         found = chain(journeys, order)
-        dealt = [found.times(*half) for half in halves]
+        dealt = [found.times(won, lost) for won, lost in halves]
         prior = [_prior(found, shorter, p) for p in below]
         below = [_forecast(found, times, p) for times, p in zip(dealt, prior, strict=True)]
         seen = np.concatenate(dealt[::-1])

@@ -31,7 +31,7 @@ class Coalitions(NamedTuple):
 
 
 def coalitions(journeys: Journeys) -> Coalitions:
-    """Sets of channels, as the journeys touch them."""
+    """Return the sets of channels that journeys touch."""
     k = len(journeys.channels)
     signs = np.random.default_rng(k).integers(1, 2**63, k)  # a set is the sum of its channels' random numbers
     begins = journeys.start[:-1][journeys.touched]
@@ -74,9 +74,9 @@ def _exact(member: Floats, conversions: Floats, nulls: Floats) -> Floats:
 
 
 def _within(ends: Floats, place: Ints, k: int) -> Floats:
-    """Sums over all subsets of each coalition (r, 2^k)."""
+    """Return sums over all subsets of each coalition (r, 2^k)."""
     sums = np.zeros((len(ends), 1 << k))
-    np.add.at(sums, (slice(None), place), ends)
+    np.add.at(sums.T, place, ends.T)
     for c in range(k):
         with_it = np.arange(1 << k)[(np.arange(1 << k) >> c & 1) == 1]
         sums[:, with_it] += sums[:, with_it ^ (1 << c)]
@@ -84,7 +84,7 @@ def _within(ends: Floats, place: Ints, k: int) -> Floats:
 
 
 def _added(member: Floats, order: Ints, conversions: Floats, nulls: Floats) -> Floats:
-    """What each channel adds to the rate when they join in an order (..., k)."""
+    """Return what each channel adds to the rate when they join in an order (..., k)."""
     k = len(order)
     joins = np.empty(k)
     joins[order] = np.arange(k)

@@ -69,8 +69,9 @@ def counts(journeys: Journeys, rules: Sequence[Rule], where: Spread, *, transiti
         moves_by_bucket=np.zeros((where.buckets, *moves)),
     )
     longest = int(np.diff(journeys.start).max(initial=0))
-    _count(journeys.start, journeys.channel, journeys.value_cents, np.empty(longest * len(rules)), where.bucket, where.outcomes,
-           where.exact, *weighing(journeys, rules), *found)  # fmt: skip
+    shares = np.empty(longest * len(rules))
+    _count(journeys.start, journeys.channel, journeys.value_cents, shares, where.bucket, where.outcomes, where.exact,
+           *weighing(journeys, rules), *found)  # fmt: skip
     return found
 
 
@@ -87,7 +88,7 @@ def _scattered(endings: int) -> Codes:
 
 
 @njit(cache=True, nogil=True)
-def _count(  # noqa: C901, PLR0912  # one pass
+def _count(  # noqa: C901  # one pass
     start: Ints, channel: Codes, value_cents: Ints, share: Floats, bucket: Codes, outcomes: Floats, exact: bool,
     forms: Codes, numbers: Floats, direct: Flags, age: Floats, milestone: Codes, converted: Floats, cents: Floats,
     moves: Floats, converted_by_bucket: Floats, moves_by_bucket: Floats,

@@ -12,8 +12,8 @@ from typing import Any, TypedDict
 import numpy as np
 import pandas as pd
 
-from attribution.journeys import Floats, Ints, Journeys, Names
-from attribution.models import BEST_ORDER, BY_STAGES, MARKOV, MODELS, SCORE_ADJUSTED, Earned, earned
+from attribution.journeys import Ints, Journeys, Names
+from attribution.models import BEST_ORDER, MARKOV, MODELS, SCORE_ADJUSTED, Earned, earned
 from attribution.rules import HALF_LIFE_DAYS, RULES, Rule, shares, time_decay
 from attribution.shares import split_cents, whole
 from features.errors import DataError
@@ -138,7 +138,7 @@ def _unknown(name: str, known: Sequence[str]) -> str:
 
 
 def _rows(each: Earned, rule: Rule | None, journeys: Journeys) -> pd.DataFrame:
-    """What earned something: model, lead_id, event_id, channel, credit, cents."""
+    """Return what earned something: model, lead_id, event_id, channel, credit, cents."""
     if rule is None or journeys.event_id is None or journeys.lead_id is None:
         credit, cents, channel = each.credit, _cents(each, journeys), np.arange(len(journeys.channels))
         rows = np.flatnonzero((credit != 0) | (cents != 0))
@@ -146,7 +146,7 @@ def _rows(each: Earned, rule: Rule | None, journeys: Journeys) -> pd.DataFrame:
     else:
         share, journey = shares(journeys, rule), journeys.journey
         credit, cents = share * journeys.conversions[journey], split_cents(journeys.value_cents, share, journeys.start)
-        rows, channel = np.flatnonzero((credit > 0) | (cents != 0)), journeys.channel
+        rows, channel = np.flatnonzero((credit > 0) | (cents != 0)), journeys.channel.astype(np.int64)
         lead_id, event_id = journeys.lead_id[journey[rows]], journeys.event_id[rows]
     names = np.array(journeys.channels, dtype=object)[channel[rows]]
     texts = {"lead_id": lead_id, "event_id": event_id, "channel": names}

@@ -45,12 +45,12 @@ class Fit(NamedTuple):
         return rows.scale * np.exp(rows.z @ self.beta)
 
     def added(self, rows: Rows) -> Floats:
-        """What each exposure adds to the rate (r, p)."""
+        """Return what each exposure adds to the rate (r, p)."""
         return np.asarray(rows.scale[:, None] * rows.x * self.theta)
 
 
 def fitted(rows: Rows) -> Fit:
-    """The likeliest hazard."""
+    """Return the likeliest hazard."""
     b, p, n = rows.z.shape[1], rows.x.shape[1], rows.ends
     mean = n / rows.days.sum()
     beta, theta = np.zeros(b), np.zeros(p)
@@ -75,7 +75,7 @@ def fitted(rows: Rows) -> Fit:
         gained, (likelihood, mu, rate) = new[0] - likelihood, new
         if gained < ENOUGH:
             break
-    return Fit(beta, theta, np.linalg.pinv(information)[b:, b:], likelihood)
+    return Fit(beta, theta, np.asarray(np.linalg.pinv(information)[b:, b:], np.float64), likelihood)
 
 
 def _likelihood(rows: Rows, beta: Floats, theta: Floats, mean: float) -> tuple[float, Floats, Floats]:

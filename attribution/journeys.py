@@ -124,8 +124,8 @@ def _milestones(placed: pd.DataFrame, ends: pd.DataFrame, stages: pd.DataFrame) 
     """Names of milestones, and the place of the touch that holds each in each journey."""
     place = placed[["journey", "occurred_at"]].assign(place=placed.groupby("journey").cumcount())
     place = place.astype({"journey": ends["journey"].dtype})  # leads without a journey made it a float
-    entered = stages.groupby(["lead_id", "stage"], as_index=False)["occurred_at"].min()
-    entered = ends[["lead_id", "ended_at", "journey"]].merge(entered, on="lead_id")
+    first = stages.groupby(["lead_id", "stage"])["occurred_at"].min().reset_index()
+    entered = ends[["lead_id", "ended_at", "journey"]].merge(first, on="lead_id")
     entered = entered[entered["occurred_at"] <= entered["ended_at"]].astype(
         {"occurred_at": placed["occurred_at"].dtype}
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from attribution.adjusted import FEWEST_ENDS, Adjusted, score_adjusted
+from attribution.credit import Unattributed
 from attribution.journeys import Floats, Ints
 from attribution.moments import OpenTime, Touched
 from attribution.shares import whole
@@ -92,7 +93,7 @@ def value_cents(found: Adjusted, days: LeadDays, wins: pd.DataFrame) -> Ints:
     return whole(np.append(exact, total - exact.sum()), np.array([total]), np.array([0, len(exact) + 1]))
 
 
-def table(found: Adjusted, days: LeadDays, wins: pd.DataFrame, model: str) -> tuple[pd.DataFrame, dict[str, object]]:
+def table(found: Adjusted, days: LeadDays, wins: pd.DataFrame, model: str) -> tuple[pd.DataFrame, Unattributed]:
     """Return the channels' rows as ``credit.Attribution`` has them, and what would have closed anyway."""
     cents = [Decimal(amount).scaleb(-2) for amount in value_cents(found, days, wins).tolist()]
     low, high = found.low_and_high

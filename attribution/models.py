@@ -84,14 +84,14 @@ def _by_rate(_name: str, journeys: Journeys, _found: Counts, where: Spread, draw
     """Return Shapley values of the rate as conversions: times all journeys with touches."""
     sets = coalitions(journeys)
     touched, s, m = np.flatnonzero(journeys.touched), len(sets.member), len(journeys.conversions)
-    now, varied = [], []
+    now: list[Floats] = []
+    varied: list[Floats] = []
     for ending in (0, m):
         times, bucket = where.outcomes[touched + ending], where.bucket[touched + ending]
         weight = (times > 0).astype(np.float64) if where.exact else np.sqrt(times)
         sums = np.bincount(bucket * s + sets.of_journey, weight, where.buckets * s)[: where.buckets * s]
-        sums = sums.reshape(where.buckets, s)
-        now.append(np.bincount(sets.of_journey, times, s))
-        varied.append(replicated(now[-1], sums, where, drawn))
-    credit = rate_values(sets.member, *now)[0] * (now[0].sum() + now[1].sum())
+        now.append(np.asarray(np.bincount(sets.of_journey, times, s), dtype=np.float64))
+        varied.append(replicated(now[-1], sums.reshape(where.buckets, s).astype(np.float64), where, drawn))
+    credit = rate_values(sets.member, now[0], now[1])[0] * (now[0].sum() + now[1].sum())
     ended = (varied[0] + varied[1]).sum(axis=1, keepdims=True)
-    return credit, rate_values(sets.member, *varied)[0] * ended
+    return credit, rate_values(sets.member, varied[0], varied[1])[0] * ended

@@ -51,7 +51,7 @@ class Moments(NamedTuple):
 
 
 def moments(time: OpenTime, ended: Flags, most: int | None = None, seed: int = 0) -> Moments:
-    """Ends of one kind, evenly chosen if more than ``most``, and moments of all leads' open time put end to end."""
+    """Return ends of one kind, evenly chosen if more than ``most``, and moments of all open time put end to end."""
     which = np.flatnonzero(ended & (time.end > time.born))
     all_of_them = len(which)
     if most is not None and len(which) > most:

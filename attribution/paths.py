@@ -168,7 +168,7 @@ def _counts(column: pa.ChunkedArray, missing: float = np.nan) -> Floats:
     if not _is_text(column):
         return np.asarray(pc.fill_null(column.cast(pa.float64()), missing).to_numpy())
     texts = column.to_pandas().str.strip()
-    return pd.to_numeric(texts, errors="coerce").mask(texts == "", missing).to_numpy(np.float64)
+    return np.asarray(pd.to_numeric(texts, errors="coerce").mask(texts == "", missing), dtype=np.float64)
 
 
 def _is_count(numbers: Floats) -> Flags:

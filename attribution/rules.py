@@ -116,7 +116,7 @@ def _share(
 
 
 @njit(cache=True, nogil=True, inline="always")
-def share_journey(  # noqa: C901, PLR0912, PLR0915  # the five forms, compiled into one loop
+def share_journey(  # noqa: C901, PLR0912  # the five forms, compiled into one loop
     j: int, begin: int, end: int, rule: int, channel: Codes, forms: Codes, numbers: Floats, direct: Flags,
     age: Floats, milestone: Codes, share: Floats, to: int,
 ) -> None:  # fmt: skip

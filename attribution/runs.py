@@ -29,6 +29,7 @@ from features.money import VALUES
 from features.settings import Settings
 
 UNATTRIBUTED, ANYWAY = "(unattributed)", "(would have closed anyway)"
+PLACES = ("first", "middle", "last")
 LEAD, OPPORTUNITY = "lead", "opportunity"  # milestones
 CHANGES = """
     SELECT lead_id, 'lead' AS stage, min(created_at) AS occurred_at FROM leads
@@ -65,7 +66,7 @@ def attribute(
 ) -> Run:
     """Credit the channels with each lead's first win, as known before ``as_of``, less what was refunded.
 
-    ``baseline`` makes probabilities of closing of the history of what leads do of their own; ``score_adjusted`` asks it.
+    ``baseline`` makes probabilities of closing of a history of what leads do of their own, for ``score_adjusted``.
 
     Raises:
         DataError: when there is no touch, a model is unknown, or amounts are in a currency without a rate.
@@ -98,7 +99,9 @@ def own_rules(settings: Settings) -> dict[str, Rule]:
     """
     how = settings.attribution
     wrong = [
-        f"attribution.custom.{name}" for name, weights in how.custom.items() if len(weights) != 3 or min(weights) < 0
+        f"attribution.custom.{name}"
+        for name, weights in how.custom.items()
+        if len(weights) != len(PLACES) or min(weights) < 0
     ]
     wrong += [
         f"attribution.milestones.{name}"

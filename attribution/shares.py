@@ -28,4 +28,4 @@ def whole(exact: Floats, total: Ints, start: Ints) -> Ints:
     rank = np.empty_like(parts)
     rank[np.lexsort(((parts - exact) * way, group))] = np.arange(len(group)) - start[:-1].repeat(size)
     # One to each of the first rows. Exact also where rounding left more than there are rows.
-    return parts + way * ((np.abs(left)[group] - rank + size[group] - 1) // size[group])
+    return np.asarray(parts + way * ((np.abs(left)[group] - rank + size[group] - 1) // size[group]), dtype=np.int64)

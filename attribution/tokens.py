@@ -6,7 +6,7 @@ has between is compared. Blanks around names mean nothing.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -51,8 +51,9 @@ def lexicon(names: int = 1_024, letters: int = 65_536) -> Lexicon:
 def larger(old: Lexicon) -> Lexicon:
     """Return a lexicon of the same names with twice the room."""
     new = lexicon(2 * len(old.heads), 2 * len(old.text))
-    for mine, theirs in zip(new[1:], old[1:], strict=True):
-        mine[: len(theirs)] = theirs
+    for name in Lexicon._fields[1:]:
+        known = getattr(old, name)
+        getattr(new, name)[: len(known)] = known
     for code in range(old.size[0]):
         slot = _slot(old.heads[code], old.tails[code], len(new.slots))
         while new.slots[slot]:
@@ -95,11 +96,11 @@ def _all_parsed(offset: Ints, text: Bytes, words: Words, known: Lexicon) -> tupl
 def _word(words: Words, at: int) -> U:
     """Return the eight bytes that begin at a byte."""
     shift = U(8) * U(at & 7)
-    return (words[at >> 3] >> shift) | ((words[(at >> 3) + 1] << U(1)) << (U(63) - shift))
+    return U((words[at >> 3] >> shift) | ((words[(at >> 3) + 1] << U(1)) << (U(63) - shift)))
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _slot(head: U, tail: U, slots: int) -> int:
+def _slot(head: U, tail: U, slots: int) -> Any:
     h = (head ^ (tail >> U(7))) * U(0x9E3779B97F4A7C15) + tail
     h = (h ^ (h >> U(29))) * U(0xBF58476D1CE4E5B9)
     return np.int64((h ^ (h >> U(32))) & U(slots - 1))
@@ -163,7 +164,7 @@ def _parse(  # noqa: C901, PLR0912, PLR0915  # one loop nest: a call with so man
             if i >= end:
                 break
         if gap:
-            state[j] = GAP if at > start[j] or i > offset[j] and _has_separator(text, offset[j], end) else EMPTY
+            state[j] = GAP if at > start[j] or (i > offset[j] and _has_separator(text, offset[j], end)) else EMPTY
         start[j + 1] = at
     return len(offset) - 1
 

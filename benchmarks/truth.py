@@ -191,7 +191,7 @@ def won(cohort: Cohort, weekday: int, law: Rules) -> Floats:
 
 
 def score_and_credit(size: Size, asked: list[str]) -> int:
-    """Print the regret of the scores and the distance of the credit, world by world; return how many bars are missed."""
+    """Print the regret of the scores and the distance of the credit, world by world; return the missed bars."""
     regrets, ranks, earned = [], [], []
     for name, world in WORLDS.items():
         if "score" in asked:
