@@ -36,6 +36,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
+	$(BIN)/python benchmarks/attribution.py
 	$(BIN)/python benchmarks/bpic2012.py
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/simulation.py

@@ -175,7 +175,8 @@ def best_order(journeys: Journeys, most: int = 3, seed: int = 0) -> tuple[int, l
     had been seen ``PRIOR`` times.
     """
     random = np.random.default_rng(seed)
-    ones = [random.binomial(np.floor(ends).astype(np.int64), 0.5) for ends in (journeys.conversions, journeys.nulls)]
+    ends = (journeys.conversions, journeys.nulls)
+    ones = [random.binomial(np.floor(some).astype(np.int64), 0.5).astype(np.float64) for some in ends]
     halves: list[list[Floats]] = [ones, [journeys.conversions - ones[0], journeys.nulls - ones[1]]]
     shorter: Chain | None = None
     below = [np.full(len(journeys.channels) + 2, 1 / (len(journeys.channels) + 2))] * 2
