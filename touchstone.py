@@ -271,16 +271,16 @@ def attribute(
     from features.history import microseconds
     from features.lake import Lake
     from features.settings import read_settings
-    from training.baseline import baseline
 
     settings, named = read_settings(workspace), model or []
     with terminal.progress(quiet, "Crediting channels"):
         if paths:
             run = runs.attribute_paths(paths, settings, named)
         else:
-            lake = Lake(workspace / "lake")
+            from training.baseline import baseline
+
+            lake, cut = Lake(workspace / "lake"), _moment(as_of)
             with lake.writing():  # nobody is erased between reading and storing
-                cut = _moment(as_of)
                 run = runs.attribute(lake, settings, cut, named, lambda own: baseline(own, settings, microseconds(cut)))
                 runs.store(lake, run)
     terminal.finish(run.summary(), json, quiet, lambda: terminal.show_credit(run.summary()))
