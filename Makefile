@@ -37,6 +37,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
+	$(BIN)/python benchmarks/attribution.py
 	$(BIN)/python benchmarks/bpic2012.py
 	$(BIN)/python benchmarks/leads.py
 	$(BIN)/python benchmarks/training.py

@@ -248,9 +248,19 @@ def show_credit(document: dict[str, Any]) -> None:
     """Print each channel's closes under each model; the columns add up to all that closed."""
     models, nobody = document["models"], document["unattributed"]["credit"]
     best_first = next(iter(models.values()))
-    rows = [(channel, *(f"{models[m][channel]['credit']:,.1f}" for m in models)) for channel in best_first]
-    totals = [sum(row["credit"] for row in models[m].values()) + nobody for m in models]
-    rows.append(("(unattributed)", *(f"{nobody:,.1f}" for _ in models)))
+    rows = [
+        (channel, *(f"{models[m].get(channel, {}).get('credit', 0):,.1f}" for m in models)) for channel in best_first
+    ]
+    anyway = document.get("anyway", {})
+    left = {m: anyway[m]["credit"] if m in anyway else nobody for m in models}
+    totals = [sum(row["credit"] for row in models[m].values()) + left[m] for m in models]
+    rows.append(("(unattributed)", *("–" if m in anyway else f"{nobody:,.1f}" for m in models)))
+    if anyway:
+        rows.append(("(would have closed anyway)", *(f"{left[m]:,.1f}" if m in anyway else "–" for m in models)))
     rows.append(("all that closed", *(f"{total:,.1f}" for total in totals)))
     title = f"Closes credited to channels (run {document['run_id']})"
     _show(title, ("channel", *(model.replace("_", " ") for model in models)), rows)
+    for channel in document.get("harvests", ()):
+        typer.echo(
+            f"• {channel} comes right before closes that were decided: score_adjusted gives it nothing for that."
+        )

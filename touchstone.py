@@ -316,6 +316,7 @@ def attribute(
 ) -> None:
     """Credit the channels with what closed."""
     from attribution import runs
+    from features.history import microseconds
     from features.lake import Lake
     from features.settings import read_settings
 
@@ -324,9 +325,11 @@ def attribute(
         if paths:
             run = runs.attribute_paths(paths, settings, named)
         else:
-            lake = Lake(workspace / "lake")
+            from training.baseline import baseline
+
+            lake, cut = Lake(workspace / "lake"), _moment(as_of)
             with lake.writing():  # nobody is erased between reading and storing
-                run = runs.attribute(lake, settings, _moment(as_of), named)
+                run = runs.attribute(lake, settings, cut, named, lambda own: baseline(own, settings, microseconds(cut)))
                 runs.store(lake, run)
     terminal.finish(run.summary(), json, quiet, lambda: terminal.show_credit(run.summary()))
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
 
-from attribution.bootstrap import intervals
-from attribution.journeys import Floats, Ints, Journeys, Names
-from attribution.models import MODELS, Fitted, fitted
-from attribution.rules import HALF_LIFE_DAYS
-from attribution.shares import split_cents
+from attribution.journeys import Ints, Journeys, Names
+from attribution.models import BEST_ORDER, MARKOV, MODELS, SCORE_ADJUSTED, Earned, earned
+from attribution.rules import HALF_LIFE_DAYS, RULES, Rule, shares, time_decay
+from attribution.shares import split_cents, whole
 from features.errors import DataError
 
 
@@ -37,6 +37,10 @@ class Attribution:
     channels: pd.DataFrame  # model, channel, credit, value, low, high; a model's best channel first
     touches: pd.DataFrame  # model, lead_id, event_id, channel, credit, value; touches that earned something
     unattributed: Unattributed
+    anyway: Mapping[str, Unattributed] = field(
+        default_factory=dict
+    )  # of models that tell what would have closed anyway
+    harvests: tuple[str, ...] = ()  # channels that only collect what was decided, as score_adjusted tells
 
 
 def credit(
@@ -45,32 +49,35 @@ def credit(
     half_life_days: float = HALF_LIFE_DAYS,
     replicates: int = 200,
     seed: int = 0,
+    own: Mapping[str, Rule] = MappingProxyType({}),
 ) -> Attribution:
     """Credit of channels and touches under each model, with 90 % intervals for the channels.
 
     Args:
         journeys: what happened.
-        models: names out of MODELS.
+        models: names out of MODELS or ``own``, ``markov:2`` and so on; of BY_STAGES where journeys know stages.
         half_life_days: of ``time_decay``, above 0.
         replicates: draws of the bootstrap, at least 1.
         seed: of these draws.
+        own: rules of the user's own, by name.
 
     Low and high are percentiles 5 and 95 of a channel's credit over the draws, widened to hold the credit.
-    A Markov chain credits channels, not touches: its rows of ``touches`` have no lead_id and no event_id.
+    Markov chains and the rate's Shapley values credit channels, not touches, and journeys of which no touch is known
+    by name are credited by channel, too: such rows of ``touches`` have no lead_id and no event_id.
 
     Raises DataError, which names everything in the request that cannot be done.
 
     """
-    _admit(models, half_life_days, replicates)
-    fits = {name: fitted(name, journeys, half_life_days) for name in models}
-    estimators = {name: fit.estimator for name, fit in fits.items()}
-    bounds = intervals(journeys.outcomes, estimators, replicates, seed)
-    earned = pd.concat([_earned(name, fit) for name, fit in fits.items()], ignore_index=True)
+    rules = {**RULES, "time_decay": time_decay(half_life_days), **own}
+    _admit(models, rules, journeys, half_life_days, replicates)
+    by_model = [(each, _rows(each, rules.get(each.model), journeys))
+                for each in earned(journeys, list(dict.fromkeys(models)), rules, replicates, seed)]  # fmt: skip
     untouched = ~journeys.touched
+    touches = pd.concat([rows for _, rows in by_model], ignore_index=True)
     return Attribution(
-        models=tuple(fits),
-        channels=_by_channel(earned, journeys.channels, bounds),
-        touches=earned.drop(columns="cents").assign(value=_money(earned["cents"].to_numpy())),
+        models=tuple(each.model for each, _ in by_model),
+        channels=pd.concat([_by_channel(each, rows, journeys.channels) for each, rows in by_model], ignore_index=True),
+        touches=touches.drop(columns="cents").assign(value=_money(touches["cents"].to_numpy())),
         unattributed={
             "credit": float(journeys.conversions[untouched].sum()),
             "value": _money(journeys.value_cents[untouched].sum(keepdims=True))[0],
@@ -85,17 +92,37 @@ def summary(attribution: Attribution) -> dict[str, Any]:
     of_model = {name: (channels["model"] == name).to_numpy() for name in attribution.models}
     return {
         "models": {name: figures[rows].to_dict("index") for name, rows in of_model.items()},
-        "unattributed": {"credit": nobody["credit"], "value": float(nobody["value"])},
+        "unattributed": _line(nobody),
+        **({"anyway": {name: _line(line) for name, line in attribution.anyway.items()}} if attribution.anyway else {}),
+        **({"harvests": list(attribution.harvests)} if attribution.anyway else {}),
     }
 
 
-def _admit(models: Sequence[str], half_life_days: float, replicates: int) -> None:
+def _line(line: Unattributed) -> dict[str, float]:
+    return {"credit": line["credit"], "value": float(line["value"])}
+
+
+def _admit(
+    models: Sequence[str], rules: Mapping[str, Rule], journeys: Journeys, half_life_days: float, replicates: int
+) -> None:
     """Refuse a request that cannot be done, with all its problems."""
-    problems = [_unknown(name) for name in models if name not in MODELS]
+    known = (*(name for name in MODELS if name not in rules), *rules, BEST_ORDER, SCORE_ADJUSTED)
+    strange = [name for name in models if name not in known and not MARKOV.fullmatch(name)]
+    problems = [_unknown(name, known) for name in strange]
     if not models:
         problems.append("No model is named.")
     if problems:
-        problems.append(f"Known models: {', '.join(MODELS)}.")
+        problems.append(f"Known models: {', '.join(known)}.")
+    stageless = [
+        name for name in models if name in rules and not {*rules[name].stages, "rest"} <= {*journeys.stages, "rest"}
+    ]
+    if stageless:
+        problems.append(
+            f"{', '.join(stageless)} gives credit to the touches before a stage, and these journeys know no stages. "
+            "Ask for it of a lake, not of a file of paths."
+        )
+    if SCORE_ADJUSTED in models:
+        problems.append(f"{SCORE_ADJUSTED} needs leads and their scores. Ask for it of a lake, not of a file of paths.")
     if not half_life_days > 0:
         problems.append(f"half_life_days is {half_life_days}; give a number of days above 0, such as 7.")
     if replicates < 1:
@@ -104,40 +131,48 @@ def _admit(models: Sequence[str], half_life_days: float, replicates: int) -> Non
         raise DataError(" ".join(problems))
 
 
-def _unknown(name: str) -> str:
+def _unknown(name: str, known: Sequence[str]) -> str:
     """One sentence on a model that is not known, with the nearest that is."""
-    nearest = get_close_matches(name, MODELS, n=1)
+    nearest = get_close_matches(name, known, n=1)
     return f'Model "{name}" is not known' + (f'; did you mean "{nearest[0]}"?' if nearest else ".")
 
 
-def _earned(name: str, fit: Fitted) -> pd.DataFrame:
-    """Touches of the ledger that earned something: model, lead_id, event_id, channel, credit, cents."""
-    ledger, nobody = fit.ledger, np.full(len(fit.share), None)
-    credit = fit.share * ledger.conversions[ledger.journey]
-    cents = split_cents(ledger.value_cents, fit.share, ledger.journey)
-    rows = np.flatnonzero((credit > 0) | (cents != 0))
-    lead_id = nobody if ledger.lead_id is None else ledger.lead_id[ledger.journey]
-    event_id = nobody if ledger.event_id is None else ledger.event_id
-    channel = np.array(ledger.channels, dtype=object)[ledger.channel]
-    texts = {"lead_id": lead_id[rows], "event_id": event_id[rows], "channel": channel[rows]}
-    return pd.DataFrame({"model": name, **texts}, dtype="str").assign(credit=credit[rows], cents=cents[rows])
+def _rows(each: Earned, rule: Rule | None, journeys: Journeys) -> pd.DataFrame:
+    """Return what earned something: model, lead_id, event_id, channel, credit, cents."""
+    if rule is None or journeys.event_id is None or journeys.lead_id is None:
+        credit, cents, channel = each.credit, _cents(each, journeys), np.arange(len(journeys.channels))
+        rows = np.flatnonzero((credit != 0) | (cents != 0))
+        lead_id = event_id = np.full(len(rows), None)
+    else:
+        share, journey = shares(journeys, rule), journeys.journey
+        credit, cents = share * journeys.conversions[journey], split_cents(journeys.value_cents, share, journeys.start)
+        rows, channel = np.flatnonzero((credit > 0) | (cents != 0)), journeys.channel.astype(np.int64)
+        lead_id, event_id = journeys.lead_id[journey[rows]], journeys.event_id[rows]
+    names = np.array(journeys.channels, dtype=object)[channel[rows]]
+    texts = {"lead_id": lead_id, "event_id": event_id, "channel": names}
+    return pd.DataFrame({"model": each.model, **texts}, dtype="str").assign(credit=credit[rows], cents=cents[rows])
 
 
-def _by_channel(earned: pd.DataFrame, channels: Sequence[str], bounds: Mapping[str, Floats]) -> pd.DataFrame:
-    """One row for every model and channel, a model's best channel first."""
-    every = pd.MultiIndex.from_product([bounds, channels], names=["model", "channel"])
-    totals = earned.groupby(["model", "channel"])[["credit", "cents"]].sum().reindex(every, fill_value=0)
-    low, high = np.concatenate(list(bounds.values()), axis=1)
+def _cents(each: Earned, journeys: Journeys) -> Ints:
+    """Whole cents of each channel; they add up to all that journeys with touches brought."""
+    total = journeys.value_cents[journeys.touched].sum(keepdims=True)
+    return whole(each.cents, total, np.array([0, len(each.cents)]))
+
+
+def _by_channel(each: Earned, rows: pd.DataFrame, channels: Sequence[str]) -> pd.DataFrame:
+    """One row a channel, the best first."""
+    cents = rows.groupby("channel")["cents"].sum().reindex(list(channels), fill_value=0).to_numpy(np.int64)
     table = pd.DataFrame(
         {
-            "credit": totals["credit"],
-            "value": _money(totals["cents"].to_numpy()),
-            "low": np.minimum(low, totals["credit"]),
-            "high": np.maximum(high, totals["credit"]),
+            "model": each.model,
+            "channel": list(channels),
+            "credit": each.credit,
+            "value": _money(cents),
+            "low": np.minimum(each.low, each.credit),
+            "high": np.maximum(each.high, each.credit),
         }
     )
-    model = np.repeat(np.arange(len(bounds)), len(channels))
-    return table.iloc[np.lexsort((-table["credit"], model))].reset_index()
+    return table.iloc[np.argsort(-each.credit, kind="stable")].reset_index(drop=True)
 
 
 def _money(cents: Ints) -> Names:

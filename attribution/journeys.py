@@ -11,10 +11,13 @@ import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
 Names = npt.NDArray[np.object_]
 
 SECONDS_A_DAY = 86_400
+FIRST, WON = "first", "won"  # milestones of every journey: its first touch, and its end
+NONE = -1  # the place of a milestone that no touch led to
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,39 +29,34 @@ class Journeys:
     """
 
     channels: tuple[str, ...]  # k names
-    journey: Ints  # (n,) row of the touch's journey, never decreasing
-    channel: Ints  # (n,) code into channels
-    age_days: Floats  # (n,) days before the journey's last touch
-    event_id: Names | None  # (n,)
+    start: Ints  # (m + 1,) journey j holds the touches start[j] to before start[j + 1]
+    channel: Codes  # (n,) places in channels
+    age_days: Floats | None  # (n,) days before the journey's last touch; None: touches are one day apart
     conversions: Floats  # (m,) how often the journey ended in a conversion
     nulls: Floats  # (m,) how often it ended without one
     value_cents: Ints  # (m,) what its conversions brought together; negative for refunds
-    lead_id: Names | None  # (m,)
+    event_id: Names | None = None  # (n,)
+    lead_id: Names | None = None  # (m,)
+    stages: tuple[str, ...] = ()  # s milestones
+    milestone: Codes | None = None  # (m, s) place in the journey of the latest touch at or before each, or NONE
 
     @cached_property
-    def outcomes(self) -> Floats:
-        """How often each journey converted, then how often each did not (2m,)."""
-        return np.concatenate([self.conversions, self.nulls])
+    def journey(self) -> Ints:
+        """Row of each touch's journey (n,), never decreasing."""
+        return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
 
     @cached_property
     def touched(self) -> Flags:
         """Whether the journey holds a touch (m,)."""
-        return np.bincount(self.journey, minlength=len(self.conversions)) > 0
-
-    @cached_property
-    def since_first(self) -> Ints:
-        """Steps from the journey's first touch to this one (n,)."""
-        touches = np.bincount(self.journey)
-        return np.arange(len(self.journey)) - (np.cumsum(touches) - touches)[self.journey]
-
-    @cached_property
-    def until_last(self) -> Ints:
-        """Steps from this touch to the journey's last one (n,)."""
-        return np.cumsum(np.bincount(self.journey))[self.journey] - 1 - np.arange(len(self.journey))
+        return np.diff(self.start) > 0
 
 
 def journeys(
-    touches: pd.DataFrame, conversions: pd.DataFrame, as_of: pd.Timestamp, lookback_days: float | None
+    touches: pd.DataFrame,
+    conversions: pd.DataFrame,
+    as_of: pd.Timestamp,
+    lookback_days: float | None,
+    stages: pd.DataFrame | None = None,
 ) -> Journeys:
     """Journeys of leads as far as they had come at ``as_of``; what happened later changes nothing.
 
@@ -67,10 +65,12 @@ def journeys(
         conversions: lead_id, occurred_at (UTC), value_cents (integers, signed).
         as_of: moment up to which touches and conversions are seen, itself included.
         lookback_days: how long before a journey's end a touch still counts, or None for ever.
+        stages: lead_id, stage, occurred_at (UTC); None: journeys know no milestones.
 
     Each moment at which a lead converts ends a journey. A touch counts once: for its lead's next conversion,
     at or after it. Touches after the last conversion are in no journey yet. A lead that never converted has
-    one journey, which ends at ``as_of`` without conversion.
+    one journey, which ends at ``as_of`` without conversion. Its milestones are the first touch, the conversion, and
+    the first change to each stage up to then.
 
     """
     known = touches[touches["lead_id"].notna() & (touches["occurred_at"] <= as_of)]
@@ -78,16 +78,20 @@ def journeys(
     placed = _placed(known[["lead_id", "event_id", "occurred_at", "channel"]], ends, lookback_days)
     channel, channels = pd.factorize(placed["channel"], sort=True)
     last_touch = placed.groupby("journey")["occurred_at"].transform("max")
+    journey = placed["journey"].to_numpy(np.int64)
+    names, milestone = ((), None) if stages is None else _milestones(placed, ends, stages)
     return Journeys(
         channels=tuple(channels),
-        journey=placed["journey"].to_numpy(np.int64),
-        channel=channel,
+        start=np.searchsorted(journey, np.arange(len(ends) + 1)),
+        channel=channel.astype(np.int32),
         age_days=(last_touch - placed["occurred_at"]).dt.total_seconds().to_numpy(np.float64) / SECONDS_A_DAY,
-        event_id=placed["event_id"].to_numpy(object),
         conversions=ends["conversions"].to_numpy(np.float64),
         nulls=ends["nulls"].to_numpy(np.float64),
         value_cents=ends["value_cents"].to_numpy(np.int64),
+        event_id=placed["event_id"].to_numpy(object),
         lead_id=ends["lead_id"].to_numpy(object),
+        stages=names,
+        milestone=milestone,
     )
 
 
@@ -114,3 +118,28 @@ def _placed(touches: pd.DataFrame, ends: pd.DataFrame, lookback_days: float | No
         tolerance=None if lookback_days is None else pd.Timedelta(days=lookback_days),
     )
     return placed.dropna(subset="journey").sort_values(["journey", "occurred_at", "event_id"])
+
+
+def _milestones(placed: pd.DataFrame, ends: pd.DataFrame, stages: pd.DataFrame) -> tuple[tuple[str, ...], Codes]:
+    """Names of milestones, and the place of the touch that holds each in each journey."""
+    place = placed[["journey", "occurred_at"]].assign(place=placed.groupby("journey").cumcount())
+    place = place.astype({"journey": ends["journey"].dtype})  # leads without a journey made it a float
+    first = stages.groupby(["lead_id", "stage"])["occurred_at"].min().reset_index()
+    entered = ends[["lead_id", "ended_at", "journey"]].merge(first, on="lead_id")
+    entered = entered[entered["occurred_at"] <= entered["ended_at"]].astype(
+        {"occurred_at": placed["occurred_at"].dtype}
+    )
+    held = pd.merge_asof(
+        entered.sort_values("occurred_at"),
+        place.sort_values("occurred_at", kind="stable"),
+        on="occurred_at",
+        by="journey",
+    ).dropna(subset="place")
+    names = (FIRST, WON, *sorted(set(stages["stage"]) - {FIRST, WON}))
+    touches = np.bincount(placed["journey"], minlength=len(ends))
+    milestone = np.full((len(ends), len(names)), NONE, np.int32)
+    milestone[:, 0] = np.where(touches > 0, 0, NONE)
+    milestone[:, 1] = touches - 1
+    column = pd.Index(names).get_indexer(pd.Index(held["stage"]))
+    milestone[held["journey"], column] = np.where(column == 1, milestone[held["journey"], 1], held["place"])
+    return names, milestone

@@ -8,33 +8,15 @@ null. Source: Anderl, Becker, von Wangenheim, Schumann (2016), Mapping the custo
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 
-from attribution.journeys import Floats, Ints, Journeys
-
-
-def transitions(journeys: Journeys) -> sparse.csr_array:
-    """How often a journey makes each transition (2m, (k + 1)(k + 2)).
-
-    Row j is journey j when it converts, row m + j when it does not. Columns are the transitions from the k
-    channels and start, in this order, to the k channels, conversion and null. A journey without touches makes
-    none.
-    """
-    k = len(journeys.channels)
-    start, conversion, null = k, k, k + 1
-    source = np.where(journeys.since_first == 0, start, np.roll(journeys.channel, 1))
-    walk = _counted(journeys, journeys.journey, source, journeys.channel)
-    is_last = journeys.until_last == 0
-    ending, end = journeys.journey[is_last], journeys.channel[is_last]
-    converted = walk + _counted(journeys, ending, end, np.full_like(end, conversion))
-    lost = walk + _counted(journeys, ending, end, np.full_like(end, null))
-    return sparse.vstack([converted, lost], format="csr")
+from attribution.journeys import Floats
 
 
 def removal_effects(counts: Floats) -> Floats:
     """Share of conversions lost without each channel (..., k), in [0, 1], from counts (..., k + 1, k + 2).
 
-    Counts are laid out as in ``transitions``. A conversion is lost when its way leads through the channel.
+    Counts are those from k channels and start to k channels, conversion and null. A conversion is lost when its way
+    leads through the channel.
     Let Q be the probabilities of moves between channels (k, k), a of those from start (k), r of those to
     conversion (k), and N = (I - Q)^-1. The chain ever visits channel c with probability (a N)_c / N_cc,
     converts from there with (N r)_c, and converts at all with a N r: one inverse answers every removal. If
@@ -52,8 +34,12 @@ def removal_effects(counts: Floats) -> Floats:
     return effects.clip(0, 1)
 
 
-def _counted(journeys: Journeys, journey: Ints, source: Ints, target: Ints) -> sparse.csr_array:
-    """Transitions from source to target, counted by journey (m, (k + 1)(k + 2))."""
-    k = len(journeys.channels)
-    shape = (len(journeys.conversions), (k + 1) * (k + 2))
-    return sparse.csr_array((np.ones(len(journey)), (journey, source * (k + 2) + target)), shape=shape)
+def removal_credit(counts: Floats) -> Floats:
+    """Conversions (..., k) handed out in proportion to removal effects, from counts (..., k + 1, k + 2)."""
+    return in_proportion(removal_effects(counts), counts[..., -2].sum(axis=-1))
+
+
+def in_proportion(effects: Floats, total: Floats) -> Floats:
+    """Totals (...) handed out in proportion to effects (..., k); alike where all of them are 0."""
+    effects = np.where(effects.sum(axis=-1, keepdims=True) > 0, effects, 1.0)
+    return np.asarray(np.asarray(total)[..., None] * effects / effects.sum(axis=-1, keepdims=True))

@@ -2,90 +2,153 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from attribution.journeys import Journeys
+from attribution.journeys import Codes, Flags, Floats, Ints, Journeys
+from attribution.tokens import EMPTY, GAP, Lexicon, lexicon, parsed
 from features.errors import DataError
 
 REQUIRED = ("path", "conversions")
 COLUMNS = (*REQUIRED, "value", "nulls")
-SEPARATOR = " > "
-GAP = r"^\s*>|>\s*>|>\s*$"
 REMEDY = 'Write paths as "Email > Webinar", counts as numbers of 0 or more, amounts as 1234.50.'
 LARGEST = 10**15  # of a count, and of an amount in cents: what floats still hold exactly
+ROWS_AT_ONCE = 100_000
 
 
 def read_paths(file: Path) -> Journeys:
     """Journeys of a CSV or Parquet file with the columns path, conversions, value? and nulls?.
 
     A path is channels with ``>`` between them. Value is what all its conversions brought, in main units, and
-    is kept exactly, to the cent. An empty value or nulls is 0. Rows of the same path are added up.
+    is kept exactly, to the cent. An empty value or nulls is 0. Paths have no times: touches are one day apart.
 
     Raises DataError, which names everything that is wrong with the file.
     """
-    rows = _rows(file)
-    paths = pd.DataFrame(
-        {
-            "path": rows["path"].str.replace(r"\s*>\s*", SEPARATOR, regex=True),
-            "conversions": pd.to_numeric(rows["conversions"], errors="coerce"),
-            "nulls": pd.to_numeric(rows["nulls"], errors="coerce"),
-            "value_cents": rows["value"].map(_cents),
-        }
-    )
-    problems = [
-        *_problem(rows["path"], rows["path"] == "", "is empty"),
-        *_problem(rows["path"], rows["path"].str.contains(GAP), "lacks a channel beside a separator"),
-        *_problem(rows["conversions"], ~paths["conversions"].between(0, LARGEST), "is not a count"),
-        *_problem(rows["value"], paths["value_cents"].isna(), "is not an amount"),
-        *_problem(rows["nulls"], ~paths["nulls"].between(0, LARGEST), "is not a count"),
-    ]
-    if problems:
-        raise DataError(f"{file.name}: {' '.join(problems)} {REMEDY} Nothing was read.")
-    return path_journeys(paths.groupby("path", as_index=False).sum())
-
-
-def path_journeys(paths: pd.DataFrame) -> Journeys:
-    """One journey a row of ``paths``: path, conversions, nulls, value_cents; an empty path has no touch.
-
-    Paths have no times, so touches count as one day apart.
-    """
-    steps = paths["path"].reset_index(drop=True).str.split(SEPARATOR).explode()
-    steps = steps[steps != ""]
-    channel, channels = pd.factorize(steps, sort=True)
-    return Journeys(
-        channels=tuple(channels),
-        journey=steps.index.to_numpy(np.int64),
-        channel=channel,
-        age_days=np.asarray(steps.groupby(level=0).cumcount(ascending=False), np.float64),
-        event_id=None,
-        conversions=paths["conversions"].to_numpy(np.float64),
-        nulls=paths["nulls"].to_numpy(np.float64),
-        value_cents=paths["value_cents"].to_numpy(np.int64),
-        lead_id=None,
-    )
-
-
-def _rows(file: Path) -> pd.DataFrame:
-    """Rows of the file as trimmed text under COLUMNS; value and nulls are "0" where they are missing."""
     try:
-        found = pd.read_parquet(file) if file.suffix.lower() == ".parquet" else _csv(file)
+        return _read(file)
     except FileNotFoundError:
         raise DataError(f"{file} does not exist. Give a CSV or Parquet file.") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{file.name} cannot be read: {error}. Give a CSV or Parquet file.") from error
-    missing = [name for name in REQUIRED if name not in found.columns]
+
+
+def _read(file: Path) -> Journeys:
+    rows, tables = _tables(file)
+    known, problems, done = lexicon(), Problems(), 0
+    start, channel = np.zeros(rows + 1, np.int64), np.empty(4 * rows, np.int32)
+    conversions, nulls, value_cents = np.empty(rows), np.empty(rows), np.empty(rows, np.int64)
+    for table in tables:
+        here = slice(done, done + len(table))
+        texts = pc.fill_null(table["path"].combine_chunks().cast(pa.large_string()), "")
+        paths, known = parsed(texts, known)
+        start[here.start + 1 : here.stop + 1] = start[done] + paths.start[1:]
+        channel = _room(channel, start[done], start[here.stop])
+        channel[start[done] : start[here.stop]] = paths.channel
+        conversions[here], nulls[here] = _counts(table["conversions"]), _counts(table["nulls"], missing=0.0)
+        value_cents[here], is_amount = _cents(table["value"])
+        problems.add("path", texts, paths.state == EMPTY, "is empty", done)
+        problems.add("path", texts, paths.state == GAP, "lacks a channel beside a separator", done)
+        problems.add("conversions", table["conversions"], ~_is_count(conversions[here]), "is not a count", done)
+        problems.add("value", table["value"], ~is_amount, "is not an amount", done)
+        problems.add("nulls", table["nulls"], ~_is_count(nulls[here]), "is not a count", done)
+        done = here.stop
+    if problems.found:
+        raise DataError(f"{file.name}: {' '.join(problems.sentences(rows))} {REMEDY} Nothing was read.")
+    return _named(known, start, channel[: start[-1]], conversions, nulls, value_cents)
+
+
+def path_journeys(paths: pd.DataFrame) -> Journeys:
+    """One journey a row of ``paths``: path, conversions, nulls, value_cents; an empty path has no touch."""
+    steps, known = parsed(pa.array(paths["path"].to_numpy(dtype=object), pa.large_string()), lexicon())
+    conversions, nulls = (paths[name].to_numpy(np.float64) for name in ("conversions", "nulls"))
+    return _named(known, steps.start, steps.channel, conversions, nulls, paths["value_cents"].to_numpy(np.int64))
+
+
+def _room(channel: Codes, used: int, wanted: int) -> Codes:
+    if wanted <= len(channel):
+        return channel
+    more = np.empty(max(2 * len(channel), wanted), np.int32)
+    more[:used] = channel[:used]
+    return more
+
+
+def _named(
+    known: Lexicon, start: Ints, channel: Codes, conversions: Floats, nulls: Floats, value_cents: Ints
+) -> Journeys:
+    """Journeys with channels in the order of their names."""
+    names = known.names()
+    order = sorted(range(len(names)), key=names.__getitem__)
+    rank = np.empty(len(names), np.int32)
+    rank[order] = np.arange(len(names), dtype=np.int32)
+    if len(channel):
+        np.take(rank, channel, out=channel, mode="clip")
+    return Journeys(tuple(names[code] for code in order), start, channel, None, conversions, nulls, value_cents)
+
+
+class Problems:
+    """What is wrong with a file: for each kind, how often, and where first."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[str, str], tuple[int, str]] = {}
+
+    def add(self, column: str, values: pa.ChunkedArray, wrong: Flags, claim: str, before: int) -> None:
+        """Note the wrong ones among values of a column that stand ``before`` rows down the file."""
+        if wrong.any():
+            first = int(wrong.argmax())
+            place = f'first: row {before + first + 1}, "{_shown(values[first].as_py())}"'
+            times, earlier = self.found.get((column, claim), (0, place))
+            self.found[column, claim] = (times + int(wrong.sum()), earlier)
+
+    def sentences(self, rows: int) -> list[str]:
+        """Return one sentence a kind."""
+        return [
+            f"{column} {claim} in {times:,} of {rows:,} rows ({place})."
+            for (column, claim), (times, place) in sorted(self.found.items(), key=lambda item: _rank(*item[0]))
+        ]
+
+
+def _rank(column: str, claim: str) -> tuple[int, bool]:
+    return COLUMNS.index(column) if column != "nulls" else len(COLUMNS), claim != "is empty"
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _tables(file: Path) -> tuple[int, Iterator[pa.Table]]:
+    """How many rows there are, and tables of some of them each, with COLUMNS; those that a file may lack are empty."""
+    if file.suffix.lower() == ".parquet":
+        parquet = pq.ParquetFile(file)
+        present = _present(file, parquet.schema_arrow.names)
+        batches = parquet.iter_batches(ROWS_AT_ONCE, columns=present, use_threads=False)
+        return parquet.metadata.num_rows, (_complete(pa.table(batch)) for batch in batches)
+    texts = _csv(file)
+    table = pa.Table.from_pandas(texts[_present(file, list(texts.columns))], preserve_index=False)
+    return len(table), iter([_complete(table)])
+
+
+def _present(file: Path, columns: list[str]) -> list[str]:
+    missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise DataError(
             f"{file.name} has no column {' and no column '.join(missing)}; its columns are"
-            f" {', '.join(map(str, found.columns))}. Name them path, conversions and, if known, value, nulls."
+            f" {', '.join(map(str, columns))}. Name them path, conversions and, if known, value, nulls."
         )
-    text = found.reindex(columns=list(COLUMNS)).astype("str").fillna("")
-    rows: pd.DataFrame = text.apply(lambda column: column.str.strip())
-    return rows.replace({"value": {"": "0"}, "nulls": {"": "0"}}).reset_index(drop=True)
+    return [name for name in COLUMNS if name in columns]
+
+
+def _complete(table: pa.Table) -> pa.Table:
+    absent = [name for name in COLUMNS if name not in table.column_names]
+    for name in absent:
+        table = table.append_column(name, pa.nulls(len(table), pa.float64()))
+    return table
 
 
 def _csv(file: Path) -> pd.DataFrame:
@@ -96,17 +159,46 @@ def _csv(file: Path) -> pd.DataFrame:
     return rows
 
 
-def _problem(column: pd.Series[str], wrong: pd.Series[bool], claim: str) -> list[str]:
-    """One sentence on the rows that are wrong, or none."""
-    if not wrong.any():
-        return []
-    first = int(wrong.to_numpy().argmax())
-    place = f'first: row {first + 1}, "{column.iloc[first]}"'
-    return [f"{column.name} {claim} in {wrong.sum():,} of {len(wrong):,} rows ({place})."]
+def _is_text(column: pa.ChunkedArray) -> bool:
+    return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
 
 
-def _cents(amount: str) -> int | None:
-    """Cents of an amount in main units, rounded half to even; None if it is not an amount."""
+def _counts(column: pa.ChunkedArray, missing: float = np.nan) -> Floats:
+    """Numbers of a column; NaN where there is none, and ``missing`` where it is empty."""
+    if not _is_text(column):
+        return np.asarray(pc.fill_null(column.cast(pa.float64()), missing).to_numpy())
+    texts = column.to_pandas().str.strip()
+    return np.asarray(pd.to_numeric(texts, errors="coerce").mask(texts == "", missing), dtype=np.float64)
+
+
+def _is_count(numbers: Floats) -> Flags:
+    return (numbers >= 0) & (numbers <= LARGEST)
+
+
+def _cents(column: pa.ChunkedArray) -> tuple[Ints, Flags]:
+    """Cents of amounts in main units, rounded half to even, 0 where empty; and whether they are amounts.
+
+    A float means its shortest decimal: 0.575 is 57.5 cents, though its bits are a little less. Only where that may
+    decide, the text is asked.
+    """
+    if pa.types.is_floating(column.type):
+        amount = pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy()
+        amount = np.where(np.isnan(amount), 0.0, amount)
+        exact = 100 * amount
+        is_amount = np.abs(exact) <= LARGEST
+        exact = np.where(is_amount, exact, 0.0)
+        cents = np.rint(exact).astype(np.int64)
+        near_half = np.abs(np.abs(exact - np.floor(exact)) - 0.5) <= 1e-6 + 1e-15 * np.abs(exact)
+        for row in np.flatnonzero(near_half & is_amount):
+            cents[row] = _cents_of(repr(float(amount[row])))
+        return cents, is_amount
+    code, texts = pd.factorize(column.cast(pa.large_string()).to_pandas().fillna("").str.strip())
+    distinct = [0 if text == "" else _cents_of(text) for text in texts]
+    is_amount = np.array([cents is not None for cents in distinct], np.bool_)
+    return np.array([cents or 0 for cents in distinct], np.int64)[code], is_amount[code]
+
+
+def _cents_of(amount: str) -> int | None:
     try:
         cents = 100 * Decimal(amount)
         return int(cents.to_integral_value(ROUND_HALF_EVEN)) if abs(cents) <= LARGEST else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,30 @@ import pyarrow.compute as pc
 
 from attribution.credit import Attribution, credit, summary
 from attribution.journeys import journeys
+from attribution.lead_days import Probability, adjusted, kinds_of, lead_days, own_history, table
+from attribution.models import SCORE_ADJUSTED
 from attribution.paths import read_paths
+from attribution.rules import RULES, Rule, by_milestone, by_place
 from features.contract import INGESTED, schema
-from features.errors import DataError
-from features.history import microseconds
+from features.errors import ConfigError, DataError
+from features.history import History, microseconds, read_history
 from features.identities import touches_of_leads
 from features.lake import Lake
 from features.money import VALUES
 from features.settings import Settings
 
-UNATTRIBUTED = "(unattributed)"
+UNATTRIBUTED, ANYWAY = "(unattributed)", "(would have closed anyway)"
+PLACES = ("first", "middle", "last")
+LEAD, OPPORTUNITY = "lead", "opportunity"  # milestones
+CHANGES = """
+    SELECT lead_id, 'lead' AS stage, min(created_at) AS occurred_at FROM leads
+    WHERE created_at < $as_of GROUP BY lead_id
+    UNION ALL
+    SELECT lead_id, CASE WHEN stage IN (SELECT unnest($opportunity::VARCHAR[])) THEN 'opportunity' ELSE stage END,
+           occurred_at
+    FROM stages WHERE greatest(occurred_at, received_at) < $as_of
+"""
+Baseline = Callable[[History], Probability]
 CONVERSION = "won"
 SHOWN_DAYS = 3  # of those without a rate, by currency
 
@@ -47,8 +61,12 @@ def run_id(*made_from: object) -> str:
     return hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def attribute(lake: Lake, settings: Settings, as_of: datetime, models: Sequence[str] = ()) -> Run:
+def attribute(
+    lake: Lake, settings: Settings, as_of: datetime, models: Sequence[str] = (), baseline: Baseline | None = None
+) -> Run:
     """Credit the channels with each lead's first win, as known before ``as_of``, less what was refunded.
+
+    ``baseline`` makes probabilities of closing of a history of what leads do of their own, for ``score_adjusted``.
 
     Raises:
         DataError: when there is no touch, a model is unknown, or amounts are in a currency without a rate.
@@ -59,13 +77,75 @@ def attribute(lake: Lake, settings: Settings, as_of: datetime, models: Sequence[
     versions = {name: version for name, version in lake.versions().items() if name in INGESTED}
     then = Lake(lake.folder, versions)
     touches, merged = touches_of_leads(then, microseconds(as_of))
-    touches = touches.filter(pc.invert(pc.is_in(touches["kind"], pa.array(how.exclude_kinds, pa.string())))).to_pandas()
+    idle = pc.or_kleene(touches["machine"], pc.is_in(touches["kind"], pa.array(how.exclude_kinds, pa.string())))
+    touches = touches.filter(pc.invert(idle.fill_null(False))).drop_columns("machine").to_pandas()
     wins = _values(then, settings, as_of, merged)
     if touches.empty:
         raise DataError("The lake holds no touches of leads. Ingest some first: touchstone ingest touches.csv.")
-    seen = journeys(touches, wins, pd.Timestamp(as_of), how.lookback_days)
+    seen = journeys(touches, wins, pd.Timestamp(as_of), how.lookback_days, _stages(then, settings, as_of, merged))
     identity = run_id(versions, settings.goal.model_dump(), how.model_dump(), named, as_of.isoformat())
-    return Run(identity, credit(seen, named, how.half_life_days))
+    ruled = [name for name in named if name != SCORE_ADJUSTED or baseline is None]
+    answer = credit(seen, ruled or ["linear"], how.half_life_days, own=own_rules(settings))
+    if len(ruled) < len(named) and baseline is not None:
+        answer = _with_adjusted(answer, then, settings, microseconds(as_of), wins, baseline)
+    return Run(identity, answer)
+
+
+def own_rules(settings: Settings) -> dict[str, Rule]:
+    """Return the rules that a user configured.
+
+    Raises:
+        ConfigError: when a rule's weights are not three, or negative.
+
+    """
+    how = settings.attribution
+    wrong = [
+        f"attribution.custom.{name}"
+        for name, weights in how.custom.items()
+        if len(weights) != len(PLACES) or min(weights) < 0
+    ]
+    wrong += [
+        f"attribution.milestones.{name}"
+        for name, weights in how.milestones.items()
+        if min(weights.values(), default=-1) < 0
+    ]
+    if wrong:
+        raise ConfigError(
+            f"{', '.join(wrong)}: give weights of 0 or more, such as [0.3, 0.4, 0.3] or {{ first = 0.5, mql = 0.5 }}."
+        )
+    places = {name: by_place(*weights) for name, weights in how.custom.items()}
+    return places | {name: by_milestone(**weights) for name, weights in how.milestones.items()}
+
+
+def _stages(lake: Lake, settings: Settings, as_of: datetime, merged: pa.Table) -> pd.DataFrame:
+    """Return lead_id, stage and occurred_at of changes of stage; a lead's creation is the stage lead."""
+    asked = {"as_of": as_of, "opportunity": settings.attribution.opportunity}
+    with lake.connection(("stages", "leads")) as connection:
+        changes: pd.DataFrame = connection.sql(CHANGES, params=asked).to_arrow_table().to_pandas()
+    survivor = dict(zip(merged["record"].to_pylist(), merged["lead_id"].to_pylist(), strict=True))
+    changes["lead_id"] = changes["lead_id"].map(lambda lead: survivor.get(lead, lead)).astype("str")
+    known = [{LEAD, OPPORTUNITY, *rule.stages} - {"rest"} for rule in [*RULES.values(), *own_rules(settings).values()]]
+    return changes[changes["stage"].isin(set().union(*known))]
+
+
+def _with_adjusted(
+    answer: Attribution, lake: Lake, settings: Settings, as_of: int, wins: pd.DataFrame, baseline: Baseline
+) -> Attribution:
+    """Return the answer with score-adjusted credit beside that of the other models."""
+    history, how = read_history(lake), settings.attribution
+    earning = kinds_of(history) - {*how.exclude_kinds, *how.own_kinds}
+    days = lead_days(history, settings.goal, as_of, earning)
+    found = adjusted(days, baseline(own_history(history, how.own_kinds)))
+    rows, anyway = table(found, days, wins, SCORE_ADJUSTED)
+    touches = rows[["model", "channel", "credit", "value"]].assign(lead_id=None, event_id=None)
+    return replace(
+        answer,
+        models=(*answer.models, SCORE_ADJUSTED),
+        channels=pd.concat([answer.channels, rows.drop(columns="harvests")], ignore_index=True),
+        touches=pd.concat([answer.touches, touches], ignore_index=True),
+        anyway={SCORE_ADJUSTED: anyway},
+        harvests=tuple(rows.loc[rows["harvests"], "channel"]),
+    )
 
 
 def _values(lake: Lake, settings: Settings, as_of: datetime, merged: pa.Table) -> pd.DataFrame:
@@ -99,7 +179,12 @@ def store(lake: Lake, run: Run) -> None:
     """Append a run's credit to the lake, unless it is there already."""
     if lake.query("SELECT 1 FROM credits WHERE run_id = $1 LIMIT 1", [run.run_id]).num_rows:
         return
-    unattributed = pd.DataFrame({"model": run.answer.models, "channel": UNATTRIBUTED, **run.answer.unattributed})
+    lines = [
+        {"model": name, "channel": ANYWAY, **run.answer.anyway[name]} if name in run.answer.anyway
+        else {"model": name, "channel": UNATTRIBUTED, **run.answer.unattributed}
+        for name in run.answer.models
+    ]  # fmt: skip
+    unattributed = pd.DataFrame(lines)
     rows = pd.concat([run.answer.touches, unattributed.astype({"value": object})], ignore_index=True)
     rows = rows.assign(run_id=run.run_id, conversion=CONVERSION).reindex(columns=schema("credits").names)
     lake.append("credits", pa.Table.from_pandas(rows, schema("credits"), preserve_index=False))
@@ -116,4 +201,6 @@ def attribute_paths(file: Path, settings: Settings, models: Sequence[str] = ()) 
     named = list(models) or how.models
     seen = read_paths(file)
     content = hashlib.sha256(file.read_bytes()).hexdigest()
-    return Run(run_id(content, how.model_dump(), named), credit(seen, named, how.half_life_days))
+    return Run(
+        run_id(content, how.model_dump(), named), credit(seen, named, how.half_life_days, own=own_rules(settings))
+    )

@@ -1,4 +1,4 @@
-"""Shares: the one place where weights are normalised and money is split."""
+"""Money is split in one place: whole cents that add up to what there was."""
 
 from __future__ import annotations
 
@@ -7,30 +7,25 @@ import numpy as np
 from attribution.journeys import Floats, Ints
 
 
-def shares(weights: Floats, group: Ints) -> Floats:
-    """Each row's part of its group, from weights of 0 or more (n,); the parts of a group add up to 1.
-
-    Rows of a group in which nothing weighs share alike, so that nothing is lost.
-    """
-    weightless = np.bincount(group, weights) == 0
-    weights = weights + weightless[group]
-    return weights / np.bincount(group, weights)[group]
-
-
-def split_cents(cents: Ints, share: Floats, group: Ints) -> Ints:
+def split_cents(cents: Ints, share: Floats, start: Ints) -> Ints:
     """Each row's whole cents (n,) of its group's cents (m,), by largest remainder; they add up exactly.
 
-    Rows are ordered by group; of equal remainders the earlier row is served first. A refund is split as the
-    sale was, with its sign changed.
+    Group j holds the rows start[j] to before start[j + 1]; shares of a group add up to 1. Of equal remainders the
+    earlier row is served first. A refund is split as the sale was, with its sign changed.
     """
-    exact = np.abs(cents)[group] * share
-    parts = np.floor(exact).astype(np.int64)
-    size = np.bincount(group, minlength=len(cents))
-    largest_first = np.lexsort((parts - exact, group))
-    rank = np.empty_like(parts)
-    rank[largest_first] = np.arange(len(group)) - (np.cumsum(size) - size)[group]
-    left = np.abs(cents)
+    return whole(np.repeat(cents, np.diff(start)) * share, cents, start)
+
+
+def whole(exact: Floats, total: Ints, start: Ints) -> Ints:
+    """Whole numbers (n,) near the exact ones, which add up to each group's total (m,), by largest remainder."""
+    size = np.diff(start)
+    group = np.repeat(np.arange(len(total)), size)
+    exact = np.round(exact, 6)  # sums of floats in another order are the same cents
+    parts = np.trunc(exact).astype(np.int64)
+    left = total.copy()
     np.subtract.at(left, group, parts)
-    # One cent to each of the first ``left`` rows. Exact also where rounding made ``left`` negative.
-    parts += (left[group] - rank + size[group] - 1) // size[group]
-    return np.sign(cents)[group] * parts
+    way = np.sign(left)[group]
+    rank = np.empty_like(parts)
+    rank[np.lexsort(((parts - exact) * way, group))] = np.arange(len(group)) - start[:-1].repeat(size)
+    # One to each of the first rows. Exact also where rounding left more than there are rows.
+    return np.asarray(parts + way * ((np.abs(left)[group] - rank + size[group] - 1) // size[group]), dtype=np.int64)

@@ -29,7 +29,7 @@ from features.ordered import Leads
 
 Ints = NDArray[np.int64]
 NONE = schema("identities").empty_table()
-READ = ("lead_id", "event_id", "occurred_at", "received_at", "kind", "channel")
+READ = ("lead_id", "event_id", "occurred_at", "received_at", "kind", "channel", "machine")
 MOMENTS = ("occurred_at", "received_at")
 TOUCH = ("occurred_at", "kind", "channel")  # two records that both hold such a touch hold one
 CLAIM = ("lead_id", "observed_at", "anonymous_id", "email_hash", "duplicate_id")
@@ -110,7 +110,7 @@ def identified(touches: pa.Table, identities: pa.Table) -> pa.Table:
 def touches_of_leads(lake: Lake, as_of: int, lead_ids: Sequence[str] | None = None) -> tuple[pa.Table, pa.Table]:
     """Return the touches that leads are known to have as of a moment (microseconds), and merged records' ``lead_id``.
 
-    The touches have lead_id, event_id, occurred_at, kind and channel. Of some leads, they are those of all records
+    The touches have lead_id, event_id, occurred_at, kind, channel and machine. Of some leads, they are those of all records
     that were ever merged with one of them.
     """
     merged = merges(lake)
@@ -120,7 +120,7 @@ def touches_of_leads(lake: Lake, as_of: int, lead_ids: Sequence[str] | None = No
     parts = at(editions(whose, pc.unique(whose["lead_id"])), as_of)
     touches = belonging(touches.filter(pc.less(touches["known"], as_of)), whose, parts, TOUCH)
     touches = touches.filter(pc.less(touches["known"], as_of))
-    return touches.select(["lead_id", "event_id", *TOUCH]), whose.select(["record", "lead_id"])
+    return touches.select(["lead_id", "event_id", *TOUCH, "machine"]), whose.select(["record", "lead_id"])
 
 
 def numbers(lake: Lake, as_of: int) -> dict[str, int]:

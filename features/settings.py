@@ -194,6 +194,21 @@ class Attribution(Section):
     exclude_kinds: list[str] = Field(
         ["email_open"], description="kinds of touches that earn nothing; name what leads do and nobody paid for"
     )
+    own_kinds: list[str] = Field(
+        ["page_view", "pricing_view", "demo_request"],
+        description="kinds of touches that leads make of their own: score_adjusted tells their intent by these",
+    )
+    custom: dict[str, list[float]] = Field(
+        {},
+        description="rules of your own: name = weights of the first touch, of all between together, of the last",
+        examples=[{"mine": [0.3, 0.4, 0.3]}],
+    )
+    milestones: dict[str, dict[str, float]] = Field(
+        {},
+        description="rules of your own: name = weights of first, lead, won, any stage, and of the rest together",
+        examples=[{"ours": {"first": 0.3, "mql": 0.3, "won": 0.3, "rest": 0.1}}],
+    )
+    opportunity: list[str] = Field(["opportunity"], description="stages that mean: an opportunity was created")
     lookback_days: float | None = Field(90, description="touches older than this at the close earn nothing", gt=0)
     half_life_days: float = Field(7, description="time decay: a touch this much older earns half", gt=0)
     currency: str = Field("EUR", description="reporting currency; amounts without a currency are in it")

@@ -198,5 +198,5 @@ def test_the_numbers_of_a_check_up_count_what_is_nobodys(lake: Lake) -> None:
 def test_an_empty_lake_has_no_touches_of_leads(tmp_path: Path) -> None:
     touches, merged = touches_of_leads(Lake(tmp_path), micros(9))
     assert (touches.num_rows, merged.num_rows) == (0, 0)
-    assert touches.schema.names == ["lead_id", "event_id", "occurred_at", "kind", "channel"]
+    assert touches.schema.names == ["lead_id", "event_id", "occurred_at", "kind", "channel", "machine"]
     assert schema("touches").field("lead_id").type == touches.schema.field("lead_id").type

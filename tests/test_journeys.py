@@ -7,9 +7,8 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attribution.journeys import Journeys, journeys
-from attribution.rules import time_decay
-from attribution.shares import shares
+from attribution.journeys import NONE, Journeys, journeys
+from attribution.rules import shares, time_decay
 
 
 def day(number: float) -> pd.Timestamp:
@@ -155,14 +154,21 @@ def test_the_callers_tables_are_never_changed() -> None:
     pd.testing.assert_frame_equal(conversions, CONVERSIONS)
 
 
-def test_steps_count_from_the_first_and_to_the_last_touch_of_each_journey() -> None:
-    seen = journeys(TOUCHES, CONVERSIONS, day(30), None)
-    assert seen.since_first.tolist() == [0, 1, 2, 0, 1]
-    assert seen.until_last.tolist() == [2, 1, 0, 1, 0]
-    assert seen.touched.tolist() == [True, False, True]
+def test_journeys_say_which_of_them_hold_a_touch() -> None:
+    assert journeys(TOUCHES, CONVERSIONS, day(30), None).touched.tolist() == [True, False, True]
+
+
+def test_milestones_are_the_latest_touches_at_or_before_the_first_change_to_a_stage() -> None:
+    changes = [("ada", "lead", 4), ("ada", "mql", 3.9), ("ada", "mql", 9.5), ("ada", "sql", -1), ("cleo", "lead", 2)]
+    stages = pd.DataFrame(changes, columns=["lead_id", "stage", "day"])
+    stages = stages.assign(occurred_at=pd.to_datetime([day(at) for at in stages["day"]]).as_unit("us"))
+    seen = journeys(TOUCHES, CONVERSIONS, day(30), None, stages)
+    assert seen.stages == ("first", "won", "lead", "mql", "sql")
+    assert seen.milestone is not None
+    assert seen.milestone.tolist() == [[0, 2, 1, 0, NONE], [NONE] * 5, [0, 1, 0, NONE, NONE]]
 
 
 def test_journeys_that_converted_decades_after_their_touches_still_decay_by_half_lives() -> None:
     touches = touch_table(("ada", "e1", 0, "Email"), ("ada", "e2", 7, "Webinar"))
     seen = journeys(touches, conversion_table(("ada", 20_000, 1)), day(30_000), None)
-    np.testing.assert_allclose(shares(time_decay(seen), seen.journey), [1 / 3, 2 / 3])
+    np.testing.assert_allclose(shares(seen, time_decay()), [1 / 3, 2 / 3])

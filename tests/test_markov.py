@@ -10,8 +10,9 @@ import pandas as pd
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from attribution.counting import counts, spread
 from attribution.journeys import Journeys
-from attribution.markov import removal_effects, transitions
+from attribution.markov import removal_effects
 from attribution.paths import path_journeys
 
 Floats = npt.NDArray[np.float64]
@@ -25,9 +26,7 @@ def journeys_of(*rows: tuple[str, float, float]) -> Journeys:
 
 
 def transition_counts(seen: Journeys) -> Floats:
-    k = len(seen.channels)
-    counts: Floats = (seen.outcomes @ transitions(seen)).reshape(k + 1, k + 2)
-    return counts
+    return counts(seen, [], spread(seen, 1), transitions=True).moves
 
 
 def effects(*rows: tuple[str, float, float]) -> dict[str, float]:

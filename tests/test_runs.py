@@ -70,6 +70,18 @@ def test_a_lead_s_first_win_is_credited_and_one_without_touches_is_unattributed(
     assert answer["unattributed"] == {"credit": 1.0, "value": 50.0}
 
 
+def test_neither_a_machine_nor_an_excluded_kind_earns(lake: Lake) -> None:
+    idle = [
+        touch("e6", "ada", 8, "Display") | {"machine": True},
+        touch("e7", "ada", 8, "Referral") | {"kind": "email_open", "machine": False},
+    ]
+    lake.append("touches", pa.Table.from_pylist(idle, schema("touches")))
+    answer = attribute(lake, Settings(), MARCH, ["last"]).summary()
+    assert {channel: row["credit"] for channel, row in answer["models"]["last"].items() if row["credit"]} == {
+        "Events": 1
+    }
+
+
 def test_what_was_received_later_is_not_known_yet(lake: Lake) -> None:
     answer = attribute(lake, Settings(), day(15), ["last"]).summary()
     assert {channel: row["credit"] for channel, row in answer["models"]["last"].items()} == {

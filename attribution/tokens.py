@@ -1,0 +1,174 @@
+"""Texts of paths as codes of channels: "Email > Webinar" is (0, 1), parsed where it lies, without an object a channel.
+
+Eight bytes are read at once, and a name is known by its first eight, its last eight and its length; what a longer one
+has between is compared. Blanks around names mean nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from numpy.typing import NDArray
+
+from attribution.journeys import Codes, Ints
+
+U = np.uint64
+Bytes = NDArray[np.uint8]
+Words = NDArray[np.uint64]
+GOOD, EMPTY, GAP = range(3)  # what a path is
+BLANK = ord(" ")  # bytes up to it are blanks
+WORD = 8  # bytes
+SEPARATORS = U(0x3E3E3E3E3E3E3E3E)  # eight times ">"
+ONES, HIGHS, PLACES = U(0x0101010101010101), U(0x8080808080808080), U(0x0001020304050607)
+
+
+class Lexicon(NamedTuple):
+    """Names met so far: mostly empty slots by the ends of names, and each name's bytes."""
+
+    slots: Ints  # code + 1, or 0
+    heads: Words  # each name's first eight bytes, or all of a shorter one
+    tails: Words  # its last eight
+    start: Ints  # (1 + names,)
+    text: Bytes
+    size: Ints  # (1,) names met
+
+    def names(self) -> list[str]:
+        """Return the names in the order of their codes."""
+        return [self.text[self.start[i] : self.start[i + 1]].tobytes().decode() for i in range(self.size[0])]
+
+
+def lexicon(names: int = 1_024, letters: int = 65_536) -> Lexicon:
+    """Return an empty lexicon with room for so many names, a power of two, and letters."""
+    heads, tails = np.zeros((2, names), U)
+    letters_free = np.zeros(letters, np.uint8)
+    return Lexicon(np.zeros(4 * names, np.int64), heads, tails, np.zeros(names + 1, np.int64), letters_free,
+                   np.zeros(1, np.int64))  # fmt: skip
+
+
+def larger(old: Lexicon) -> Lexicon:
+    """Return a lexicon of the same names with twice the room."""
+    new = lexicon(2 * len(old.heads), 2 * len(old.text))
+    for name in Lexicon._fields[1:]:
+        known = getattr(old, name)
+        getattr(new, name)[: len(known)] = known
+    for code in range(old.size[0]):
+        slot = _slot(old.heads[code], old.tails[code], len(new.slots))
+        while new.slots[slot]:
+            slot = (slot + 1) & (len(new.slots) - 1)
+        new.slots[slot] = code + 1
+    return new
+
+
+class Parsed(NamedTuple):
+    """Paths in codes."""
+
+    start: Ints  # (m + 1,)
+    channel: Codes  # (n,)
+    state: NDArray[np.int8]  # (m,) GOOD, EMPTY or GAP
+
+
+def parsed(paths: pa.LargeStringArray, known: Lexicon) -> tuple[Parsed, Lexicon]:
+    """Return paths in codes of a lexicon, which grows as new names are met."""
+    _, offsets, letters = paths.buffers()
+    offset = np.frombuffer(offsets, np.int64)[paths.offset : paths.offset + len(paths) + 1]
+    words = np.zeros((offset[-1] - offset[0]) // WORD + 3, U)  # a word may be read that begins at the last byte
+    first, text, offset = offset[0], words.view(np.uint8), offset - offset[0]
+    if offset[-1]:
+        text[: offset[-1]] = np.frombuffer(letters, np.uint8)[first : first + offset[-1]]
+    return _all_parsed(offset, text, words, known)
+
+
+def _all_parsed(offset: Ints, text: Bytes, words: Words, known: Lexicon) -> tuple[Parsed, Lexicon]:
+    rows = len(offset) - 1
+    start, state = np.zeros(rows + 1, np.int64), np.zeros(rows, np.int8)
+    channel = np.empty(rows + int(offset[-1]) // 2, np.int32)  # a step takes two bytes, but for the last
+    done = _parse(0, offset, text, words, start, channel, state, *known)
+    while done < rows:
+        known = larger(known)
+        done = _parse(done, offset, text, words, start, channel, state, *known)
+    return Parsed(start, channel[: start[-1]], state), known
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _word(words: Words, at: int) -> U:
+    """Return the eight bytes that begin at a byte."""
+    shift = U(8) * U(at & 7)
+    return U((words[at >> 3] >> shift) | ((words[(at >> 3) + 1] << U(1)) << (U(63) - shift)))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _slot(head: U, tail: U, slots: int) -> Any:
+    h = (head ^ (tail >> U(7))) * U(0x9E3779B97F4A7C15) + tail
+    h = (h ^ (h >> U(29))) * U(0xBF58476D1CE4E5B9)
+    return np.int64((h ^ (h >> U(32))) & U(slots - 1))
+
+
+@njit(cache=True, nogil=True)
+def _parse(  # noqa: C901, PLR0912, PLR0915  # one loop nest: a call with so many arrays costs more than a name
+    row: int, offset: Ints, text: Bytes, words: Words, start: Ints, channel: Codes, state: NDArray[np.int8],
+    slots: Ints, heads: Words, tails: Words, name_start: Ints, names: Bytes, size: Ints,
+) -> int:  # fmt: skip
+    """Parse from a row on; return the rows done, which are not all when the lexicon is full."""
+    for j in range(row, len(offset) - 1):
+        at, i, end, gap = start[j], offset[j], offset[j + 1], False
+        while True:
+            while i < end and text[i] <= BLANK:
+                i += 1
+            begin = i
+            while i < end:  # to the next ">"
+                w = _word(words, i) ^ SEPARATORS
+                hit = (w - ONES) & ~w & HIGHS
+                if hit:
+                    i += np.int64((((hit & (~hit + U(1))) >> U(7)) * PLACES) >> U(56))
+                    break
+                i += WORD
+            i = min(i, end)
+            last = i
+            while last > begin and text[last - 1] <= BLANK:
+                last -= 1
+            length, code = last - begin, -1
+            if length == 0:
+                gap = True
+            else:
+                head = _word(words, begin)
+                if length < WORD:
+                    head &= (U(1) << U(8 * length)) - U(1)
+                tail = head if length < WORD else _word(words, last - WORD)
+                slot = _slot(head, tail, len(slots))
+                while code < 0 and slots[slot]:
+                    code = slots[slot] - 1
+                    if heads[code] != head or tails[code] != tail or name_start[code + 1] - name_start[code] != length:
+                        code = -1
+                    for k in range(WORD, length - WORD):
+                        if code >= 0 and text[begin + k] != names[name_start[code] + k]:
+                            code = -1
+                    slot = (slot + 1) & (len(slots) - 1)
+                if code < 0:
+                    code = size[0]
+                    if code == len(heads) or name_start[code] + length > len(names):
+                        return j
+                    slots[slot], heads[code], tails[code] = code + 1, head, tail
+                    for k in range(length):
+                        names[name_start[code] + k] = text[begin + k]
+                    name_start[code + 1] = name_start[code] + length
+                    size[0] = code + 1
+                channel[at] = code
+                at += 1
+            if i >= end:
+                break
+            i += 1
+            gap = gap or i >= end
+            if i >= end:
+                break
+        if gap:
+            state[j] = GAP if at > start[j] or (i > offset[j] and _has_separator(text, offset[j], end)) else EMPTY
+        start[j + 1] = at
+    return len(offset) - 1
+
+
+@njit(cache=True, nogil=True)
+def _has_separator(text: Bytes, begin: int, end: int) -> bool:
+    return bool((text[begin:end] == ord(">")).any())

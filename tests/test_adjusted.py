@@ -1,0 +1,148 @@
+"""Score-adjusted attribution: in worlds of a known hazard, credit is what the touches brought about."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from attribution.adjusted import Adjusted, score_adjusted
+from attribution.hazard import Rows, fitted
+from attribution.journeys import Floats, Ints
+from attribution.moments import OpenTime, Touched, adstock, moments, recent
+
+LEADS, DAYS = 6_000, 60
+BASE, EFFECT, KEPT = 0.0015, 0.004, 0.5 ** (1 / 10)
+
+
+def company(seed: int, *, confounded: bool = False, harvest: float = 0.0) -> tuple[OpenTime, Touched, Floats, Floats]:
+    """Return leads whose intent is known: Email (0) works, Display (1) does not and may follow intent.
+
+    Also the closes that Email brought about, and the intent of each lead.
+    """
+    random = np.random.default_rng(seed)
+    intent = random.gamma(2, 0.5, LEADS)
+    end, won, lead, day, channel = np.full(LEADS, float(DAYS)), np.zeros(LEADS, bool), [], [], []
+    left, caused = np.zeros(LEADS), 0.0
+    still = np.ones(LEADS, bool)
+    for today in range(DAYS):
+        rates = (np.full(LEADS, 0.05), 0.05 * (intent if confounded else 1) * np.ones(LEADS))
+        hazard = intent * (BASE + EFFECT * left)
+        closes = still & (random.random(LEADS) < 1 - np.exp(-hazard))
+        caused += (EFFECT * left / (BASE + EFFECT * left))[closes].sum()
+        end[closes], won[closes] = today + 0.5, True
+        brand = np.flatnonzero(closes & (random.random(LEADS) < harvest))
+        lead.append(brand), day.append(np.full(len(brand), today + 0.4)), channel.append(np.full(len(brand), 2))
+        left *= KEPT
+        for code, rate in enumerate(rates):
+            touched = np.flatnonzero(still & (random.random(LEADS) < rate))
+            touched = touched[~closes[touched]]
+            (
+                lead.append(touched),
+                day.append(np.full(len(touched), today + 0.6)),
+                channel.append(np.full(len(touched), code)),
+            )
+            if code == 0:
+                left[touched] += 1
+        still &= ~closes
+    order = np.lexsort((np.concatenate(day), np.concatenate(lead)))
+    leads = np.concatenate(lead)[order]
+    touched_ = Touched(np.searchsorted(leads, np.arange(LEADS + 1)), np.concatenate(day)[order],
+                       np.concatenate(channel)[order].astype(np.int32))  # fmt: skip
+    return OpenTime(np.zeros(LEADS), end, won, np.zeros(LEADS, bool)), touched_, np.array(caused), intent
+
+
+def credited(
+    seed: int, *, confounded: bool = False, harvest: float = 0.0, blind: bool = False
+) -> tuple[Adjusted, float]:
+    time, touched, caused, intent = company(seed, confounded=confounded, harvest=harvest)
+
+    def score(lead: Ints, _day: Floats) -> Floats:
+        return np.full(len(lead), 0.1) if blind else 1 - np.exp(-0.1 * intent[lead])
+
+    return score_adjusted(time, touched, 3, score), float(caused)
+
+
+def test_a_channel_gets_what_it_brought_about_and_one_that_does_nothing_gets_nothing() -> None:
+    found, caused = credited(1)
+    assert caused > 150
+    assert found.credit[0] == pytest.approx(caused, abs=3 * found.error[0])
+    assert abs(found.credit[1]) < 3 * found.error[1]
+    assert not found.harvests.any()
+
+
+def test_parts_and_what_would_have_closed_anyway_add_up_to_all_closes() -> None:
+    found, _ = credited(2)
+    assert found.part.sum() - found.owed.sum() + found.anyway == pytest.approx(len(found.lead))
+    assert len(found.lead) > 500
+
+
+def test_the_score_takes_away_what_intent_lends_to_a_channel() -> None:
+    seeing, _ = credited(3, confounded=True)
+    blind, _ = credited(3, confounded=True, blind=True)
+    assert blind.credit[1] > 3 * blind.error[1]
+    assert abs(seeing.credit[1]) < 3 * seeing.error[1]
+
+
+def test_a_harvest_is_flagged_earns_nothing_and_takes_nothing_from_others() -> None:
+    found, caused = credited(4, harvest=0.6)
+    assert found.harvests.tolist() == [False, False, True]
+    assert found.unguarded[2] > 0.3 * len(found.lead)
+    assert abs(found.credit[2]) < 0.05 * len(found.lead)
+    assert found.credit[0] == pytest.approx(caused, abs=3 * found.error[0])
+
+
+def test_touches_that_drive_leads_away_owe_the_closes_that_are_lost() -> None:
+    time, touched, _, intent = company(5)
+    random = np.random.default_rng(0)
+    first = np.array(
+        [touched.day[a] if b > a else np.inf for a, b in zip(touched.start, touched.start[1:], strict=False)]
+    )
+    first = np.where(
+        np.append(touched.channel, 0)[np.minimum(touched.start[:-1], len(touched.day))] == 1, first, np.inf
+    )
+    drives = (first + 2 < time.end) & (random.random(LEADS) < 0.7)
+    end = np.where(drives, first + 2, time.end)
+    won = time.won & ~drives
+    keeps = touched.day < np.repeat(end, np.diff(touched.start))
+    leads = np.repeat(np.arange(LEADS), np.diff(touched.start))[keeps]
+    fewer = Touched(np.searchsorted(leads, np.arange(LEADS + 1)), touched.day[keeps], touched.channel[keeps])
+    found = score_adjusted(
+        OpenTime(time.born, end, won, drives), fewer, 3, lambda lead, _: 1 - np.exp(-0.1 * intent[lead])
+    )
+    assert found.owed[1] > 0
+    assert found.owed[0] == 0
+    assert found.credit[1] < -found.error[1]
+
+
+def test_open_time_is_sampled_evenly_and_stands_for_all_of_it() -> None:
+    time = OpenTime(np.array([0.0, 5, 9]), np.array([10.0, 5, 39]), np.array([True, True, False]), np.zeros(3, bool))
+    looked = moments(time, time.won)
+    assert (looked.ends, looked.lead[0], looked.day[0]) == (1, 0, 10)  # the second closed as it was created
+    assert looked.days.sum() == pytest.approx(40)
+    of_lead = np.bincount(looked.lead, looked.days)
+    np.testing.assert_allclose(of_lead, [10, 0, 30], atol=0.1)
+    assert (looked.day >= time.born[looked.lead]).all()
+    assert (looked.day <= time.end[looked.lead]).all()
+
+
+def test_exposure_counts_the_last_day_apart_and_halves_from_its_end_on() -> None:
+    where = (
+        np.array([0, 0]),
+        np.array([10.0, 3.0]),
+        np.array([0, 4]),
+        np.array([2.0, 2.5, 9.5, 11]),
+        np.array([0, 1, 1, 0]),
+    )
+    codes = where[-1].astype(np.int32)
+    assert recent(*where[:-1], codes, 2).tolist() == [[0, 1], [0, 1]]
+    found = adstock(*where[:-1], codes, np.array([7.0, 6.5]))
+    np.testing.assert_allclose(found, [[0.5, 0.5], [1, 0]])
+
+
+def test_the_likeliest_rates_of_two_groups_are_their_closes_by_days() -> None:
+    z = np.repeat([[1.0, 0], [0, 1.0]], [30, 10], axis=0)
+    z = np.concatenate([z, np.repeat([[1.0, 0], [0, 1.0]], 50, axis=0)])
+    days = np.concatenate([np.zeros(40), np.full(100, 2.0)])
+    fit = fitted(Rows(40, days, np.ones(140), z, np.zeros((140, 1))))
+    np.testing.assert_allclose(np.exp(fit.beta), [30 / 100, 10 / 100], rtol=1e-5)
+    assert fit.theta.tolist() == [0]

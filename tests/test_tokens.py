@@ -1,0 +1,61 @@
+"""Tokens: what a text of a path is in codes, byte by byte."""
+
+from __future__ import annotations
+
+import re
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attribution.tokens import EMPTY, GAP, GOOD, Lexicon, lexicon, parsed
+
+TEXTS = st.lists(st.text(" >AbÄ→\t", max_size=30), max_size=6)
+NAMES = st.sampled_from(
+    ["A", "Email", "12345678", "123456789", "Channel number one of many", "Channel number two of many", "Ä→"]
+)
+
+
+def told(texts: list[str], known: Lexicon) -> list[tuple[int, list[str]]]:
+    found, known = parsed(pa.array(texts, pa.large_string()), known)
+    names = known.names()
+    steps = [found.channel[found.start[i] : found.start[i + 1]] for i in range(len(texts))]
+    return [(state, [names[code] for code in step]) for state, step in zip(found.state.tolist(), steps, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "names"),
+    [
+        ("A > B", GOOD, ["A", "B"]),
+        ("  Paid Search>Email\t", GOOD, ["Paid Search", "Email"]),
+        ("", EMPTY, []),
+        (" \t", EMPTY, []),
+        (">", GAP, []),
+        ("A >", GAP, ["A"]),
+        ("A >  ", GAP, ["A"]),
+        ("> A", GAP, ["A"]),
+        ("A > > B", GAP, ["A", "B"]),
+    ],
+)
+def test_a_path_is_good_empty_or_has_a_gap(text: str, state: int, names: list[str]) -> None:
+    assert told([text], lexicon()) == [(state, names)]
+
+
+@given(st.lists(st.lists(NAMES, min_size=1, max_size=6), max_size=20))
+def test_names_come_back_whatever_their_length_and_however_small_the_lexicon_began(paths: list[list[str]]) -> None:
+    assert told([" > ".join(path) for path in paths], lexicon(1, 1)) == [(GOOD, path) for path in paths]
+
+
+@given(TEXTS)
+def test_texts_are_split_as_plain_string_methods_would(texts: list[str]) -> None:
+    for text, (state, names) in zip(texts, told(texts, lexicon()), strict=True):
+        parts = [re.sub(r"^[ \t]+|[ \t]+$", "", part) for part in text.split(">")]
+        assert names == [part for part in parts if part]
+        assert state == (GOOD if all(parts) else EMPTY if parts == [""] else GAP)
+
+
+def test_a_slice_of_texts_is_read_where_it_begins() -> None:
+    texts = pa.array(["Aaaaaaaaa > B", "C > D", "E"], pa.large_string())[1:]
+    found, known = parsed(texts, lexicon())
+    assert (known.names(), found.channel.tolist(), found.start.tolist()) == (["C", "D", "E"], [0, 1, 2], [0, 2, 3])
