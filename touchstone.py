@@ -191,6 +191,9 @@ def features(
     quiet: Quiet = False,
 ) -> None:
     """Write the feature table for given moments."""
+    from features.memory import keep_freed_memory
+
+    keep_freed_memory()
     from features.catalogue import catalogue_of
     from features.dictionary import write_dictionary
     from features.history import microseconds

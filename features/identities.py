@@ -110,8 +110,8 @@ def identified(touches: pa.Table, identities: pa.Table) -> pa.Table:
 def touches_of_leads(lake: Lake, as_of: int, lead_ids: Sequence[str] | None = None) -> tuple[pa.Table, pa.Table]:
     """Return the touches that leads are known to have as of a moment (microseconds), and merged records' ``lead_id``.
 
-    The touches have lead_id, event_id, occurred_at, kind, channel and machine. Of some leads, they are those of all records
-    that were ever merged with one of them.
+    The touches have lead_id, event_id, occurred_at, kind, channel and machine. Of some leads, they are those of all
+    records that were ever merged with one of them.
     """
     merged = merges(lake)
     touches = read_touches(lake, READ, None if lead_ids is None else kin(lead_ids, merged))

@@ -75,6 +75,13 @@ def test_what_two_contacts_both_hold_is_one_event() -> None:
     assert values(twice, TOUCHES, "ada", 6) == [2]
 
 
+def test_what_a_contact_did_in_the_moment_it_moves_on_is_never_the_old_account_s() -> None:
+    moved = [version("ada", 0, account="acme"), version("bob", 0, account="acme"), version("bob", 5, account="other")]
+    seen = history(moved, [touch("bob", 3, received=5), touch("bob", 2)])
+    assert values(seen, TOUCHES, "ada", 4, 5, 5.001) == [1, 1, 0]
+    assert values(seen, TOUCHES, "bob", 5.001) == [2]
+
+
 def test_a_merged_contact_is_one_contact_from_the_merge_on() -> None:
     leads = [version(lead, 0, account="acme") for lead in ("ada", "ada-2", "bob")]
     seen = history(

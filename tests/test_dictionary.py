@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from features.catalogue import CATALOGUE, catalogue_of
 from features.dictionary import data_dictionary, data_dictionary_page, write_dictionary
 from features.errors import ConfigError, DataError
+from features.people import department, email_kind, seniority
 from features.settings import Features, read_settings
 from features.verbs import VERBS, Feature, columns_of, feature_of
 from touchstone import app
@@ -47,6 +48,27 @@ def test_every_feature_and_every_verb_is_on_the_page_with_what_stands_for_nothin
 
 def test_every_verb_is_used_or_explained_by_an_example() -> None:
     assert set(VERBS) - {line.verb for line in CATALOGUE} == {"total", "greatest", "missing"}
+
+
+@pytest.mark.parametrize(
+    ("email", "kind"),
+    [("a@gmail.com", "personal"), ("a@yahoo.co.uk", "personal"), ("a@web.de", "personal"), ("a@web.com", "business"),
+     ("a@Mailinator.com", "disposable"), ("a@cs.ox.ac.uk", "education"), ("a@b.example.com", "business"),
+     ("no address", None), ("@gmail.com", None), ("a@localhost", None)],
+)  # fmt: skip
+def test_the_kind_of_an_address_is_that_of_its_domain(email: str, kind: str | None) -> None:
+    assert email_kind(email) == kind
+
+
+@pytest.mark.parametrize(
+    ("title", "level", "field"),
+    [("Head of Sales", "director", "sales"), ("VP, Marketing", "vice_president", "marketing"),
+     ("Co-Founder & CEO", "executive", "management"), ("Senior Data Scientist", "senior", "data"),
+     ("Geschäftsführerin", "executive", "management"), ("Leiter Einkauf", "director", "procurement"),
+     ("Praktikant Buchhaltung", "junior", "finance"), ("Pilot", "staff", "other"), (" ", None, None)],
+)  # fmt: skip
+def test_a_job_title_names_seniority_and_department(title: str, level: str | None, field: str | None) -> None:
+    assert (seniority(title), department(title)) == (level, field)
 
 
 def test_a_feature_is_read_from_what_json_makes_of_it() -> None:
