@@ -241,8 +241,9 @@ def backtest(
 ) -> None:
     """Judge honestly: train on what was known, test on what came later."""
     from features.catalogue import catalogue_of
-    from features.history import microseconds, read_history
+    from features.history import microseconds
     from features.lake import Lake
+    from features.reading import read_history
     from features.settings import read_settings
     from features.verbs import columns_of
     from serving.batch import write
@@ -355,8 +356,9 @@ def models_compare(
     quiet: Quiet = False,
 ) -> None:
     """Judge two models on the same snapshots, taken after both had learned."""
-    from features.history import microseconds, read_history
+    from features.history import microseconds
     from features.lake import Lake
+    from features.reading import read_history
     from features.settings import read_settings
     from training.registry import compared
 

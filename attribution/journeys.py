@@ -136,7 +136,7 @@ def _milestones(placed: pd.DataFrame, ends: pd.DataFrame, stages: pd.DataFrame) 
         by="journey",
     ).dropna(subset="place")
     names = (FIRST, WON, *sorted(set(stages["stage"]) - {FIRST, WON}))
-    touches = np.bincount(placed["journey"], minlength=len(ends))
+    touches = np.bincount(placed["journey"].astype(np.int64), minlength=len(ends))
     milestone = np.full((len(ends), len(names)), NONE, np.int32)
     milestone[:, 0] = np.where(touches > 0, 0, NONE)
     milestone[:, 1] = touches - 1

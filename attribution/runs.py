@@ -22,10 +22,11 @@ from attribution.paths import read_paths
 from attribution.rules import RULES, Rule, by_milestone, by_place
 from features.contract import INGESTED, schema
 from features.errors import ConfigError, DataError
-from features.history import History, microseconds, read_history
+from features.history import History, microseconds
 from features.identities import touches_of_leads
 from features.lake import Lake
 from features.money import VALUES
+from features.reading import read_history
 from features.settings import Settings
 
 UNATTRIBUTED, ANYWAY = "(unattributed)", "(would have closed anyway)"

@@ -20,9 +20,10 @@ sys.path[:1] = [str(ROOT), str(ROOT / "tests")]  # not this folder, whose featur
 
 from test_bpic2012 import CONFIGURATION  # noqa: E402
 
-from features.history import NEVER, read_history  # noqa: E402
+from features.history import NEVER  # noqa: E402
 from features.ingestion import ingest  # noqa: E402
 from features.lake import Lake  # noqa: E402
+from features.reading import read_history  # noqa: E402
 from features.settings import read_settings  # noqa: E402
 from training.backtest import backtest  # noqa: E402
 from training.metrics import calibration_error  # noqa: E402

@@ -41,7 +41,8 @@ import pyarrow.parquet as pq
 from features.catalogue import distinct, recency
 from features.contract import schema
 from features.events import DAY
-from features.history import History, history_chunks, history_of, read_history
+from features.history import History, history_of
+from features.reading import history_chunks, read_history
 from features.lake import Lake
 from features.matrix import feature_matrix
 from features.rows import Rows, feature_rows, write_rows

@@ -172,8 +172,8 @@ def ingest(folder: Path, file: str, stored: int) -> dict[str, float]:
 
 def read(folder: Path, touches: int) -> dict[str, float]:
     """Read single leads, and all leads in chunks."""
-    from features.history import history_chunks, read_history
     from features.lake import Lake
+    from features.reading import history_chunks, read_history
 
     lake = Lake(folder / "lake")
     ingest(folder, "leads.parquet", LEADS * touches // TOUCHES)

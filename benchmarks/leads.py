@@ -21,9 +21,10 @@ import pandas as pd
 ROOT = Path(__file__).parents[1]
 sys.path[0] = str(ROOT)
 
-from features.history import NEVER, History, read_history  # noqa: E402
+from features.history import NEVER, History  # noqa: E402
 from features.ingestion import ingest  # noqa: E402
 from features.lake import Lake  # noqa: E402
+from features.reading import read_history  # noqa: E402
 from features.settings import Settings  # noqa: E402
 from training.backtest import Backtest, backtest  # noqa: E402
 from training.snapshots import labelled  # noqa: E402

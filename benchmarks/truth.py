@@ -28,10 +28,11 @@ from attribution.lead_days import Probability, own_history  # noqa: E402
 from attribution.models import MODELS, SCORE_ADJUSTED  # noqa: E402
 from attribution.runs import Baseline, attribute  # noqa: E402
 from benchmarks.rivals import rivals  # noqa: E402
-from features.history import History, microseconds, read_history  # noqa: E402
+from features.history import History, microseconds  # noqa: E402
 from features.ingestion import ingest  # noqa: E402
 from features.lake import Lake  # noqa: E402
 from features.matrix import feature_matrix  # noqa: E402
+from features.reading import read_history  # noqa: E402
 from features.settings import Settings  # noqa: E402
 from features.templates import learned_features  # noqa: E402
 from features.verbs import Moments  # noqa: E402

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from features.coding import names_in, places_among
 from features.events import Events
 from features.merges import NEVER, Ints
-from features.ordered import names_in, places_among
 
 ACCOUNT, CONTACT = "account_id", "contact"
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.ordered import places_among
+from features.coding import places_among
 
 PAIR = ("duplicate_id", "lead_id")
 Ints = NDArray[np.int64]

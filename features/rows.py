@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 
 from features.contract import ARROW
 from features.errors import ConfigError
-from features.history import history_chunks
 from features.lake import Lake
 from features.matrix import feature_matrix
 from features.merges import Ints
 from features.moments import Chosen, MomentsOf
+from features.reading import history_chunks
 from features.templates import Seen, added, seen_names, written_out
 from features.verbs import Feature, Moments, columns_of
 from features.walk import Matrix

@@ -21,12 +21,13 @@ import pyarrow.compute as pc
 
 from features.contract import ARROW, schema
 from features.errors import ConfigError
-from features.history import KEYS, READ, colleagues, history_of, touch_columns
+from features.history import history_of
 from features.identities import CLAIM, found, merges
 from features.lake import Lake
 from features.merges import firsts, pairs_of
 from features.moments import Given, MomentsOf
 from features.ordered import CODED
+from features.reading import KEYS, READ, colleagues, touch_columns
 from features.rows import TOUCHES, Rows, rows_at
 from features.verbs import Feature, columns_of
 

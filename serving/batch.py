@@ -14,10 +14,11 @@ import pyarrow as pa
 
 from features.contract import schema
 from features.errors import DataError
-from features.history import History, read_history
+from features.history import History
 from features.lake import Lake
 from features.objections import objecting, profiled
 from features.outcomes import open_moments, outcomes_of
+from features.reading import read_history
 from features.settings import Goal
 from features.verbs import Moments, columns_of
 from serving.scorer import Scorer, champion

@@ -21,10 +21,11 @@ import uvicorn
 from bentoml.exceptions import InvalidArgument
 
 from features.errors import ConfigError
-from features.history import History, Tables, history_of, microseconds, read_history, tables_of_accounts
+from features.history import History, Tables, history_of, microseconds
 from features.lake import Lake
 from features.objections import objecting
 from features.outcomes import open_moments, outcomes_of
+from features.reading import read_history, tables_of_accounts
 from features.settings import Goal, Settings
 from features.verbs import Feature, Moments, columns_of
 from serving.edge import Edge

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import history, micros, moment, stage, table, touch, version
 
-from features.history import Events, History, history_of, microseconds, read_history
+from features.history import Events, History, history_of, microseconds
 from features.lake import Lake
+from features.reading import read_history
 
 # Ada was touched three times, once reported late; Bob never.
 LEADS = [

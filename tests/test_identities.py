@@ -11,9 +11,9 @@ from tables import Any, claim, micros, table, touch, version
 
 from attribution.runs import attribute
 from features.contract import schema
-from features.history import read_history
 from features.identities import identified, numbers, touches_of_leads
 from features.lake import Lake
+from features.reading import read_history
 from features.settings import Settings
 
 Row = dict[str, Any]

@@ -12,8 +12,8 @@ from tables import claim, table, touch, version
 
 from features import ordered
 from features.errors import DataError
-from features.history import read_history
 from features.lake import ATTEMPTS, Lake
+from features.reading import read_history
 from features.tombstones import forget_versions
 
 ADA, BOB, CY = (table("leads", [version(lead, 0)]) for lead in ("ada", "bob", "cy"))

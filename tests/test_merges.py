@@ -14,12 +14,13 @@ from tables import claim, history, merge, micros, moment, stage, table, touch, v
 
 from attribution.runs import attribute
 from features.catalogue import CATALOGUE
-from features.history import DAY, NEVER, History, read_history
+from features.history import DAY, NEVER, History
 from features.identities import touches_of_leads
 from features.lake import Lake
 from features.matrix import feature_matrix
 from features.merges import ALWAYS, at, tenures
 from features.outcomes import open_moments, outcomes_of
+from features.reading import read_history
 from features.settings import Settings
 from features.templates import learned_features
 from features.verbs import Moments

@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 from features.catalogue import CATALOGUE
 from features.errors import ConfigError, DataError
-from features.history import read_history
 from features.lake import Lake
 from features.matrix import feature_matrix
 from features.moments import Given, chosen, every, read_moments
+from features.reading import read_history
 from features.rows import Rows, feature_rows, write_features, write_rows
 from features.templates import learned_features
 from features.verbs import Feature, Moments

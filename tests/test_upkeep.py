@@ -26,10 +26,11 @@ from test_history import same
 from features import ordered, upkeep
 from features.contract import TABLES
 from features.errors import DataError
-from features.history import History, history_chunks, history_of, read_history
+from features.history import History, history_of
 from features.ingestion import ingest
 from features.lake import WRITERS_SPILL, Lake
 from features.ordered import Leads, Part
+from features.reading import history_chunks, read_history
 from features.settings import Keeping, Settings
 from features.upkeep import due, keep_up
 

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import START, history, merge, micros, version
 
-from features.history import History, read_history
+from features.history import History
 from features.ingestion import ingest
 from features.lake import Lake
 from features.matrix import feature_matrix
+from features.reading import read_history
 from features.settings import Settings
 from features.verbs import Feature, Moments
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from features.history import History, microseconds, read_history
+from features.history import History, microseconds
 from features.ingestion import files_in, ingest
 from features.lake import Lake
+from features.reading import read_history
 from features.settings import Settings
 from serving.scorer import Scorer, champion
 from simulation.company import Company as Simulated

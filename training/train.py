@@ -17,10 +17,11 @@ from features.catalogue import catalogue_of
 from features.contract import INGESTED
 from features.durable import write_durably
 from features.errors import DataError, ModelError
-from features.history import NEVER, microseconds, read_history
+from features.history import NEVER, microseconds
 from features.lake import Lake
 from features.matrix import feature_matrix
 from features.outcomes import outcomes_of
+from features.reading import read_history
 from features.settings import Settings
 from features.templates import learned_features
 from features.verbs import columns_of
