@@ -61,7 +61,8 @@ def logistic(categories: list[int], columns: int) -> GridSearchCV:
             ("one_hot", OneHotEncoder(handle_unknown="ignore")),
         ]
     )
-    scaled = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    filled = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    scaled = make_pipeline(filled, StandardScaler())
     rows = ColumnTransformer([("numbers", scaled, numbers), ("categories", coded, categories)], sparse_threshold=0)
     model = Pipeline([("rows", rows), ("model", LogisticRegression(max_iter=300))])
     return GridSearchCV(model, {"model__C": [1e-3, 1e-2, 1e-1]}, scoring="neg_log_loss", cv=GroupKFold(3))
