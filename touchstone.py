@@ -360,10 +360,13 @@ def models_compare(
     from features.lake import Lake
     from features.reading import read_history
     from features.settings import read_settings
+    from features.verbs import columns_of
+    from serving.scorer import load
     from training.registry import compared
 
-    history, settings = read_history(Lake(workspace / "lake")), read_settings(workspace)
-    found = compared(workspace / "models", versions, history, settings, microseconds(_moment(as_of)))
+    one, other = (load(workspace / "models" / version) for version in versions)
+    history = read_history(Lake(workspace / "lake"), more=columns_of([*one.spec.features, *other.spec.features]))
+    found = compared(one, other, history, read_settings(workspace), microseconds(_moment(as_of)))
     terminal.finish({"models": found}, json, quiet, lambda: terminal.show_compared(found))
 
 

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import runpy
 from collections import Counter
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from features.contract import TABLES
 from features.errors import ConfigError
+from features.history import PROPERTY
 from features.people import DEPARTMENTS, EMAIL_KINDS, SENIORITIES
 from features.settings import Features
 from features.sweep import Where
-from features.verbs import VERBS, Feature, feature_of
+from features.verbs import OF_A_COLUMN, VERBS, Feature, feature_of
 
+TOUCHED = tuple(column.name for column in TABLES["touches"].columns)
 INTENT: Where = (("kind", (
     "demo_request", "demo_requested", "contact_request", "contact_sales", "form", "form_submit", "form_submission",
     "pricing_view", "pricing_page", "trial_start", "trial_started", "quote_request", "buying_signal",
@@ -181,19 +185,29 @@ def catalogue_of(wanted: Features) -> tuple[Feature, ...]:
         for name in sorted(removed - {*known})
     ]
     problems += [f"{name} is there {count} times. Name each once." for name, count in counted.items() if count > 1]
-    problems += [
-        f"{line.name} has the verb {line.verb}, which there is not{_meant(line.verb, list(VERBS))}."
-        for line in own
-        if line.verb not in VERBS
-    ]
-    problems += [
-        f"{line.name} has a template for each {line.each}, but no {{}} in its name."
-        for line in own
-        if line.each not in {"", "levels", "column"} and "{}" not in line.name
-    ]
+    problems += [problem for line in own for problem in _problems(line)]
     if problems:
         raise ConfigError(f"[features] cannot be used. {' '.join(problems)}")
     return lines
+
+
+def _problems(line: Feature) -> Iterator[str]:
+    """Yield a sentence for everything in a team's line that cannot be measured."""
+    if line.verb not in VERBS:
+        yield f"{line.name} has the verb {line.verb}, which there is not{_meant(line.verb, list(VERBS))}."
+        return
+    if line.each not in {"", "levels", "column"} and "{}" not in line.name:
+        yield f"{line.name} has a template for each {line.each}, but no {{}} in its name."
+    if line.verb in OF_A_COLUMN and not line.column and not line.each:
+        yield f"{line.name} needs a column: what {line.verb} looks at."
+    if (line.table == "contacts" and line.of == "lead") or (line.table == "versions" and line.of == "account"):
+        yield f"{line.name} looks at {line.table} of the {line.of}, of which there are none."
+    known = {"touches": (*TOUCHED, "contact") if line.of == "account" else TOUCHED, "stages": ("stage",)}
+    of_names = {line.column, line.each, *dict(line.where)} - {"", "levels", "column", "attribute"}
+    for column in sorted(of_names if line.table in known else dict(line.where)):
+        if not column.startswith(PROPERTY) and column not in known.get(line.table, ()):
+            meant = _meant(column, list(known.get(line.table, ())))
+            yield f"{line.name} looks at {column}, which no row of {line.table} has{meant}."
 
 
 def _lines_in(file: Path | None) -> tuple[Feature, ...]:

@@ -16,8 +16,9 @@ from features.contract import ARROW
 from features.errors import ConfigError
 from features.lake import Lake
 from features.matrix import feature_matrix
-from features.merges import Ints
+from features.merges import NEVER, Ints
 from features.moments import Chosen, MomentsOf
+from features.objections import profiled
 from features.reading import history_chunks
 from features.templates import Seen, added, seen_names, written_out
 from features.verbs import Feature, Moments, columns_of
@@ -50,8 +51,10 @@ def feature_rows(
             yield rows_at(features, moments_of(history))
 
 
-def rows_at(features: Sequence[Feature], moments: Moments) -> Rows:
-    """Return the features at moments of one history."""
+def rows_at(features: Sequence[Feature], asked: Moments) -> Rows:
+    """Return the features at moments of one history, without those of who objects to profiling or was erased."""
+    may = profiled(asked.history, NEVER)[asked.lead]
+    moments = asked if may.all() else Moments(asked.history, asked.lead[may], asked.as_of[may])
     names = pa.array(moments.history.lead_ids, pa.string())
     leads = pa.DictionaryArray.from_arrays(moments.lead.astype(np.int32), names)
     return Rows(leads, moments.as_of, feature_matrix(features, moments))

@@ -173,7 +173,7 @@ def _tables(rows: pa.Table, columns: Columns) -> dict[str, pa.Table]:
 
 
 def _packed(rows: Rows) -> Batches:
-    """Yield feature rows as Arrow streams in cells of bytes: Spark carries one cell faster than a hundred columns."""
+    """Yield feature rows as Arrow streams in cells of bytes, so that Spark carries one column of them."""
     for start in range(0, len(rows.as_of), BLOCK):
         block = slice(start, start + BLOCK)
         matrix = rows.matrix[block]

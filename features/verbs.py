@@ -204,6 +204,10 @@ def coded(feature: Feature, name: str) -> float:
     return float(feature.levels.index(name) if name in feature.levels else len(feature.levels))
 
 
+OF_A_COLUMN = {
+    "distinct", "total", "greatest", "last", "first",
+    "attribute", "missing", "email_kind", "seniority", "department",
+}  # fmt: skip
 NONE_IS_0 = "0 without such an event."
 NO_EVENT = "Missing without such an event."
 NO_VERSION = "Missing where nothing is known of it."

@@ -104,6 +104,33 @@ def test_every_line_that_cannot_be_used_is_named_at_once() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ({"verb": "distinct"}, "x needs a column: what distinct looks at."),
+        ({"verb": "missing"}, "x needs a column: what missing looks at."),
+        ({"verb": "count", "where": {"campain": "May"}},
+         "x looks at campain, which no row of touches has (did you mean campaign?)."),
+        ({"verb": "count", "events": "stages", "where": {"kind": "won"}},
+         "x looks at kind, which no row of stages has."),
+        ({"verb": "count", "events": "contacts"}, "x looks at contacts of the lead, of which there are none."),
+        ({"verb": "attribute", "column": "plan", "of": "account"},
+         "x looks at versions of the account, of which there are none."),
+        ({"verb": "distinct", "column": "contact"}, "x looks at contact, which no row of touches has."),
+    ],
+)  # fmt: skip
+def test_what_no_row_has_cannot_be_looked_at(line: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        own({"name": "x", "about": "-", **line})
+    assert str(raised.value) == f"[features] cannot be used. {why}"
+
+
+def test_every_line_of_ours_could_be_a_team_s() -> None:
+    ours = [data | {"name": f"own_{data['name']}"} for data in map(vars, CATALOGUE)]
+    assert len(own(*({key: list(v) if key == "levels" else dict(v) if key == "where" else v for key, v in line.items()}
+                     for line in ours))) == 2 * len(CATALOGUE)  # fmt: skip
+
+
 def test_a_line_with_an_unknown_key_is_refused() -> None:
     with pytest.raises(ValidationError, match="windw"):
         own({**PRICING, "windw": 3})

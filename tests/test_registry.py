@@ -23,7 +23,7 @@ from features.errors import DataError, ModelError
 from features.history import NEVER, History
 from features.settings import Settings, Training
 from features.templates import learned_features
-from serving.scorer import champion, promote, promoted, save
+from serving.scorer import champion, load, promote, promoted, save
 from training import registry
 from training.ensemble import Model, fit
 from training.registry import compared, listed, serve, serve_again, trial
@@ -186,7 +186,7 @@ def test_a_model_without_a_card_is_listed_all_the_same(models: Path) -> None:
 
 def test_two_models_are_compared_on_snapshots_taken_after_both_had_learned(models: Path, history: History) -> None:
     second, first = promoted(models)
-    found = compared(models, (first, second), history, SETTINGS, NEVER)
+    found = compared(load(models / first), load(models / second), history, SETTINGS, NEVER)
     assert list(found) == [first, second]
     assert [figures["n"] for figures in found.values()] == [90, 90]  # leads from day 198 of 360 on
     assert found[first] == found[second]  # of the same trees
@@ -194,8 +194,9 @@ def test_two_models_are_compared_on_snapshots_taken_after_both_had_learned(model
 
 def test_models_that_nothing_came_after_cannot_be_compared(models: Path, history: History) -> None:
     second, first = promoted(models)
+    both = load(models / first), load(models / second)
     with pytest.raises(DataError, match=rf"^No snapshot that was taken after both {first} and {second} had learned"):
-        compared(models, (first, second), history, SETTINGS, day(200))
+        compared(*both, history, SETTINGS, day(200))
 
 
 def test_the_command_lists_promotes_and_rolls_back(

@@ -22,11 +22,12 @@ from features.lake import Lake
 from features.matrix import feature_matrix
 from features.moments import Given, chosen, every, read_moments
 from features.reading import read_history
-from features.rows import Rows, feature_rows, write_features, write_rows
+from features.rows import Rows, feature_rows, rows_at, write_features, write_rows
 from features.templates import learned_features
 from features.verbs import Feature, Moments
 from touchstone import app
 
+ERASED = "erased-" + "0" * 32 + "-000000000"
 FIXED = tuple(line for line in CATALOGUE if not line.each)
 LEADS = [
     *(version(f"l{i}", i / 10, {"country": "DE"}, account=("acme", "beta", None)[i % 3]) for i in range(9)),
@@ -107,6 +108,19 @@ def test_the_order_of_touches_and_of_moments_changes_no_row(order: list[int], qu
     matrix = feature_matrix(FIXED, Moments(one, lead, as_of))
     assert np.array_equal(matrix, feature_matrix(FIXED, Moments(other, lead, as_of)), equal_nan=True)
     assert np.array_equal(matrix[::-1], feature_matrix(FIXED, Moments(one, lead[::-1], as_of[::-1])), equal_nan=True)
+
+
+def test_who_objects_and_who_was_erased_is_in_no_feature_table() -> None:
+    leads = [
+        version("ada", 0),
+        version("bob", 0),
+        version("bob", 5, {"objects_to_profiling": "yes"}),
+        version(ERASED, 0),
+    ]
+    seen = history(leads)
+    asked = Moments(seen, np.arange(3), np.full(3, micros(2)))
+    rows = rows_at(FIXED, asked)
+    assert (rows.lead_id.to_pylist(), rows.as_of.tolist(), len(rows.matrix)) == (["ada"], [micros(2)], 1)
 
 
 def test_a_file_that_could_not_be_finished_is_not_there(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from features.errors import DataError, ModelError
 from features.history import History
 from features.settings import Settings
-from serving.scorer import MANIFEST, load, promote, promoted, roll_back
+from serving.scorer import MANIFEST, Scorer, promote, promoted, roll_back
 from training.backtest import predictions_of
 from training.metrics import Metrics, metrics
 from training.snapshots import labelled
@@ -33,26 +33,23 @@ def listed(models: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda line: (line["as_of"] or "", line["version"]), reverse=True)
 
 
-def compared(
-    models: Path, versions: tuple[str, str], history: History, settings: Settings, as_of: int
-) -> dict[str, Metrics]:
-    """Return the metrics of two versions on the same snapshots, those taken after both had learned.
+def compared(one: Scorer, other: Scorer, history: History, settings: Settings, as_of: int) -> dict[str, Metrics]:
+    """Return the metrics of two models on the same snapshots, those taken after both had learned.
 
     Raises:
         DataError: when no such snapshot has a known outcome yet.
-        ModelError: when a version cannot be loaded.
 
     """
-    scorers = [load(models / version) for version in versions]
+    scorers = (one, other)
     start = max(scorer.spec.learned_until for scorer in scorers)
     tested = labelled(history, settings, as_of).between(start)
     if not len(tested.labels):
         raise DataError(
-            f"No snapshot that was taken after both {versions[0]} and {versions[1]} had learned has a known outcome. "
+            f"No snapshot that was taken after both {one.version} and {other.version} had learned has a known outcome. "
             "Wait for one, or compare what `touchstone models list` says of each on its own later data."
         )
-    said = [predictions_of(scorer, tested)["probability"].to_numpy() for scorer in scorers]
-    return {version: metrics(tested.labels, one) for version, one in zip(versions, said, strict=True)}
+    said = {scorer.version: predictions_of(scorer, tested)["probability"].to_numpy() for scorer in scorers}
+    return {version: metrics(tested.labels, probability) for version, probability in said.items()}
 
 
 def serve(models: Path, version: str) -> str:

@@ -25,7 +25,7 @@ from features.reading import read_history
 from features.settings import Settings
 from features.templates import learned_features
 from features.verbs import columns_of
-from serving.scorer import CHAMPION, champion, save
+from serving.scorer import CHAMPION, Scorer, champion, save
 from training.backtest import Backtest, backtest, moment, predictions_of
 from training.card import effect_curves, purpose, quality
 from training.ensemble import fit
@@ -70,8 +70,9 @@ def train(
     """
     versions = {name: version for name, version in lake.versions().items() if name in INGESTED}
     progress("Reading history")
-    catalogue = catalogue_of(settings.features)
-    history = read_history(Lake(lake.folder, versions), more=columns_of(catalogue))
+    catalogue, old = catalogue_of(settings.features), _champion(workspace / "models")
+    looked_at = columns_of([*catalogue, *(old.spec.features if old else ())])  # the champion is judged, too
+    history = read_history(Lake(lake.folder, versions), more=looked_at)
     if not history.lead_ids:
         raise DataError("The lake holds no leads. Ingest some first: touchstone ingest FILE.")
     cut, models = microseconds(as_of), workspace / "models"
@@ -85,7 +86,7 @@ def train(
     scorer = save(models, replace(model.spec, learned_until=cut, prospects=further), model.trees)
     tested = known.between(start)
     slices = slices_of(feature_matrix(scorer.spec.features, tested.moments), scorer.spec.features)
-    gate = _gate(judged, models, tested, slices)
+    gate = _gate(judged, models, old, tested, slices)
     late = written_afterwards(history, outcomes_of(history, settings.goal, cut), cut)
     found = {leak.feature: asdict(leak) for leak in (*model.leaks, *late)}
     written: dict[str, Any] = {
@@ -140,7 +141,15 @@ def _test_start(known: Labelled, settings: Settings) -> int:
     return int(moments[int((1 - settings.training.test_share) * len(moments))])
 
 
-def _gate(judged: Backtest | None, models: Path, tested: Labelled, slices: pd.DataFrame) -> Verdict:
+def _champion(models: Path) -> Scorer | None:
+    """Return the model to beat; None if there is none yet, or one that cannot serve."""
+    try:
+        return champion(models)
+    except ModelError:
+        return None
+
+
+def _gate(judged: Backtest | None, models: Path, old: Scorer | None, tested: Labelled, slices: pd.DataFrame) -> Verdict:
     """Compare with the champion, if it knew nothing of the snapshots that the new model is judged on."""
     if judged is None:
         if (models / CHAMPION).exists():
@@ -148,10 +157,6 @@ def _gate(judged: Backtest | None, models: Path, tested: Labelled, slices: pd.Da
                 promoted=False, why="Refused: no outcome is known, so that nothing can be judged. The champion stays."
             )
         return Verdict(promoted=True, why="No outcome is known yet: the base rate serves until there are some.")
-    try:
-        old = champion(models)
-    except ModelError:  # none yet, or one that cannot serve: there is nobody to beat
-        old = None
     if old and old.spec.learned_until > tested.moments.as_of.min():
         old = None
     return verdict(judged.predictions, judged.base_rate, predictions_of(old, tested) if old else None, slices)
