@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from features.verbs import Feature
 from serving.line import Line, Term, read_line
-from serving.scorer import probability
+from serving.spec import probability
 from training.lines import SPREAD, logistic_line, segment_line
 
 Floats = NDArray[np.float64]
