@@ -7,6 +7,7 @@ and by LightGBM.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,8 @@ from features.errors import ModelError
 from serving.pieces import NUMBER, NUMBER_MISSING_LEFT, NUMBER_OR_ZERO, Floats, Pieces, pieces_of
 from serving.trees import read_trees
 
-Answers = NDArray[np.int32]
-BLOCK = 256  # rows that are asked together
+Answers = NDArray[np.int16]
+BLOCK = 128  # rows that are asked together
 TINY = 1e-35  # LightGBM's zero
 
 
@@ -42,9 +43,9 @@ class Forest:
 
     def effects(self, matrix: Floats) -> Floats:
         """Return the effect of each feature (column) on the mean log-odds of each row; with the base they sum to it."""
-        found = np.zeros((len(matrix), self.features))
+        found = np.zeros((self.features, len(matrix)))
         _add_effects(self.pieces, self.due, self._checked(matrix), found)
-        return found / self.members
+        return (found / self.members).T
 
     def _checked(self, matrix: Floats) -> Floats:
         if matrix.shape[1] != self.features:
@@ -73,66 +74,57 @@ def forest_of(text: str, trees: Sequence[int], features: int) -> Forest | None:
 @njit(cache=True, nogil=True)
 def _add_values(pieces: Pieces, values: Floats, matrix: Floats, found: Floats) -> None:
     """Add what the trees of each member (row) say of each row of the matrix (column)."""
-    block, answers = np.empty((matrix.shape[1], BLOCK)), np.empty(BLOCK, np.int32)
+    member, value_start = pieces.member, pieces.value_start
+    answers = np.empty((len(member), min(BLOCK, len(matrix))), np.int16)
     for begin in range(0, len(matrix), BLOCK):
         size = min(BLOCK, len(matrix) - begin)
-        _turn(matrix, begin, size, block)
-        for piece in range(len(pieces.member)):
-            _answer(pieces, piece, block, size, answers)
-            said, into = values[pieces.value_start[piece] :], found[pieces.member[piece], begin : begin + size]
+        _answer(pieces, matrix[begin : begin + size], answers)
+        for piece in range(len(member)):
             for row in range(size):
-                into[row] += said[answers[row]]
+                found[member[piece], begin + row] += values[value_start[piece] + answers[piece, row]]
 
 
 @njit(cache=True, nogil=True)
 def _add_effects(pieces: Pieces, effects: Floats, matrix: Floats, found: Floats) -> None:
-    """Add the effects of each feature (column) on each row, over all trees."""
-    block, answers = np.empty((matrix.shape[1], BLOCK)), np.empty(BLOCK, np.int32)
-    turned = np.empty((matrix.shape[1], BLOCK))
+    """Add the effects of each feature (row) on each row of the matrix (column), over all trees."""
+    columns, column_start, effect_start = pieces.columns, pieces.column_start, pieces.effect_start
+    answers = np.empty((len(pieces.member), min(BLOCK, len(matrix))), np.int16)
     for begin in range(0, len(matrix), BLOCK):
         size = min(BLOCK, len(matrix) - begin)
-        _turn(matrix, begin, size, block)
-        turned[:, :size] = 0.0
-        for piece in range(len(pieces.member)):
-            _answer(pieces, piece, block, size, answers)
-            width, cell = pieces.value_start[piece + 1] - pieces.value_start[piece], pieces.effect_start[piece]
-            for place in range(pieces.column_start[piece], pieces.column_start[piece + 1]):
-                said, into = effects[cell : cell + width], turned[pieces.columns[place]]
+        _answer(pieces, matrix[begin : begin + size], answers)
+        for piece in range(len(answers)):
+            names = range(column_start[piece], column_start[piece + 1])
+            width = (effect_start[piece + 1] - effect_start[piece]) // max(len(names), 1)
+            for place in names:
+                first = effect_start[piece] + (place - column_start[piece]) * width
                 for row in range(size):
-                    into[row] += said[answers[row]]
-                cell += width
-        for column in range(matrix.shape[1]):
-            for row in range(size):
-                found[begin + row, column] += turned[column, row]
+                    found[columns[place], begin + row] += effects[first + answers[piece, row]]
 
 
 @njit(cache=True, nogil=True)
-def _turn(matrix: Floats, begin: int, size: int, block: Floats) -> None:
-    for row in range(size):
-        for column in range(matrix.shape[1]):
-            block[column, row] = matrix[begin + row, column]
-
-
-@njit(cache=True, nogil=True)
-def _answer(pieces: Pieces, piece: int, block: Floats, size: int, answers: Answers) -> None:
-    """Write the number that the answers of a piece's splits make, for each row of the block."""
-    answers[:size] = 0
-    begin = pieces.split_start[piece]
-    for split in range(begin, pieces.split_start[piece + 1]):
-        x, yes, threshold = block[pieces.feature[split]], np.int32(1 << (split - begin)), pieces.threshold[split]
-        kind = pieces.kind[split]
-        if kind == NUMBER:
-            for row in range(size):
-                answers[row] += yes if x[row] <= threshold else np.int32(0)
-        elif kind == NUMBER_MISSING_LEFT:
-            for row in range(size):
-                answers[row] += np.int32(0) if x[row] > threshold else yes
-        elif kind == NUMBER_OR_ZERO:
-            for row in range(size):
-                missing = np.isnan(x[row]) or abs(x[row]) <= TINY
-                answers[row] += yes if (pieces.missing_left[split] if missing else x[row] <= threshold) else 0
-        else:
-            first, after = pieces.category_start[split], pieces.category_start[split + 1]
-            for row in range(size):
-                if -1 < x[row] < after - first and pieces.goes_left[first + int(x[row])]:
-                    answers[row] += yes
+def _answer(pieces: Pieces, rows: Floats, answers: Answers) -> None:
+    """Write the number that the answers of each piece's (row) splits make, for each of the rows (column)."""
+    start, feature, kinds, thresholds = pieces.split_start, pieces.feature, pieces.kind, pieces.threshold
+    missing_left, category_start, goes_left = pieces.missing_left, pieces.category_start, pieces.goes_left
+    size, block = len(rows), rows.T.astype(np.float64).copy()
+    answers[:] = 0
+    for piece in range(len(start) - 1):
+        for split in range(start[piece], start[piece + 1]):
+            column, kind, threshold = feature[split], kinds[split], thresholds[split]
+            yes, no = np.int16(1 << (split - start[piece])), np.int16(0)
+            if kind == NUMBER:
+                for row in range(size):
+                    answers[piece, row] += yes if block[column, row] <= threshold else no
+            elif kind == NUMBER_MISSING_LEFT:
+                for row in range(size):
+                    answers[piece, row] += no if block[column, row] > threshold else yes
+            elif kind == NUMBER_OR_ZERO:
+                for row in range(size):
+                    missing = math.isnan(block[column, row]) or abs(block[column, row]) <= TINY
+                    left = missing_left[split] if missing else block[column, row] <= threshold
+                    answers[piece, row] += yes if left else no
+            else:
+                first, after = category_start[split], category_start[split + 1]
+                for row in range(size):
+                    known = -1 < block[column, row] < after - first
+                    answers[piece, row] += yes if known and goes_left[first + int(block[column, row])] else no

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from features.durable import write_durably
 from features.errors import ModelError
 from serving.forest import Forest, forest_of
+from serving.line import Lines, lines_of
 from serving.spec import Floats, Spec, probability, read_spec
 
 MODEL, SPEC, MANIFEST = "model.txt", "spec.json", "manifest.json"
@@ -48,14 +50,19 @@ class Scorer:
         margins = np.zeros((self.forest.members if self.forest else len(self.spec.lines), len(matrix)))
         if self.forest:
             margins += (1 - share) * self.forest.margins(matrix)
-        if self.spec.lines:
-            margins += share * np.stack([line.margins(matrix) for line in self.spec.lines])
+        if self.lines:
+            margins += share * self.lines.margins(matrix)
         return margins
+
+    @cached_property
+    def lines(self) -> Lines | None:
+        """The lines of the members, if there are any."""
+        return lines_of(self.spec.lines) if self.spec.lines else None
 
     @property
     def learned(self) -> bool:
         """Say whether there are members; without, every lead has the base rate."""
-        return bool(self.forest or self.spec.lines)
+        return bool(self.forest or self.lines)
 
     @property
     def unseen(self) -> float:
@@ -98,14 +105,14 @@ class Scorer:
         """
         if not self.learned or not len(matrix):
             return np.zeros(matrix.shape)
-        share, lines = self.spec.line_share, self.spec.lines
+        share = self.spec.line_share
         effects, base = np.zeros(matrix.shape), np.zeros(len(matrix))
         if self.forest:
             effects += (1 - share) * self.forest.effects(matrix)
             base += (1 - share) * self.forest.base
-        if lines:
-            effects += share * np.mean([line.effects(matrix) for line in lines], axis=0)
-            base += share * np.mean([line.base for line in lines])
+        if self.lines:
+            effects += share * self.lines.effects(matrix)
+            base += share * self.lines.base
         moved = margins.mean(axis=0) - base
         calibrated = self.log_odds(margins) - self.spec.calibration.log_odds(base)
         stretch = np.divide(calibrated, moved, out=self.spec.calibration.slope(base), where=np.abs(moved) > TINY)
