@@ -31,6 +31,12 @@ def finish(document: dict[str, Any], json: bool, quiet: bool, show: Callable[[],
         show()
 
 
+def warn(sentence: str) -> None:
+    """Print a sentence, if there is one, on standard error: something went wrong that stopped nothing."""
+    if sentence:
+        typer.echo(sentence, err=True)
+
+
 def print_json(document: dict[str, Any]) -> None:
     """Print one JSON document on standard output."""
     typer.echo(jsonlib.dumps(document, ensure_ascii=False, indent=2, default=str, allow_nan=False))

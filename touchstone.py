@@ -224,6 +224,7 @@ def train(workspace: Workspace = HERE, as_of: AsOf = None, json: Json = False, q
     with terminal.progress(quiet, "Training", 4) as step:
         trained = train_model(Lake(workspace / "lake"), settings, workspace, cut, step)
     terminal.finish(vars(trained), json, quiet, lambda: terminal.show_trained(trained))
+    terminal.warn(trained.unrecorded)
     if not trained.promoted:
         raise typer.Exit(REFUSED)
 
@@ -378,19 +379,22 @@ def models_promote(
     quiet: Quiet = False,
 ) -> None:
     """Let a model serve, after it was loaded on trial."""
+    from training.registry import marked
     from training.registry import serve as serve_version
 
     said = {"champion": serve_version(workspace / "models", version)}
     terminal.finish(said, json, quiet, lambda: typer.echo(f"{version} is champion."))
+    terminal.warn(marked(workspace, version))
 
 
 @models.command("rollback")
 def models_rollback(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) -> None:
     """Let the model serve that served before."""
-    from training.registry import serve_again
+    from training.registry import marked, serve_again
 
     version = serve_again(workspace / "models")
     terminal.finish({"champion": version}, json, quiet, lambda: typer.echo(f"{version} is champion again."))
+    terminal.warn(marked(workspace, version))
 
 
 @app.command()

@@ -169,7 +169,7 @@ class Training(Section):
 
     trees: int = Field(150, description="trees of each member of the ensemble", gt=0)
     learning_rate: float = Field(0.04, gt=0, description="step of each tree")
-    leaves: int = Field(8, description="leaves of each tree", gt=1)
+    leaves: int = Field(8, description="leaves of each tree, which is at most 10 splits deep", gt=1)
     rows_per_leaf: int = Field(20, description="least number of snapshots in a leaf", gt=0)
     column_fraction: float = Field(0.7, description="share of features each tree may use", gt=0, le=1)
     row_fraction: float = Field(0.8, description="share of snapshots each tree sees", gt=0, le=1)
