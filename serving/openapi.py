@@ -33,9 +33,14 @@ def document(calls: Sequence[Call]) -> dict[str, Any]:
     names, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")
     paths: dict[str, dict[str, Any]] = {}
     for call in calls:
-        answers: dict[str, Any] = {"200": _told("OK", names[call.replies, "serialization"])}
+        answers = {"200": _told("OK", names[call.replies, "serialization"])}
         answers |= {status: _told(about, names[Refusal, "serialization"]) for status, about in _refusals(call).items()}
-        operation = {"summary": call.about, "operationId": _id(call), "security": [{"token": []}], "responses": answers}
+        operation: dict[str, Any] = {
+            "summary": call.about,
+            "operationId": _id(call),
+            "security": [{"token": []}],
+            "responses": answers,
+        }
         if call.method == "POST":
             operation["requestBody"] = {"required": True, **_json(names[call.asks, "validation"])}
         else:
