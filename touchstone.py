@@ -57,7 +57,7 @@ def demo(
     from features.history import microseconds
     from features.ingestion import files_in, ingest
     from features.lake import Lake
-    from serving import batch
+    from serving import batch, ledger
     from serving.running import ask, free, running, until_interrupted
     from training.train import train
 
@@ -77,6 +77,7 @@ def demo(
             step("Crediting channels")
             run = runs.attribute(lake, settings, now)
             runs.store(lake, run)
+        ledger.keep(workspace, run.summary(), now.isoformat())
     if not (json or quiet):
         terminal.show_ingested(ingested)
         terminal.show_trained(trained)
@@ -330,12 +331,14 @@ def attribute(
         if paths:
             run = runs.attribute_paths(paths, settings, named)
         else:
+            from serving import ledger
             from training.baseline import baseline
 
             lake, cut = Lake(workspace / "lake"), _moment(as_of)
             with lake.writing():  # nobody is erased between reading and storing
                 run = runs.attribute(lake, settings, cut, named, lambda own: baseline(own, settings, microseconds(cut)))
                 runs.store(lake, run)
+            ledger.keep(workspace, run.summary(), cut.isoformat())
     terminal.finish(run.summary(), json, quiet, lambda: terminal.show_credit(run.summary()))
 
 

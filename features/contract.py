@@ -190,6 +190,7 @@ TABLES = {
             Column("reasons", "json"),
             Column("model_version"),
         ),
+        order=("lead_id", "as_of"),
     ),
     "credits": Table(
         columns=(

@@ -87,6 +87,11 @@ class Lake:
         tables = {name: self.table(name) for name in TABLES}
         return {name: table.version() for name, table in tables.items() if table is not None}
 
+    def current_versions(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the version of those tables that exist; of a table that did not change, by a look at its log."""
+        found = {name: self._known.get(name) for name in names if self.parts(name)}
+        return {name: known.version for name, known in found.items() if known}
+
     def parts(self, name: str) -> list[ordered.Part]:
         """Return the files of a table, each with the range of leads that it holds."""
         known = self._known.get(name)

@@ -1,4 +1,4 @@
-"""What the service is asked and what it answers, as JSON."""
+"""What the service is asked, as JSON: strict, bounded, and refused with a sentence for everything that is wrong."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from features.contract import schema
+from serving.worklist import MOST_ROWS, Asked, Order
 
 MOST_LEADS = 1000  # of one request
+MOST_EXPLAINED = 100
+MOST_EVENTS = 20_000  # of one kind, of one lead
+MOST_FACTS = 500  # attributes or properties
+NAMED = 20  # problems of a message
+LONGEST = 2000  # characters of a text
+Name = Annotated[str, Field(max_length=LONGEST)]
 
 
 def _finite(value: dict[str, Any]) -> dict[str, Any]:
@@ -35,26 +42,36 @@ class Message(BaseModel):
         try:
             return super().model_validate_json(*args, **kwargs)
         except ValidationError as error:
-            problems = (f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}." for e in error.errors())
-            raise InvalidArgument(" ".join(problems)) from None
+            raise InvalidArgument(sentence(error)) from None
+
+
+def sentence(error: ValidationError) -> str:
+    """Return a sentence for each of the first things that are wrong with a message."""
+    problems = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}." for e in error.errors(include_input=False)]
+    more = [f"And {len(problems) - NAMED} more."] if len(problems) > NAMED else []
+    return " ".join([*problems[:NAMED], *more])
+
+
+Text = Annotated[str, Field(min_length=1, max_length=LONGEST)]
+Facts = Annotated[dict[Text, Any], Field(max_length=MOST_FACTS), AfterValidator(_finite)]
 
 
 class Touch(Message):
     """One engagement event of a lead that is sent along."""
 
     occurred_at: AwareDatetime
-    kind: str = Field(min_length=1)
-    channel: str = Field(min_length=1)
+    kind: Text
+    channel: Text
     received_at: AwareDatetime | None = None
-    event_id: str = ""
-    campaign: str | None = None
-    properties: Annotated[dict[str, Any], AfterValidator(_finite)] = {}
+    event_id: str = Field(default="", max_length=LONGEST)
+    campaign: str | None = Field(default=None, max_length=LONGEST)
+    properties: Facts = {}
 
 
 class Stage(Message):
     """One change of stage of a lead that is sent along."""
 
-    stage: str = Field(min_length=1)
+    stage: Text
     occurred_at: AwareDatetime
     received_at: AwareDatetime | None = None
 
@@ -65,55 +82,68 @@ class Lead(Message):
     The other contacts of its account are those in the lake and in the same request.
     """
 
-    lead_id: str = Field(min_length=1)
+    lead_id: Text
     created_at: AwareDatetime
-    account_id: str | None = None
-    attributes: Annotated[dict[str, Any], AfterValidator(_finite)] = {}
-    touches: list[Touch] = []
-    stages: list[Stage] = []
+    account_id: str | None = Field(default=None, max_length=LONGEST)
+    attributes: Facts = {}
+    touches: list[Touch] = Field(default=[], max_length=MOST_EVENTS)
+    stages: list[Stage] = Field(default=[], max_length=MOST_EVENTS)
+
+
+AsOf = Annotated[
+    AwareDatetime | None,
+    Field(description="score as of this moment; by default now", examples=["2026-11-03T00:00:00Z"]),
+]
 
 
 class ScoreRequest(Message):
     """Leads by id from the lake, or with their history sent along, or both."""
 
-    lead_ids: list[str] = Field(default=[], max_length=MOST_LEADS, examples=[["L-00001"]])
-    leads: list[Lead] = Field(default=[], max_length=MOST_LEADS)
-    as_of: AwareDatetime | None = Field(default=None, description="score as of this moment; by default now")
+    lead_ids: list[Name] = Field(default=[], max_length=MOST_LEADS, examples=[["L-00001"]])
+    leads: list[Lead] = Field(default=[], max_length=MOST_LEADS, examples=[[]])
+    as_of: AsOf = None
 
 
-class ReasonReply(Message):
-    """One fact and its effect on the log-odds."""
+class FlatRequest(Message):
+    """One lead by id, for systems that map the flat keys of an answer to their fields, such as Marketo's webhooks."""
 
-    feature: str
-    value: float | str | None
-    effect: float
-    text: str
+    lead_id: Text = Field(examples=["L-00001"])
+    as_of: AsOf = None
 
 
-class ScoreReply(Message):
-    """One score. Effects of fit, engagement and reasons are in log-odds."""
+class ExplainRequest(Message):
+    """Leads by id whose scores are to be explained in full."""
 
-    lead_id: str
-    probability: float
-    low: float
-    high: float
-    horizon_days: float
-    grade: str
-    percentile: float
-    trend: str
-    fit: float
-    engagement: float
-    reasons: list[ReasonReply]
-    evidence: str
-    model_version: str
-    as_of: AwareDatetime
-    scored_at: AwareDatetime
+    lead_ids: list[Name] = Field(min_length=1, max_length=MOST_EXPLAINED, examples=[["L-00001"]])
+    as_of: AsOf = None
 
 
-class ScoresReply(Message):
-    """The scores, in the order in which they were asked."""
+class LeadsQuery(Message):
+    """Which open leads to show, in which order."""
 
-    scores: list[ScoreReply]
+    owner: Name | None = None
+    grade: Name | None = Field(default=None, description="A, B, C or D")
+    stage: Name | None = None
+    channel: Name | None = Field(default=None, description="of the last touch")
+    trend: Name | None = None
+    search: str = Field(
+        default="", max_length=200, description="words in the id, owner, account or attributes, all of them"
+    )
+    least: float | None = Field(default=None, ge=0, le=1, description="least probability")
+    order: Order = "probability"
+    ascending: bool = False
+    offset: int = Field(default=0, ge=0, le=10_000_000)
+    limit: int = Field(default=50, ge=1, le=MOST_ROWS)
+
+    def asked(self) -> Asked:
+        """Return the same for the work list."""
+        return Asked(**self.model_dump())
+
+
+class RunQuery(Message):
+    """Which attribution run to show."""
+
+    run_id: Name | None = Field(default=None, description="by default the latest")
 
 
 def tables(leads: list[Lead]) -> tuple[pa.Table, pa.Table, pa.Table]:

@@ -1,45 +1,42 @@
-"""The service: scores over HTTP, by BentoML, on one port of loopback.
+"""The service over HTTP: BentoML's, exported as an ASGI app, behind our own guard, under our own uvicorn, on one port.
 
-The BentoML service is exported as an ASGI app and run by our own uvicorn, because ``bentoml serve`` listens on
-every interface and opens a second, unauthenticated port.
+``bentoml serve`` listens on every interface and opens a second, unauthenticated port; here nothing listens but what
+is asked for. What is asked most is answered without BentoML's own request path, by the same function.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import bentoml
-import numpy as np
 import uvicorn
-from bentoml.exceptions import InvalidArgument
+from bentoml.exceptions import BentoMLException
+from prometheus_client import CollectorRegistry
 
 from features.errors import ConfigError
-from features.history import History, Tables, history_of, microseconds
-from features.lake import Lake
-from features.objections import objecting
-from features.outcomes import open_moments, outcomes_of
-from features.reading import read_history, tables_of_accounts
-from features.settings import Goal, Settings
-from features.verbs import Feature, Moments, columns_of
-from serving.edge import Edge
-from serving.messages import MOST_LEADS, Lead, ReasonReply, ScoreReply, ScoreRequest, ScoresReply, tables
-from serving.scorer import champion
-from serving.scores import Score, scores
+from features.settings import Settings
+from serving.app import App
+from serving.audit import Audit
+from serving.desk import Desk
+from serving.guard import LOOPBACK, Guard, Limits
+from serving.messages import ExplainRequest, FlatRequest, ScoreRequest
+from serving.replies import ExplanationsReply, FlatReply, ScoresReply
+from serving.tokens import Keyring, tokens
+from serving.watch import Watch
 
 HOST = "127.0.0.1"
-NAMED = 5  # leads that an error names
+IDLE_SECONDS = 75  # a connection may be kept open for
+DRAIN_SECONDS = 4  # clients have so long to take their connections elsewhere
 
 
-def service(workspace: Path, settings: Settings) -> Any:
-    """Return the BentoML service of a workspace; its champion is loaded when the service is made."""
-    lake, scorer = Lake(workspace / "lake"), champion(workspace / "models")
+def service(desk: Desk) -> Any:
+    """Return the BentoML service of a desk."""
 
     @bentoml.service(name="touchstone", metrics={"enabled": False}, logging={"access": {"enabled": False}})
     class Touchstone:
@@ -48,27 +45,81 @@ def service(workspace: Path, settings: Settings) -> Any:
         @bentoml.api(route="/score")  # type: ignore[untyped-decorator]  # BentoML ships no types
         def score(self, request: ScoreRequest, /) -> ScoresReply:
             """Score leads by id, or with their history sent along."""
-            now = datetime.now(UTC)
-            as_of = request.as_of or now
-            features = scorer.spec.features
-            stored, sent = _stored(lake, request.lead_ids, as_of, features), _sent(lake, request.leads, as_of, features)
-            problems = _problems(request, stored, sent, settings.goal)
-            if problems:
-                raise InvalidArgument(" ".join(problems))
-            scored = scores(scorer, stored) + scores(scorer, sent)
-            return ScoresReply(scores=[_reply(score, as_of, now) for score in scored])
+            return ScoresReply.model_validate_json(desk.scored(request, now()))
+
+        @bentoml.api(route="/score/flat")  # type: ignore[untyped-decorator]
+        def flat(self, request: FlatRequest, /) -> FlatReply:
+            """Score one lead by id, in flat keys."""
+            return desk.flat(request, now())
+
+        @bentoml.api(route="/explain")  # type: ignore[untyped-decorator]
+        def explain(self, request: ExplainRequest, /) -> ExplanationsReply:
+            """Explain scores: the effect of every feature, and the outlook."""
+            return desk.explained(request, now())
 
     return Touchstone
 
 
-def app(workspace: Path, settings: Settings) -> Any:
-    """Return the service as an ASGI app."""
-    logging.getLogger("bentoml._internal.server.http_app").addFilter(_is_ours_to_mend)
-    return Edge(service(workspace, settings).to_asgi())
+class Application:
+    """The ASGI app of one workspace: the guard around the app; the watch lives as long as the server.
+
+    Raises:
+        ConfigError: when it is to be reached from elsewhere, and there is no token.
+
+    """
+
+    def __init__(self, workspace: Path, settings: Settings, host: str = HOST) -> None:
+        keyring = Keyring(workspace) if tokens(workspace) or host not in LOOPBACK else None
+        if keyring and not tokens(workspace):
+            raise ConfigError(
+                f"The service may be reached from elsewhere on {host}, so it takes tokens, and there is none. "
+                "Make one first: touchstone tokens create NAME --scope read"
+            )
+        logging.getLogger("bentoml._internal.server.http_app").addFilter(_is_ours_to_mend)
+        self.desk = Desk(workspace, settings)
+        self.watch, self.audit, registry = Watch(self.desk, now), Audit(workspace, now), CollectorRegistry()
+        self.app = App(self.desk, service(self.desk).to_asgi(), registry, now)
+        self.guard = Guard(self.app, self.app.way, Limits(), keyring, registry, self.audit.write)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request, or live from startup to shutdown."""
+        if scope["type"] != "lifespan":
+            await self.guard(scope, receive, send)
+            return
+
+        async def watched(message: Any) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                self.watch.start()
+            elif message["type"] == "lifespan.shutdown.complete":
+                self.watch.stop()
+                self.audit.close()
+            await send(message)
+
+        await self.guard(scope, receive, watched)
+
+    def drain(self) -> None:
+        """Tell every client to open its next connection elsewhere."""
+        self.guard.draining = self.app.draining = True
 
 
-def listen(port: int) -> socket.socket:
-    """Return a socket that listens on loopback; port 0 takes a free one.
+class Server(uvicorn.Server):
+    """Uvicorn, which closes no connection under a client's request: each is told first that it will be closed."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new connections, answer what comes on those there are, and close them."""
+        app: Application = self.config.app  # type: ignore[assignment]
+        app.drain()
+        for opened in self.servers:
+            opened.close()
+        for _ in range(DRAIN_SECONDS * 50):
+            if not self.server_state.connections:
+                break
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+
+def listen(port: int, host: str = HOST) -> socket.socket:
+    """Return a socket that listens; port 0 takes a free one.
 
     Raises:
         ConfigError: when the port is taken.
@@ -78,102 +129,30 @@ def listen(port: int) -> socket.socket:
     opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        opened.bind((HOST, port))
-        opened.listen()
+        opened.bind((host, port))
+        opened.listen(2048)
     except OSError as error:
         opened.close()
         raise ConfigError(f"Port {port} cannot be used: {error.strerror}. Choose another with --port.") from None
     return opened
 
 
-def server(workspace: Path, settings: Settings) -> uvicorn.Server:
+def server(workspace: Path, settings: Settings, host: str = HOST) -> Server:
     """Return a server, not yet running, for ``run(sockets=[listen(port)])``."""
-    config = uvicorn.Config(app(workspace, settings), log_level="warning", access_log=False)
-    return uvicorn.Server(config)
+    app = Application(workspace, settings, host)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, ws="none", timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS, loop="uvloop", http="httptools",
+    )  # fmt: skip
+    return Server(config)
+
+
+def now() -> datetime:
+    """Return the moment; nothing below the service reads the clock."""
+    return datetime.now(UTC)
 
 
 def _is_ours_to_mend(record: logging.LogRecord) -> bool:
     """Keep a refused request out of the log: its sender has been told what to mend."""
-    return not (record.exc_info and isinstance(record.exc_info[1], InvalidArgument))
-
-
-def _stored(lake: Lake, lead_ids: Sequence[str], as_of: datetime, features: Sequence[Feature]) -> Moments:
-    """Return the moments of leads in the lake, which is read only for them and, if a feature asks, their accounts."""
-    more, accounts = columns_of(features), any(feature.of == "account" for feature in features)
-    history = read_history(lake, lead_ids, more, accounts=accounts) if lead_ids else history_of(*tables([]), more=more)
-    return _asked(history, lead_ids, as_of)
-
-
-def _sent(lake: Lake, leads: list[Lead], as_of: datetime, features: Sequence[Feature]) -> Moments:
-    """Return the moments of leads whose history came along; what their accounts' other contacts did is in the lake."""
-    lead_ids, told, more = [lead.lead_id for lead in leads], Tables(*tables(leads)), columns_of(features)
-    accounts = sorted({lead.account_id for lead in leads if lead.account_id})
-    if accounts and any(feature.of == "account" for feature in features):
-        told = tables_of_accounts(lake, accounts, lead_ids, more).with_more(told)
-    return _asked(history_of(*told, more), lead_ids, as_of)
-
-
-def _asked(history: History, lead_ids: Sequence[str], as_of: datetime) -> Moments:
-    """Return the moments asked for, in the order in which they were asked; position −1 for a lead unknown."""
-    moment = microseconds(as_of)
-    return Moments(history, history.positions(lead_ids, moment), np.full(len(lead_ids), moment))
-
-
-def _problems(request: ScoreRequest, stored: Moments, sent: Moments, goal: Goal) -> list[str]:
-    """Return a sentence for everything that is wrong with a request."""
-    count = len(stored) + len(sent)
-    unknown = [lead_id for lead_id, at in zip(request.lead_ids, stored.lead, strict=True) if at < 0]
-    sent_ids = Counter(lead.lead_id for lead in request.leads)
-    twice = [lead_id for lead_id, times in sent_ids.items() if times > 1]
-    not_open = [*_not_open(stored, goal), *_not_open(sent, goal)]
-    objectors = [*_objectors(stored), *_objectors(sent)]
-    sentences = (
-        (count == 0, "Name at least one lead in lead_ids, or send one along in leads."),
-        (count > MOST_LEADS, f"{count} leads are more than the {MOST_LEADS} of one request. Send several requests."),
-        (unknown, f"{_listed(unknown)} not in the lake. Ingest first, or send the history along in leads."),
-        (twice, f"{_listed(twice)} sent along more than once. Send each lead once."),
-        (objectors, f"{_listed(objectors)} not scored, since the person objected to profiling."),
-        (not_open, f"{_listed(not_open)} not open as of then: not created yet, or already won or lost."),
-    )
-    return [*(sentence for broken, sentence in sentences if broken), *_duplicates(stored)]
-
-
-def _duplicates(moments: Moments) -> list[str]:
-    """Return a sentence for each lead, up to a few, that is known to be another lead's duplicate."""
-    history, here = moments.history, _here(moments)
-    gone = here.lead[~history.live(here.lead, here.as_of)][:NAMED]
-    heirs = history.turned_out(gone, int(here.as_of[0])) if len(gone) else gone
-    pairs = ((history.lead_ids[lead], history.lead_ids[heir]) for lead, heir in zip(gone, heirs, strict=True))
-    return [f"{duplicate} is a duplicate of {lead}: ask for that lead." for duplicate, lead in pairs]
-
-
-def _objectors(moments: Moments) -> list[str]:
-    """Return the leads that may not be profiled as of then."""
-    history, here = moments.history, _here(moments)
-    objects = objecting(history, int(here.as_of[0])) if len(here) else np.empty(0, bool)
-    return [history.lead_ids[lead] for lead in here.lead.tolist() if objects[lead]]
-
-
-def _not_open(moments: Moments, goal: Goal) -> list[str]:
-    history = moments.history
-    here = _here(moments)
-    live = history.live(here.lead, here.as_of)
-    asked = Moments(history, here.lead[live], here.as_of[live])
-    still = set(open_moments(history, outcomes_of(history, goal), asked).lead.tolist())
-    return [history.lead_ids[lead] for lead in asked.lead.tolist() if lead not in still]
-
-
-def _here(moments: Moments) -> Moments:
-    """Return the moments of leads that are in the history."""
-    return Moments(moments.history, moments.lead[moments.lead >= 0], moments.as_of[moments.lead >= 0])
-
-
-def _listed(lead_ids: Sequence[str]) -> str:
-    named = ", ".join(lead_ids[:NAMED])
-    more = f" and {len(lead_ids) - NAMED} more" if len(lead_ids) > NAMED else ""
-    return f"{named}{more} {'is' if len(lead_ids) == 1 else 'are'}"
-
-
-def _reply(score: Score, as_of: datetime, now: datetime) -> ScoreReply:
-    reasons = [ReasonReply(**asdict(reason)) for reason in score.reasons]
-    return ScoreReply(**asdict(score) | {"reasons": reasons, "as_of": as_of, "scored_at": now})
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, BentoMLException) and error.error_code < HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -6,11 +6,8 @@ import json
 import logging
 import re
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Any
 import httpx
 import pyarrow as pa
 import pytest
+from served import serving
 from trained import NOW, Company
 
 from features.contract import schema
@@ -26,7 +24,7 @@ from features.errors import ConfigError, ModelError
 from features.history import microseconds
 from features.lake import Lake
 from features.settings import Settings
-from serving import service as service_module
+from serving import desk as desk_module
 from serving.batch import open_leads
 from serving.scores import Score, scores
 from serving.service import listen, server
@@ -35,24 +33,6 @@ Reply = dict[str, Any]
 EARLIER = NOW - timedelta(days=45)
 ADA = {"lead_id": "ada", "created_at": "2026-01-01T00:00:00Z"}
 AS_OF = "2026-02-01T00:00:00Z"
-
-
-@contextmanager
-def serving(workspace: Path, settings: Settings) -> Iterator[httpx.Client]:
-    """Run the service in a thread, as the command line does, and yield a client of it."""
-    with listen(0) as opened:
-        running = server(workspace, settings)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [opened]})
-        thread.start()
-        while not running.started and thread.is_alive():
-            time.sleep(0.01)
-        address = f"http://127.0.0.1:{opened.getsockname()[1]}"
-        try:
-            with httpx.Client(base_url=address, trust_env=False, timeout=20) as client:
-                yield client
-        finally:
-            running.should_exit = True
-            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +190,7 @@ def test_touches_of_any_year_are_answered(client: httpx.Client, year: str) -> No
 
 
 def test_the_lake_is_read_only_for_leads_in_it(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_module, "read_history", lambda *_: pytest.fail("the lake was read"))
+    monkeypatch.setattr(desk_module, "read_history", lambda *_: pytest.fail("the lake was read"))
     assert [reply["lead_id"] for reply in replies(client, leads=[ADA], as_of=AS_OF)] == ["ada"]
 
 
@@ -336,14 +316,17 @@ def test_a_body_without_a_type_is_taken_for_json(client: httpx.Client) -> None:
 
 def test_scores_are_posted_for(client: httpx.Client) -> None:
     reply = client.get("/score")
-    assert (reply.status_code, reply.json()) == (405, {"error": "Method Not Allowed"})
+    assert (reply.status_code, reply.json()) == (405, {"error": "/score is posted to."})
 
 
 @pytest.mark.parametrize("path", ["/", "/static_content/index.html", "/schema.json", "/score/../x"])
 def test_nothing_else_is_there_not_even_bentoml_s_pages_with_their_trackers(client: httpx.Client, path: str) -> None:
     reply = client.get(path)
     path = reply.request.url.path
-    sentence = f"There is no {path} here. Ask /score, /livez, /readyz, /metrics, /docs.json."
+    sentence = (
+        f"There is no {path} here. Ask /score, /score/flat, /explain, /leads, /leads/{{lead_id}}, /attribution, "
+        "/model, /livez, /readyz, /metrics, /docs.json."
+    )
     assert (reply.status_code, reply.json()) == (404, {"error": sentence})
 
 
@@ -360,9 +343,9 @@ def test_a_fault_of_ours_is_logged_and_its_details_are_not_told(
     def broken(*_: Any) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr(service_module, "scores", broken)
+    monkeypatch.setattr(desk_module, "scores", broken)
     reply = client.post("/score", json={"leads": [ADA], "as_of": AS_OF})
-    sentence = "An unexpected error has occurred, please check the server log."
+    sentence = "The service failed; its log says why."
     assert (reply.status_code, reply.json()) == (500, {"error": sentence})
     assert "a secret" in caplog.text
 
@@ -388,6 +371,7 @@ def test_metrics_count_requests_by_path_and_status(trained_company: Company) -> 
         ('{path="/livez",status="200"}', "1.0"),
         ('{path="/score",status="400"}', "1.0"),
         ('{path="/score",status="200"}', "2.0"),
+        ('{path="elsewhere",status="404"}', "1.0"),
     ]
 
 

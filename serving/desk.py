@@ -1,0 +1,300 @@
+"""The desk: what the service answers, whichever way it is asked. One implementation behind every route.
+
+It holds the champion, the resident history, the scores said lately and the work list. Nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from bentoml.exceptions import InvalidArgument, NotFound
+
+from features.history import History, Tables, history_of, microseconds
+from features.lake import Lake
+from features.matrix import feature_matrix
+from features.reading import read_history, tables_of_accounts
+from features.settings import Settings
+from features.verbs import Feature, Moments, columns_of
+from serving import dossier, ledger
+from serving.champion import Champion
+from serving.doubts import Group, problems, still_open
+from serving.explanations import explanations, outlooks
+from serving.messages import ExplainRequest, FlatRequest, Lead, ScoreRequest, tables
+from serving.replies import (
+    AttributionReply,
+    ExplanationReply,
+    ExplanationsReply,
+    FeatureLine,
+    FlatReply,
+    LeadReply,
+    LeadsReply,
+    ModelReply,
+    ReasonReply,
+    ScoreReply,
+)  # fmt: skip
+from serving.resident import Residence
+from serving.scorer import Scorer, probability, promoted
+from serving.scores import Score, scores
+from serving.worklist import Asked, Worklist
+
+FEW = 3  # leads that are scored without leaving the event loop
+KEPT_SECONDS = 60  # a score said without a moment is said again for so long, unless more is known of the lead
+MOST_KEPT = 20_000
+FLAT_REASONS = 3  # up, and as many down, in a flat answer
+
+
+class Said(NamedTuple):
+    """A score as JSON, and until when (microseconds) it may be said again."""
+
+    until: int
+    content: bytes
+
+
+class Desk:
+    """All that the service of one workspace knows.
+
+    Raises:
+        ModelError: when no champion can be loaded.
+
+    """
+
+    def __init__(self, workspace: Path, settings: Settings) -> None:
+        self.workspace, self.settings = workspace, settings
+        self.lake = Lake(workspace / "lake")
+        self.champion = Champion(workspace / "models")
+        self.residence = Residence(self.lake)
+        self.worklist = Worklist(self.lake, settings.goal)
+        self._said: OrderedDict[str, Said] = OrderedDict()
+        self._said_of: object = None  # the model and the lake of which they were said
+        self._heard = 0  # how often more became known
+
+    # What is asked
+
+    def scored(self, request: ScoreRequest, now: datetime) -> bytes:
+        """Return a ScoresReply as JSON.
+
+        Raises:
+            InvalidArgument: naming everything that is wrong with the request.
+
+        """
+        if not request.leads and request.as_of is None:
+            said = self._kept(request.lead_ids, microseconds(now))
+            if said is not None:
+                return _scores_reply(said)
+        as_of, scorer, heard = request.as_of or now, self.champion.scorer, self._heard
+        features = scorer.spec.features
+        stored, sent = self.stored(request.lead_ids, as_of, features), self._sent(request.leads, as_of, features)
+        _refuse(problems(request, [*stored, *sent], self.settings.goal))
+        found = _contents(scorer, stored, len(request.lead_ids), as_of, now)
+        if request.as_of is None and heard == self._heard and scorer is self.champion.scorer:
+            self._keep(request.lead_ids, found, microseconds(now))
+        return _scores_reply([*found, *_contents(scorer, sent, len(request.leads), as_of, now)])
+
+    def flat(self, request: FlatRequest, now: datetime) -> FlatReply:
+        """Return one score in flat keys."""
+        asked = ScoreRequest(lead_ids=[request.lead_id], as_of=request.as_of)
+        content = self.scored(asked, now).removeprefix(b'{"scores":[').removesuffix(b"]}")
+        score = ScoreReply.model_validate_json(content)
+        reasons = {
+            f"{direction}_{i + 1}": texts[i] if i < len(texts) else ""
+            for direction, texts in (
+                ("up", [reason.text for reason in score.reasons if reason.effect > 0]),
+                ("down", [reason.text for reason in score.reasons if reason.effect < 0]),
+            )
+            for i in range(FLAT_REASONS)
+        }
+        return FlatReply.model_validate({**score.model_dump(exclude={"reasons"}), **reasons})
+
+    def explained(self, request: ExplainRequest, now: datetime) -> ExplanationsReply:
+        """Return all effects behind some leads' scores, and their outlook."""
+        as_of, scorer = request.as_of or now, self.champion.scorer
+        stored = self.stored(request.lead_ids, as_of, scorer.spec.features)
+        _refuse(problems(ScoreRequest(lead_ids=request.lead_ids), stored, self.settings.goal))
+        found: dict[int, ExplanationReply] = {}
+        for group in stored:
+            found |= zip(group.places, explanations(scorer, group.moments, as_of), strict=True)
+        return ExplanationsReply(explanations=[found[i] for i in range(len(request.lead_ids))])
+
+    def lead(self, lead_id: str, now: datetime) -> LeadReply:
+        """Return all that sales wants to see of a lead.
+
+        Raises:
+            NotFound: when it is not in the lake.
+
+        """
+        known = dossier.known_of(self.lake, lead_id, now)
+        if known is None:
+            raise NotFound(f"{lead_id} is not in the lake. Ingest first.")
+        groups = self.stored([lead_id], now, self.champion.scorer.spec.features)
+        why_not = problems(ScoreRequest(lead_ids=[lead_id]), groups, self.settings.goal)
+        answered = {} if why_not else self.cards([lead_id], now)[lead_id]
+        story = dossier.timeline(self.lake, lead_id, now)
+        return LeadReply.model_validate({
+            **known,
+            "score": answered or None,
+            "not_scored": " ".join(why_not) or None,
+            "timeline": story["events"],
+            "events": story["total"],
+            "scores": dossier.score_history(self.lake, lead_id, now),
+            "changes": [],
+        })  # fmt: skip
+
+    def leads(self, asked: Asked, now: datetime) -> LeadsReply:
+        """Return a page of the work list, with the strongest reasons and the outlook of the leads on it."""
+        page = self.worklist.page(asked)
+        said = self.cards([row["lead_id"] for row in page.rows if not row["objects"]], now)
+        rows = [row | {"score": said.get(row["lead_id"])} for row in page.rows]
+        found = {"leads": rows, "total": page.total, "offset": asked.offset, "limit": asked.limit}
+        return LeadsReply.model_validate(found)
+
+    def cards(self, lead_ids: Sequence[str], now: datetime) -> dict[str, dict[str, Any]]:
+        """Return the present score of leads that are open, with reasons and outlook, by lead."""
+        scorer, found = self.champion.scorer, dict[str, dict[str, Any]]()
+        for group in self.stored(lead_ids, now, scorer.spec.features) if lead_ids else []:
+            moments = still_open(group.moments, self.settings.goal)
+            ahead = outlooks(scorer, feature_matrix(scorer.spec.features, moments))
+            for score, one in zip(scores(scorer, moments), ahead, strict=True):
+                found[score.lead_id] = _reply(score, now, now).model_dump(exclude={"lead_id"}) | one
+        return found
+
+    def attribution(self, run_id: str | None = None) -> AttributionReply:
+        """Return the runs, and what one of them said; by default the latest.
+
+        Raises:
+            NotFound: when there is no such run.
+
+        """
+        run = ledger.run(self.workspace, run_id)
+        if run is None and run_id is not None:
+            raise NotFound(f"There is no attribution run {run_id}. GET /attribution lists them.")
+        return AttributionReply.model_validate({"runs": ledger.runs(self.workspace), "run": run})
+
+    def model(self) -> ModelReply:
+        """Return what the champion is made of, and the versions that served."""
+        scorer = self.champion.scorer
+        spec = scorer.spec
+        return ModelReply(
+            version=scorer.version,
+            evidence=spec.evidence,
+            horizon_days=spec.horizon_days,
+            base_rate=float(probability(np.array(spec.base_log_odds))),
+            leads=spec.leads,
+            outcomes=spec.outcomes,
+            learned_until=_moment(spec.learned_until),
+            members=len(scorer.members),
+            features=[FeatureLine(name=f.name, about=f.about, unit=f.unit, group=f.group) for f in spec.features],
+            served_before=promoted(self.workspace / "models")[1:],
+        )
+
+    # What is known
+
+    def stored(self, lead_ids: Sequence[str], as_of: datetime, features: Sequence[Feature]) -> list[Group]:
+        """Return leads of the lake: those in memory, and those of whom the lake knows more, in groups."""
+        more, now = columns_of(features), self.residence.now
+        here = set[str]()
+        if now is not None and self.residence.is_current(more):
+            here = {lead_id for lead_id in lead_ids if lead_id in now.place and lead_id not in now.stale}
+        quick = [(place, lead_id) for place, lead_id in enumerate(lead_ids) if lead_id in here]
+        slow = [(place, lead_id) for place, lead_id in enumerate(lead_ids) if lead_id not in here]
+        groups = []
+        if quick and now is not None:
+            history, positions = now.excerpt([lead_id for _, lead_id in quick])
+            groups.append(_group(Moments(history, positions, np.full(len(quick), microseconds(as_of))), quick))
+        if slow:
+            accounts = any(feature.of == "account" for feature in features)
+            history = read_history(self.lake, [lead_id for _, lead_id in slow], more, accounts=accounts)
+            groups.append(_group(_asked(history, [lead_id for _, lead_id in slow], as_of), slow))
+        return groups
+
+    def _sent(self, leads: list[Lead], as_of: datetime, features: Sequence[Feature]) -> list[Group]:
+        """Return leads whose history came along; what their accounts' other contacts did is in the lake."""
+        if not leads:
+            return []
+        lead_ids, told, more = [lead.lead_id for lead in leads], Tables(*tables(leads)), columns_of(features)
+        accounts = sorted({lead.account_id for lead in leads if lead.account_id})
+        if accounts and any(feature.of == "account" for feature in features):
+            told = tables_of_accounts(self.lake, accounts, lead_ids, more).with_more(told)
+        return [_group(_asked(history_of(*told, more), lead_ids, as_of), list(enumerate(lead_ids)))]
+
+    def is_quick(self, request: ScoreRequest) -> bool:
+        """Say whether nothing has to wait for the answer: few leads, and none to be read from the lake."""
+        now, alone = self.residence.now, not any(lead.account_id for lead in request.leads)
+        here = now is not None and all(i in now.place and i not in now.stale for i in request.lead_ids)
+        few = len(request.lead_ids) + len(request.leads) <= FEW
+        return (few and alone and (here or not request.lead_ids)) or self.said_lately(request)
+
+    # What was said lately
+
+    def said_lately(self, request: ScoreRequest) -> bool:
+        """Say whether the answer is at hand, as far as can be told without a clock."""
+        return bool(request.lead_ids) and request.as_of is None and all(i in self._said for i in request.lead_ids)
+
+    def forget(self, lead_ids: Iterable[str]) -> None:
+        """Say nothing again of some leads: more is known of them."""
+        self._heard += 1
+        for lead_id in lead_ids:
+            self._said.pop(lead_id, None)
+        self._said_of = self._basis()
+
+    def _basis(self) -> object:
+        return self.champion.scorer.version, tuple(sorted(self.residence.versions().items()))
+
+    def _kept(self, lead_ids: Sequence[str], now: int) -> list[bytes] | None:
+        """Return what was said of all of some leads lately; None if it was not said of all, or all has changed."""
+        if self._basis() != self._said_of:
+            self._said.clear()
+            self._heard += 1
+            self._said_of = self._basis()
+        found = [said.content for lead_id in lead_ids if (said := self._said.get(lead_id)) and said.until > now]
+        return found if found and len(found) == len(lead_ids) else None
+
+    def _keep(self, lead_ids: Sequence[str], contents: Sequence[bytes], now: int) -> None:
+        until = now + KEPT_SECONDS * 1_000_000
+        for lead_id, content in zip(lead_ids, contents, strict=True):
+            self._said[lead_id] = Said(until, content)
+            self._said.move_to_end(lead_id)
+        while len(self._said) > MOST_KEPT:
+            self._said.popitem(last=False)
+
+
+def _group(moments: Moments, placed: Sequence[tuple[int, str]]) -> Group:
+    places, lead_ids = zip(*placed, strict=True)
+    return Group(moments, lead_ids, places)
+
+
+def _asked(history: History, lead_ids: Sequence[str], as_of: datetime) -> Moments:
+    """Return the moments asked for, in the order in which they were asked; position −1 for a lead unknown."""
+    moment = microseconds(as_of)
+    return Moments(history, history.positions(lead_ids, moment), np.full(len(lead_ids), moment))
+
+
+def _contents(scorer: Scorer, groups: Sequence[Group], count: int, as_of: datetime, now: datetime) -> list[bytes]:
+    """Return each score as JSON, in the order in which they were asked."""
+    found = [b""] * count
+    for group in groups:
+        for place, score in zip(group.places, scores(scorer, group.moments), strict=True):
+            found[place] = _reply(score, as_of, now).model_dump_json().encode()
+    return found
+
+
+def _scores_reply(contents: Sequence[bytes]) -> bytes:
+    return b'{"scores":[' + b",".join(contents) + b"]}"
+
+
+def _reply(score: Score, as_of: datetime, now: datetime) -> ScoreReply:
+    reasons = [ReasonReply(**vars(reason)) for reason in score.reasons]
+    return ScoreReply(**vars(score) | {"reasons": reasons, "as_of": as_of, "scored_at": now})
+
+
+def _refuse(why_not: Sequence[str]) -> None:
+    if why_not:
+        raise InvalidArgument(" ".join(why_not))
+
+
+def _moment(micros: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)

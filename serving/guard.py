@@ -1,0 +1,258 @@
+"""The guard: what every request has to pass before anything of it is read or worked on.
+
+In this order: whose token it is and what it may do, how many requests of it a second, that the body is JSON, how large
+it is, how long it takes to arrive, and how many requests wait already. A refusal is a sentence, and cheap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
+from time import perf_counter
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+
+from features.errors import ConfigError
+from serving.tokens import ANYONE, Keyring, Token
+
+LOG = logging.getLogger("touchstone")
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+SESSION = "touchstone_session"  # the cookie of who signed in; its value is the token
+LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
+SAFE = {"GET", "HEAD"}
+REQUEST_ID = re.compile(rb"[\w.-]{1,64}")
+Headers = Mapping[bytes, bytes]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is let in."""
+
+    body_bytes: int = 8_000_000
+    body_seconds: float = 10
+    waiting: int = 32  # requests that are being worked on or wait for it
+    a_second: float = 500  # requests of one token, on average; at once, as many
+
+
+@dataclass(frozen=True)
+class Way:
+    """What is known of a path: what it is called in the metrics, which scope it needs, and whether it takes forms."""
+
+    name: str
+    scope: str | None  # None: open to anyone
+    takes_forms: bool = False
+
+
+class Refused(Exception):
+    """A request that is not let in."""
+
+    def __init__(self, status: HTTPStatus, sentence: str, **headers: str) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence = status, sentence
+        self.headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+
+
+class Guard:
+    """An ASGI app around another, which finds whose token it is in ``scope["touchstone.token"]``."""
+
+    def __init__(
+        self,
+        inner: Any,
+        way: Callable[[str, str], Way],
+        limits: Limits,
+        keyring: Keyring | None,
+        registry: CollectorRegistry,
+        audit: Callable[[str, str, str, int, str], None],
+    ) -> None:
+        self.inner, self.way, self.limits, self.keyring, self.audit = inner, way, limits, keyring, audit
+        self.draining = False
+        self.waiting = 0
+        self._spent: dict[str, tuple[float, float]] = {}  # of each token: when it last asked, and what it had left
+        self._seconds = Histogram(
+            "touchstone_request_seconds", "Seconds until a request was answered", ("path", "status"), registry=registry
+        )
+        Gauge("touchstone_waiting", "Requests that are worked on or wait for it", registry=registry).set_function(
+            lambda: self.waiting
+        )
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Let in what may come in; answer the rest here."""
+        if scope["type"] == "lifespan":
+            await self.inner(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        begun, status, token = perf_counter(), HTTPStatus.OK.value, ANYONE
+        headers, method = dict(scope["headers"]), scope["method"]
+        given = headers.get(b"x-request-id", b"")
+        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8).encode()
+        way = self.way(method, scope["path"])
+
+        async def answer(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id), *self._last()]
+            await send(message)
+
+        try:
+            token = self._admitted(scope, headers, way)
+            body = b"" if method in SAFE else await self._body(receive)
+            if way.scope is None:
+                await self.inner(scope, _replayed(body), answer)
+            else:
+                await self._through_the_gate(scope | {"touchstone.token": token}, body, answer)
+        except Refused as refused:
+            await refuse(refused.status, refused.sentence, answer, refused.headers)
+        except Exception:
+            status = HTTPStatus.INTERNAL_SERVER_ERROR.value
+            LOG.exception("Request %s to %s failed.", request_id.decode(), way.name)
+            await refuse(status, "The service failed; its log says why.", answer)
+        self._seconds.labels(way.name, status).observe(perf_counter() - begun)
+        if way.scope is not None:
+            self.audit(token.name, method, scope["path"], status, request_id.decode())
+
+    def _admitted(self, scope: Any, headers: Headers, way: Way) -> Token:
+        """Return whose request it is, once its head is in order."""
+        token = self._token(headers) if way.scope else ANYONE
+        if way.scope and not token.allows(way.scope):
+            raise Refused(
+                HTTPStatus.FORBIDDEN, f"The token {token.name} may not do this; it takes the scope {way.scope}."
+            )
+        if way.scope and self.keyring:
+            self._count(token)
+        if scope["method"] in SAFE:
+            return token
+        kind = headers.get(b"content-type", JSON.encode()).split(b";")[0].strip().decode("latin-1")
+        if kind.lower() != JSON and not (way.takes_forms and kind.lower() == FORM):
+            raise Refused(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The body is {kind[:100]}. Send JSON, with content-type {JSON}."
+            )
+        declared = headers.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > self.limits.body_bytes:
+            raise self._too_large()
+        return token
+
+    def _token(self, headers: Headers) -> Token:
+        host = headers.get(b"host", b"").decode("latin-1")
+        if self.keyring is None:
+            if host.rpartition(":")[0] not in LOOPBACK and host not in LOOPBACK:  # a page elsewhere that rebinds a name
+                raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "This service answers to 127.0.0.1 and localhost.")
+            return ANYONE
+        said = headers.get(b"authorization", b"").decode("latin-1")
+        presented = said.removeprefix("Bearer ") if said.startswith("Bearer ") else _session(headers)
+        from_elsewhere = not said and headers.get(b"origin", b"").decode("latin-1").rpartition("//")[2] not in {
+            "",
+            host,
+        }
+        try:
+            token = self.keyring.holder(presented) if presented and not from_elsewhere else None
+        except ConfigError as error:
+            LOG.error("Nobody is let in. %s", error)  # noqa: TRY400  # the sentence says all
+            token = None
+        if token is None:
+            raise Refused(
+                HTTPStatus.UNAUTHORIZED,
+                "A token is needed: send it as Authorization: Bearer TOKEN. `touchstone tokens create` makes one.",
+                www_authenticate="Bearer",
+            )
+        return token
+
+    def _count(self, token: Token) -> None:
+        """Take one request from what the token has left; it gets so many back each second."""
+        now, rate = perf_counter(), self.limits.a_second
+        last, left = self._spent.get(token.key, (now, rate))
+        left = min(rate, left + (now - last) * rate) - 1
+        if left < 0:
+            self._spent[token.key] = now, left + 1
+            raise _busy("This token asks too often.")
+        self._spent[token.key] = now, left
+
+    async def _body(self, receive: Any) -> bytes:
+        """Return the body, if it is small enough and here soon enough."""
+        try:
+            async with asyncio.timeout(self.limits.body_seconds):
+                return await self._parts(receive)
+        except TimeoutError:
+            raise Refused(
+                HTTPStatus.REQUEST_TIMEOUT,
+                f"The body did not arrive within {self.limits.body_seconds:g} seconds.",
+                connection="close",
+            ) from None
+
+    async def _parts(self, receive: Any) -> bytes:
+        parts, size, message = list[bytes](), 0, await receive()
+        while True:
+            if message["type"] == "http.disconnect":
+                raise Refused(HTTPStatus.BAD_REQUEST, "The body ended before it was whole.")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self.limits.body_bytes:
+                raise self._too_large()
+            if not message.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            message = await receive()
+
+    async def _through_the_gate(self, scope: Any, body: bytes, send: Any) -> None:
+        if self.waiting >= self.limits.waiting:
+            raise _busy("Too many requests wait already.")
+        self.waiting += 1
+        try:
+            await asyncio.sleep(0)  # all that has arrived is counted before one is worked on
+            await self.inner(scope, _replayed(body), send)
+        finally:
+            self.waiting -= 1
+
+    def _too_large(self) -> Refused:
+        most = f"{self.limits.body_bytes / 1e6:g} MB"
+        return Refused(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"The body is larger than {most}. Send several requests.",
+            connection="close",
+        )
+
+    def _last(self) -> list[tuple[bytes, bytes]]:
+        """Return what tells a client to open another connection, once this service is about to stop."""
+        return [(b"connection", b"close")] if self.draining else []
+
+
+async def refuse(status: int, sentence: str, send: Any, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+    """Answer with a sentence."""
+    body = json.dumps({"error": sentence}).encode()
+    head = [(b"content-type", JSON.encode()), (b"content-length", str(len(body)).encode()), *(headers or [])]
+    await send({"type": "http.response.start", "status": int(status), "headers": head})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _busy(why: str) -> Refused:
+    return Refused(HTTPStatus.TOO_MANY_REQUESTS, f"{why} Ask again in a second.", retry_after="1")
+
+
+def _session(headers: Headers) -> str:
+    try:
+        morsel = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(SESSION)
+    except CookieError:
+        return ""
+    return morsel.value if morsel else ""
+
+
+def _replayed(body: bytes) -> Any:
+    """Return what hands a body over, as if it were just arriving."""
+    sent = False
+
+    async def receive() -> Any:
+        nonlocal sent
+        if sent:
+            await asyncio.Event().wait()  # nothing more comes
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive

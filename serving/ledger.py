@@ -1,0 +1,42 @@
+"""The ledger: the attribution runs of a workspace, with their intervals, as they were printed when they were made."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from features.durable import write_durably
+
+FOLDER = "attribution-runs"
+
+
+def keep(workspace: Path, summary: dict[str, Any], as_of: str) -> None:
+    """Keep what a run said, beside its moment; a run that is kept already is left as it is."""
+    folder = workspace / FOLDER
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{summary['run_id']}.json"
+    if not file.exists():
+        write_durably(file, json.dumps({"as_of": as_of, **summary}, ensure_ascii=False, allow_nan=False))
+
+
+def runs(workspace: Path) -> list[dict[str, Any]]:
+    """Return run_id, as_of and the models of each run, the latest first."""
+    kept = (_read(file, file.stat().st_mtime_ns) for file in (workspace / FOLDER).glob("*.json"))
+    found = [{"run_id": run["run_id"], "as_of": run["as_of"], "models": list(run["models"])} for run in kept]
+    return sorted(found, key=lambda run: (run["as_of"], run["run_id"]), reverse=True)
+
+
+def run(workspace: Path, run_id: str | None = None) -> dict[str, Any] | None:
+    """Return all that a run said, or the latest; None where there is no such run."""
+    latest = next((one["run_id"] for one in runs(workspace)), None) if run_id is None else run_id
+    file = workspace / FOLDER / f"{latest}.json"
+    if latest is None or file.parent != workspace / FOLDER or not file.exists():
+        return None
+    return _read(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(16)
+def _read(file: Path, _changed: int) -> dict[str, Any]:
+    return dict(json.loads(file.read_bytes()))

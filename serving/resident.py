@@ -1,0 +1,153 @@
+"""The resident history: what is known of every lead, in memory, so that no request has to read the lake for it.
+
+It is read whole when the service starts, and again in the background when the lake was written by others. Leads of
+whom the service itself has stored more since, and those whom a request cannot be answered for without knowing others
+(duplicates, objectors), are read from the lake.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from features.accounts import Tenures
+from features.history import Events, History, Ints
+from features.lake import Lake
+from features.merges import ALWAYS, NEVER
+from features.objections import OBJECTION
+from features.reading import read_history
+from features.tombstones import is_tombstone
+
+READ = ("leads", "touches", "stages", "identities")  # what a history is made of
+
+
+@dataclass(frozen=True)
+class Resident:
+    """The history of all leads as of some versions of the lake's tables, and where each lead is in it.
+
+    ``place`` has only leads that can be answered for alone: not merged, not objecting, not erased.
+    """
+
+    history: History
+    versions: Mapping[str, int]
+    more: tuple[str, ...]  # the columns of touches that were read beside the usual ones
+    place: Mapping[str, int]
+    of_account: tuple[Ints, Ints]  # contacts' leads in the order of their accounts, and those accounts
+    stale: frozenset[str] = field(default=frozenset())
+
+    def excerpt(self, lead_ids: Sequence[str]) -> tuple[History, Ints]:
+        """Return the history of some leads of ``place`` and their accounts' contacts, and the position of each."""
+        asked = np.array([self.place[lead_id] for lead_id in lead_ids], np.int64)
+        wanted = np.unique(np.concatenate([asked, self._colleagues(asked)]))
+        return _excerpt(self.history, wanted), np.searchsorted(wanted, asked)
+
+    def colleagues(self, lead_ids: Sequence[str]) -> set[str]:
+        """Return all leads that ever were contacts of an account that one of some leads ever was a contact of."""
+        asked = np.array([self.place[lead_id] for lead_id in lead_ids if lead_id in self.place], np.int64)
+        return {self.history.lead_ids[lead] for lead in self._colleagues(asked).tolist()}
+
+    def _colleagues(self, leads: Ints) -> Ints:
+        contacts = self.history.contacts
+        if not len(contacts.lead):
+            return np.empty(0, np.int64)
+        rows = _ranges(np.searchsorted(contacts.lead, leads), np.searchsorted(contacts.lead, leads, "right"))
+        accounts = np.unique(contacts.account[rows])
+        members, of = self.of_account
+        return members[_ranges(np.searchsorted(of, accounts), np.searchsorted(of, accounts, "right"))]
+
+
+class Residence:
+    """The resident history that is current, exchanged as a whole, and whether the lake says the same."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        self._now: Resident | None = None
+        self._changing = threading.Lock()
+
+    @property
+    def now(self) -> Resident | None:
+        """Return the resident history; None before the first was read."""
+        return self._now
+
+    def is_current(self, more: Sequence[str] = ()) -> bool:
+        """Say whether the lake's tables are still those that were read, with some columns of touches."""
+        now = self._now
+        return now is not None and set(more) <= {*now.more} and now.versions == self.versions()
+
+    def versions(self) -> dict[str, int]:
+        """Return the versions of the tables that a history is made of; of an unchanged lake, without reading it."""
+        return self.lake.current_versions(READ)
+
+    def read(self, more: tuple[str, ...]) -> Resident:
+        """Read the history of all leads, and let it be the current one."""
+        versions = self.versions()
+        history = read_history(Lake(self.lake.folder, versions), more=more)
+        resident = resident_of(history, versions, more)
+        with self._changing:
+            self._now = resident
+        return resident
+
+    def told(self, lead_ids: set[str], before: Mapping[str, int], after: Mapping[str, int]) -> None:
+        """Take note that the service stored more of some leads, and so made of some versions of the tables others."""
+        with self._changing:
+            now = self._now
+            if now is not None and now.versions == before:
+                stale = now.stale | lead_ids | now.colleagues(sorted(lead_ids))
+                self._now = Resident(**{**vars(now), "versions": dict(after), "stale": stale})
+
+
+def resident_of(history: History, versions: Mapping[str, int], more: tuple[str, ...]) -> Resident:
+    """Return a history with what is asked of it most."""
+    alone = (history.since == ALWAYS) & (history.until == NEVER)
+    alone[history.heirs.heir] = False
+    if OBJECTION in history.versions.codes:
+        alone[history.versions.leads()[history.versions.codes[OBJECTION] >= 0]] = False
+    place = {history.lead_ids[at]: at for at in np.flatnonzero(alone).tolist()}
+    place = {lead_id: at for lead_id, at in place.items() if not is_tombstone(lead_id)}
+    order = np.argsort(history.contacts.account, kind="stable")
+    of_account = (history.contacts.lead[order], history.contacts.account[order])
+    return Resident(history, versions, more, place, of_account)
+
+
+def _excerpt(history: History, leads: Ints) -> History:
+    """Return the history of some leads, by position, rising; none of them was ever merged."""
+    heirs = type(history.heirs)(*np.empty((4, 0), np.int64))
+    contacts = history.contacts
+    rows = _ranges(np.searchsorted(contacts.lead, leads), np.searchsorted(contacts.lead, leads, "right"))
+    account = np.unique(contacts.account[rows], return_inverse=True)[1]
+    tenures = Tenures(
+        np.searchsorted(leads, contacts.lead[rows]),
+        account.astype(np.int64),
+        contacts.since[rows],
+        contacts.until[rows],
+    )
+    return History(
+        lead_ids=tuple(history.lead_ids[lead] for lead in leads.tolist()),
+        since=history.since[leads],
+        until=history.until[leads],
+        created=history.created[leads],
+        versions=_of_leads(history.versions, leads),
+        touches=_of_leads(history.touches, leads),
+        stages=_of_leads(history.stages, leads),
+        heirs=heirs,
+        contacts=tenures,
+    )
+
+
+def _of_leads(events: Events, leads: Ints) -> Events:
+    begins, ends = events.start[leads], events.start[leads + 1]
+    rows = _ranges(begins, ends)
+    codes = {name: codes[rows] for name, codes in events.codes.items()}
+    return Events(
+        np.append(0, np.cumsum(ends - begins)), events.occurred[rows], events.known[rows], codes, events.names
+    )
+
+
+def _ranges(begins: Ints, ends: Ints) -> Ints:
+    """Return begin, begin + 1, … to before end, of each pair, one after the other."""
+    sizes = ends - begins
+    shift = np.repeat(begins - np.cumsum(sizes) + sizes, sizes)
+    return np.asarray(np.arange(len(shift)) + shift)

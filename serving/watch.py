@@ -1,0 +1,67 @@
+"""The watch: a thread that takes over what others have changed, the champion and the lake, while answers go on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime
+
+import numpy as np
+
+from features.errors import TouchstoneError
+from features.history import microseconds
+from features.verbs import Moments, columns_of
+from serving.desk import Desk
+from serving.scorer import Scorer
+from serving.scores import scores
+
+LOG = logging.getLogger("touchstone")
+EVERY = 0.2  # seconds
+TRIED = 3  # leads that a new champion scores before it serves
+
+
+class Watch:
+    """Looks after one desk from ``start`` to ``stop``."""
+
+    def __init__(self, desk: Desk, clock: Callable[[], datetime]) -> None:
+        self.desk, self.clock = desk, clock
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, once what is being read is read."""
+        self._stopped.set()
+        self._thread.join()
+
+    def look(self) -> None:
+        """Take over what has changed since the last look."""
+        if self.desk.champion.look(self._try):
+            LOG.warning("Model %s is champion now.", self.desk.champion.scorer.version)
+        more = columns_of(self.desk.champion.scorer.spec.features)
+        if not self.desk.residence.is_current(more):
+            resident = self.desk.residence.read(more)
+            self.desk.forget([])
+            self.desk.worklist.make(resident.history, microseconds(self.clock()))
+
+    def _watch(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.look()
+            except (TouchstoneError, OSError) as error:
+                LOG.warning("The service goes on with what it knew. %s", error)
+            except Exception:
+                LOG.exception("The service goes on with what it knew.")
+            self._stopped.wait(EVERY)
+
+    def _try(self, scorer: Scorer) -> None:
+        """Let a model score a few leads, which also prepares what its first request would have to."""
+        now = self.desk.residence.now
+        if now is not None:
+            lead_ids = [*now.place][:TRIED]
+            history, positions = now.excerpt(lead_ids)
+            scores(scorer, Moments(history, positions, np.full(len(lead_ids), microseconds(self.clock()))))
