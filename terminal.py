@@ -82,6 +82,28 @@ def _show(
     Console().print(table)
 
 
+def show_synced(results: Sequence[Any]) -> None:
+    """Print what became of the scores of each connected system, and of a dry run what would change."""
+    for one in results:
+        typer.echo(
+            f"{one.system}: {one.written:,} written, {one.unchanged:,} unchanged, {one.withheld:,} withheld, "
+            f"{one.refused:,} refused"
+        )
+        for reason in one.reasons:
+            typer.echo(f"  {reason}")
+        if one.changes:
+            rows = [
+                (change["lead_id"], _percent(change["probability_before"]), _percent(change["probability"]),
+                 f"{change['grade_before'] or '–'} → {change['grade']}")
+                for change in one.changes[:SHOWN]
+            ]  # fmt: skip
+            _show(f"{len(one.changes):,} would be written", ("lead", "was", "is", "grade"), rows)
+
+
+def _percent(probability: float | None) -> str:
+    return "–" if probability is None else f"{probability:.1%}"
+
+
 def show_ingested(results: Sequence[Any]) -> None:
     """Print what became of each file, and why rows were refused."""
     rows = [(r.file, r.table, *(f"{n:,}" for n in (r.stored, r.already_there, r.refused))) for r in results]
