@@ -38,8 +38,9 @@ from serving.replies import (
     ScoreReply,
 )  # fmt: skip
 from serving.resident import Residence
-from serving.scorer import Scorer, probability, promoted
+from serving.scorer import Scorer, promoted
 from serving.scores import Score, scores
+from serving.spec import probability
 from serving.worklist import Asked, Worklist
 
 FEW = 3  # leads that are scored without leaving the event loop
@@ -186,7 +187,7 @@ class Desk:
             leads=spec.leads,
             outcomes=spec.outcomes,
             learned_until=_moment(spec.learned_until),
-            members=len(scorer.members),
+            members=scorer.members,
             features=[FeatureLine(name=f.name, about=f.about, unit=f.unit, group=f.group) for f in spec.features],
             served_before=promoted(self.workspace / "models")[1:],
         )

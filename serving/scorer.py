@@ -47,12 +47,17 @@ class Scorer:
         if not self.learned or not len(matrix):
             return np.full((1, len(matrix)), self.spec.base_log_odds)
         share = self.spec.line_share
-        margins = np.zeros((self.forest.members if self.forest else len(self.spec.lines), len(matrix)))
+        margins = np.zeros((self.members, len(matrix)))
         if self.forest:
             margins += (1 - share) * self.forest.margins(matrix)
         if self.lines:
             margins += share * self.lines.margins(matrix)
         return margins
+
+    @property
+    def members(self) -> int:
+        """How many speak together; none while there is nothing to learn from."""
+        return self.forest.members if self.forest else len(self.spec.lines)
 
     @cached_property
     def lines(self) -> Lines | None:
