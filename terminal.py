@@ -178,8 +178,26 @@ def show_features(document: dict[str, Any]) -> None:
         typer.echo(f"What each feature means is in {document['dictionary']}.")
 
 
-def show_trained(trained: Any) -> None:
-    """Print what a model learned from, how good it is, and whether it was promoted."""
+def show_monitored(found: dict[str, Any]) -> None:
+    """Print how promises were kept, and each alarm: what moved, how sure that is, what to do."""
+    kept = [
+        (one["group"], f"{one['leads']:,}", f"{one['promised']:.1f}", f"{one['closed']:,}", f"{one['chance']:.1%}")
+        for one in found["promises"]
+    ]
+    if kept:
+        _show("Matured scores", ("group", "leads", "closes promised", "closed", "by chance"), kept)
+    else:
+        typer.echo("No score that was served is old enough to be judged yet.")
+    for alarm in found["alarms"]:
+        typer.echo(f"• {alarm['what']} {alarm['sure']} {alarm['do']}")
+    if not found["alarms"]:
+        typer.echo(f"No alarm. Model {found['model_version']} says what it said when it was judged.")
+
+
+def show_trained(trained: Any, due: str = "") -> None:
+    """Print why it was due, what a model learned from, how good it is, and whether it was promoted."""
+    if due:
+        typer.echo(due)
     typer.echo(
         f"Model {trained.version} ({trained.evidence}) learned from {trained.snapshots:,} snapshots with "
         f"{trained.wins:,} wins and is {'champion' if trained.promoted else 'challenger'}. {trained.why}"

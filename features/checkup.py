@@ -76,8 +76,9 @@ def checkup(lake: Lake, goal: Goal, as_of: datetime) -> dict[str, Any]:
     """Return what the lake holds as of a moment.
 
     ``tables``: rows, leads, first and last of each table. ``sources``: freshness and volume of each table, kind and
-    channel of touches, and stage. ``quarantine``: refused rows by reason, with an example and a remedy. ``findings``:
-    a sentence for each thing that is wrong.
+    channel of touches, and stage. ``arrivals``: a sentence for each that is silent, has a gap or moved.
+    ``quarantine``: refused rows by reason, with an example and a remedy. ``findings``: a sentence for each thing that
+    is wrong.
     """
     with lake.connection() as connection:
 
@@ -91,11 +92,13 @@ def checkup(lake: Lake, goal: Goal, as_of: datetime) -> dict[str, Any]:
         volume = ask(VOLUME, as_of=as_of)
         said_of = ask(SAID_OF, won=goal.won, lost=goal.lost, as_of=as_of)[0] | numbers(lake, microseconds(as_of))
     sources = _sources(volume)
+    arrivals = list(_arrivals(sources, as_of))
     return {
         "tables": tables,
         "sources": [_described(source, as_of) for source in sources],
         "quarantine": quarantine,
-        "findings": [*_findings(said_of, goal), *_arrivals(sources, as_of)],
+        "arrivals": arrivals,
+        "findings": [*_findings(said_of, goal), *arrivals],
     }
 
 

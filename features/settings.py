@@ -184,6 +184,20 @@ class Training(Section):
     threads: int = Field(1, description="threads of LightGBM", gt=0)
 
 
+class Monitor(Section):
+    """What is watched between two trainings, and when a model is trained again."""
+
+    age_days: float = Field(7, description="leads are compared when they are so old", gt=0)
+    recent_days: float = Field(28, description="those who became so old in the last so many days,", gt=0)
+    before_days: float = Field(84, description="with those who did in so many days before", gt=0)
+    matured_days: float = Field(90, description="promises of so many days, the latest that are past, are judged", gt=0)
+    false_alarms: float = Field(0.01, description="share of checks in which each part may cry wolf", gt=0, lt=1)
+    retrain_days: float = Field(30, description="a model that is so old is trained again", gt=0)
+    retrain_outcomes: float = Field(
+        0.2, description="or once so many more leads were won, as a share of those it learned from", gt=0
+    )
+
+
 class Attribution(Section):
     """Which touches may earn credit, and by which models."""
 
@@ -305,6 +319,7 @@ class Settings(BaseSettings):
     features: Features = Features()  # type: ignore[call-arg]
     snapshots: Snapshots = Snapshots()  # type: ignore[call-arg]
     training: Training = Training()  # type: ignore[call-arg]
+    monitor: Monitor = Monitor()  # type: ignore[call-arg]
     attribution: Attribution = Attribution()  # type: ignore[call-arg]
     serve: Serve = Serve()  # type: ignore[call-arg]
     connectors: Connectors = Connectors()

@@ -70,6 +70,24 @@ def record(workspace: Path, run: Record) -> str:
         return str(active.info.run_id)
 
 
+def sweep(workspace: Path) -> int:
+    """End the runs that a killed process left running, and return how many; without a record there are none."""
+    import mlflow
+
+    if "MLFLOW_TRACKING_URI" in os.environ or not (workspace / STORE).exists():
+        return 0  # on a team's server a run may be another's
+    try:
+        with _store(workspace):
+            client = mlflow.MlflowClient()
+            places = [found.experiment_id for found in client.search_experiments()]
+            left = client.search_runs(places, "attributes.status = 'RUNNING'")
+            for run in left:
+                client.set_terminated(run.info.run_id, "KILLED")
+            return len(left)
+    except UnrecordedError:
+        return 0  # a record that cannot be swept stops nobody
+
+
 def point(workspace: Path, version: str) -> None:
     """Give a version the alias ``champion``, and the one that had it the alias ``challenger``.
 

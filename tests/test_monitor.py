@@ -1,0 +1,171 @@
+"""Monitoring and retraining: what moved is found and named, and a model is trained when there is a reason."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+from trained import NOW, Company
+from typer.testing import CliRunner
+
+from features.errors import NothingToDo
+from features.history import DAY
+from features.lake import Lake
+from features.settings import Settings
+from serving import batch
+from serving.scorer import champion, promote, save
+from touchstone import app
+from training.monitor import monitored
+from training.retrain import due, retrain
+from training.tracking import sweep
+
+
+@pytest.fixture
+def scored(trained_company: Company, tmp_path: Path) -> Company:
+    """Return a company of one's own, whose open leads were scored just now."""
+    workspace = tmp_path / "company"
+    shutil.copytree(trained_company.workspace, workspace)
+    lake = Lake(workspace / "lake")
+    own = replace(trained_company, workspace=workspace, lake=lake)
+    batch.store(lake, batch.score_open(own.scorer, own.history, own.settings.goal, own.as_of))
+    return own
+
+
+def watched(company: Company, days: float = 0) -> dict[str, Any]:
+    return monitored(company.lake, company.settings, company.workspace, NOW + timedelta(days=days))
+
+
+def parts(found: dict[str, Any]) -> list[str]:
+    return [alarm["part"] for alarm in found["alarms"]]
+
+
+def test_scores_that_are_as_served_raise_no_alarm_of_skew(scored: Company) -> None:
+    found = watched(scored)
+    assert found["skew"] == {"scored_again": len(scored_leads(scored)), "differ": 0, "examples": []}
+    assert found["expected"]["roc_auc"] > 0.6
+    assert "skew" not in parts(found)
+
+
+def scored_leads(company: Company) -> list[str]:
+    return company.lake.query("SELECT DISTINCT lead_id FROM scores ORDER BY ALL")["lead_id"].to_pylist()
+
+
+def test_a_score_that_is_no_longer_computed_is_skew(scored: Company) -> None:
+    rows = scored.lake.query("SELECT * FROM scores LIMIT 1").to_pandas()
+    lead = str(rows["lead_id"][0])
+    batch.store(scored.lake, rows.assign(probability=rows["probability"] + 0.01, as_of=rows["as_of"]))
+    found = watched(scored)
+    (alarm,) = (alarm for alarm in found["alarms"] if alarm["part"] == "skew")
+    assert alarm["what"] == (
+        f"1 of {len(scored_leads(scored)) + 1} scores are not what is computed now for the same moments: {lead}."
+    )
+
+
+def test_promises_that_are_not_kept_are_an_alarm_until_a_model_has_learned_from_them(scored: Company) -> None:
+    since = scored.as_of - 100 * DAY
+    leads = scored.history.lead_ids[:400]
+    batch.store(scored.lake, scores_of(leads, since, probability=0.9))
+    assert "promises" not in parts(watched(scored))  # the champion learned today
+    older = replace(scored.scorer.spec, learned_until=since)
+    promote(scored.workspace / "models", save(scored.workspace / "models", older, trees_of(scored)).version)
+    found = watched(scored)
+    (everyone, *_) = (alarm for alarm in found["alarms"] if alarm["part"] == "promises")
+    closed = found["promises"][0]["closed"]
+    assert everyone == {
+        "part": "promises",
+        "what": f"all: {closed} of 400 leads closed, 360 were promised.",
+        "sure": "True promises are as far off in fewer than 1% of checks.",
+        "do": "Train again: touchstone retrain. If the new model is refused, look at what drifted.",
+    }
+    assert due(scored.lake, scored.settings.model_copy(update={"monitor": patient()}), scored.workspace, NOW) == (
+        f"all: {closed} of 400 leads closed, 360 were promised."
+    )
+
+
+def patient() -> Any:
+    """Return settings by which neither age nor new outcomes are a reason."""
+    return Settings.model_validate({"monitor": {"retrain_days": 9999, "retrain_outcomes": 9999}}).monitor
+
+
+def trees_of(company: Company) -> str:
+    return (company.workspace / "models" / company.scorer.version / "model.txt").read_text("utf-8")
+
+
+def scores_of(leads: list[str], as_of: int, probability: float) -> pd.DataFrame:
+    return pd.DataFrame({
+        "lead_id": leads,
+        "as_of": pd.Timestamp(as_of, unit="us", tz="UTC").as_unit("us"),
+        "horizon_days": 90.0,
+        "probability": probability,
+        "low": 0.0, "high": 1.0, "grade": "A", "trend": "steady", "reasons": "[]", "model_version": "earlier",
+    })  # fmt: skip
+
+
+def test_a_model_is_due_by_its_age(scored: Company) -> None:
+    assert due(scored.lake, scored.settings, scored.workspace, NOW + timedelta(days=30)) == (
+        "The champion learned 30 days ago; 30 are allowed."
+    )
+
+
+def test_a_model_is_due_once_many_more_leads_are_won(scored: Company) -> None:
+    older = replace(scored.scorer.spec, learned_until=scored.as_of - 90 * DAY, outcomes=50)
+    promote(scored.workspace / "models", save(scored.workspace / "models", older, trees_of(scored)).version)
+    why = due(scored.lake, Settings.model_validate({"monitor": {"retrain_days": 91}}), scored.workspace, NOW)
+    assert why is not None
+    assert why.endswith("leads were won since the champion learned from 50.")
+
+
+def test_without_a_model_one_is_due(tmp_path: Path) -> None:
+    why = due(Lake(tmp_path / "lake"), Settings(), tmp_path, NOW)
+    assert why is not None
+    assert why.startswith("No model serves: ")
+
+
+def test_nothing_is_due_for_a_young_model_whose_leads_are_alike(scored: Company) -> None:
+    with pytest.raises(NothingToDo, match=r"^No training is due: the model is young"):
+        retrain(scored.lake, scored.settings, scored.workspace, NOW)
+
+
+def test_two_do_not_train_at_once(scored: Company) -> None:
+    with (scored.workspace / ".retrain").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(NothingToDo, match=r"^A retraining of .* is running already\.$"):
+            retrain(scored.lake, scored.settings, scored.workspace, NOW, force=True)
+
+
+def test_retraining_trains_through_the_gate_and_says_why(scored: Company) -> None:
+    why, trained = retrain(scored.lake, scored.settings, scored.workspace, NOW + timedelta(days=1), force=True)
+    assert why == "It was asked for."
+    serves = champion(scored.workspace / "models").version
+    assert serves == (trained.version if trained.promoted else scored.scorer.version)
+
+
+def test_a_run_that_a_killed_process_left_is_ended(scored: Company) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{scored.workspace / 'mlflow.db'}")
+    client = mlflow.MlflowClient()
+    (experiment, *_) = client.search_experiments()
+    left = client.create_run(experiment.experiment_id).info.run_id
+    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+    assert (sweep(scored.workspace), sweep(scored.workspace)) == (1, 0)
+    assert client.get_run(left).info.status == "KILLED"
+
+
+def test_the_command_writes_the_alarms_and_leaves_with_3(scored: Company, tmp_path: Path) -> None:
+    rows = scored.lake.query("SELECT * FROM scores LIMIT 1").to_pandas()
+    batch.store(scored.lake, rows.assign(probability=rows["probability"] + 0.01))
+    asked = ["monitor", "--workspace", str(scored.workspace), "--as-of", NOW.isoformat()]
+    told = CliRunner().invoke(
+        app, [*asked, "--alarms", str(tmp_path / "alarms.json"), "--webhook", "http://127.0.0.1:1/"]
+    )
+    assert told.exit_code == 3
+    assert "scores are not what is computed now" in told.stdout
+    assert "The alarms did not arrive at 127.0.0.1: ConnectError." in told.stderr
+    assert "skew" in [alarm["part"] for alarm in json.loads((tmp_path / "alarms.json").read_text("utf-8"))]

@@ -1,0 +1,131 @@
+"""Promises: what was served is held against what closed, once the whole horizon is past."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tables import history, micros, moment, stage, version
+
+from features.lake import Lake
+from features.settings import Settings
+from serving.batch import store
+from training.promises import Kept, broken, expected, kept, served
+
+NO_SLICES = pd.DataFrame(index=range(0))
+
+
+def said(*rows: tuple[float, int]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["probability", "label"])
+
+
+def scores(lake: Lake, rows: list[tuple[str, float, float]]) -> None:
+    """Store scores: of a lead, on a day, a probability."""
+    store(
+        lake,
+        pd.DataFrame({
+            "lead_id": [lead for lead, _, _ in rows],
+            "as_of": pd.to_datetime([moment(day) for _, day, _ in rows], utc=True).as_unit("us"),
+            "horizon_days": 90.0,
+            "probability": [p for _, _, p in rows],
+            "low": 0.0, "high": 1.0, "grade": "A", "trend": "steady", "reasons": "[]", "model_version": "v1",
+        }),
+    )  # fmt: skip
+
+
+def test_of_each_lead_the_first_matured_score_counts(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    scores(
+        lake,
+        [("a", 10, 0.1), ("a", 40, 0.2), ("b", 41, 0.3), ("old", 9.9, 0.4), ("young", 110.1, 0.5), ("c", 110, 0.6)],
+    )
+    told = history([version(lead, 0) for lead in ("a", "b", "c", "old", "young")])
+    found = served(lake, told, Settings(), micros(200), days=100)
+    names = [told.lead_ids[lead] for lead in found["lead"]]
+    assert dict(zip(names, found["probability"], strict=True)) == {"a": 0.1, "b": 0.3, "c": 0.6}
+    assert found["as_of"].tolist() == [micros(10), micros(41), micros(110)]
+    assert found["matured"].tolist() == [micros(100), micros(131), micros(200)]
+
+
+@pytest.mark.parametrize(
+    ("won", "received", "label"), [(99.9, 99.9, 1), (100, 100, 1), (100.1, 100.1, 0), (99, 201, 0)]
+)
+def test_a_lead_closed_if_it_was_won_within_the_horizon_and_we_know(
+    tmp_path: Path, won: float, received: float, label: int
+) -> None:
+    lake = Lake(tmp_path / "lake")
+    scores(lake, [("a", 10, 0.1)])
+    told = history([version("a", 0)], stages=[stage("a", won, "won", received)])
+    assert served(lake, told, Settings(), micros(200), days=100)["label"].tolist() == [label]
+
+
+def test_promises_are_told_for_all_by_band_and_by_slice() -> None:
+    rows = said(*[(0.02, 0)] * 120, *[(0.5, 1)] * 60, *[(0.5, 0)] * 60)
+    slices = pd.DataFrame({"channel": ["Email"] * 120 + ["Direct"] * 120})
+    found = [(one.group, one.leads, round(one.promised, 6), one.closed) for one in kept(rows, slices)]
+    assert found == [
+        ("all", 240, 62.4, 60),
+        ("promised 0% to 5%", 120, 2.4, 0),
+        ("promised 40% to 100%", 120, 60, 60),
+        ("channel Direct", 120, 60, 60),
+    ]
+
+
+@given(st.lists(st.floats(0.01, 0.99), min_size=1, max_size=8), st.data())
+def test_chance_is_that_of_all_outcomes_that_could_have_been(promised: list[float], data: st.DataObject) -> None:
+    labels = data.draw(st.lists(st.integers(0, 1), min_size=len(promised), max_size=len(promised)))
+    law = np.zeros(len(promised) + 1)
+    for ends in product((0, 1), repeat=len(promised)):
+        law[sum(ends)] += np.prod([p if end else 1 - p for p, end in zip(promised, ends, strict=True)])
+    count = sum(labels)
+    tails = law[: count + 1].sum(), law[count:].sum()
+    (everyone, *_) = kept(said(*zip(promised, labels, strict=True)), NO_SLICES)
+    assert everyone.chance == pytest.approx(min(1, 2 * min(tails)))
+
+
+def test_many_promises_have_nearly_the_chance_of_few() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.beta(1, 9, 2000)
+    few, many = (kept(said(*((x, int(i < 240)) for i, x in enumerate(of))), NO_SLICES)[0] for of in (p, [*p, 1e-9]))
+    assert (few.leads, many.leads) == (2000, 2001)
+    assert many.chance == pytest.approx(few.chance, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("closed", "chance", "alarm"), [(60, 0.0001, True), (60, 0.006, False), (55, 0.0001, False), (30, 0.0001, True)]
+)
+def test_a_promise_is_broken_if_chance_does_not_explain_it_and_it_matters(
+    closed: int, chance: float, alarm: bool
+) -> None:
+    groups = [Kept("all", 500, 48.0, closed, chance), Kept("promised 5% to 10%", 400, 30, 31, 0.8)]
+    assert bool(broken(groups, 0.01)) == alarm
+
+
+def test_true_promises_are_called_broken_in_no_more_checks_than_stated() -> None:
+    rng, alarms = np.random.default_rng(7), 0
+    for _ in range(300):
+        p = rng.beta(1, 6, 200)
+        rows = pd.DataFrame({"probability": p, "label": (rng.random(200) < p).astype(int)})
+        alarms += bool(broken(kept(rows, NO_SLICES), 0.05))
+    assert alarms <= 25  # 15 are allowed on average
+
+
+def test_the_expected_figures_are_those_that_true_promises_come_to() -> None:
+    from training.metrics import metrics
+
+    rng = np.random.default_rng(1)
+    p = rng.beta(2, 6, 40_000)
+    came = metrics((rng.random(len(p)) < p).astype(np.float64), p)
+    for name, figure in expected(p).items():
+        assert figure == pytest.approx(came[name], abs=0.01)
+
+
+def test_of_no_score_nothing_is_expected() -> None:
+    assert expected(np.empty(0)) == {"roc_auc": None, "log_loss": None, "brier": None}
+    assert kept(said(), NO_SLICES) == []
+    assert broken([], 0.01) == []

@@ -1,0 +1,163 @@
+"""Monitoring: whether the champion still says what comes true, and if not, what moved, how sure that is, what to do.
+
+Each part cries wolf in at most the configured share of checks of a company in which nothing changes: promises kept or
+not (training/promises.py), drift of features and scores (training/drift.py), and volume (features/volume.py). The
+fourth, skew, needs no chance: a score that is computed again from what was known then is the same score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.checkup import checkup
+from features.history import History, microseconds
+from features.lake import Lake
+from features.matrix import feature_matrix
+from features.reading import read_history
+from features.settings import Settings
+from features.verbs import Feature, Moments, columns_of
+from serving.scorer import Scorer, champion
+from training.drift import Shift, reached, shifts
+from training.gate import slices_of
+from training.promises import Floats, Kept, broken, expected, kept, served
+
+LATEST = """
+    SELECT lead_id, epoch_us(as_of) AS as_of, probability FROM scores WHERE model_version = $1
+    ORDER BY as_of DESC, lead_id LIMIT 500
+"""
+SAME = 1e-9  # a probability that differs by less is the same
+SCORE = Feature("score", "count", "log-odds of closing, as the champion has it", "log-odds")
+POST_SECONDS = 10
+TOLD = 5  # features, groups or leads that one alarm names
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What moved, how sure that is, and what to do."""
+
+    part: str  # promises, drift, skew or volume
+    what: str
+    sure: str
+    do: str
+
+
+def monitored(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) -> dict[str, Any]:
+    """Return what is watched, as of a moment.
+
+    ``promises`` of matured scores by group, ``expected`` quality of the latest scores, ``drift``, ``skew``, and
+    ``alarms``: each says what moved, how sure that is and what to do.
+
+    Raises:
+        ModelError: when no model serves.
+
+    """
+    scorer, now = champion(workspace / "models"), microseconds(as_of)
+    history, watch = read_history(lake, more=columns_of(scorer.spec.features)), settings.monitor
+    said = served(lake, history, settings, now, watch.matured_days)
+    moments = Moments(history, said["lead"].to_numpy(np.int64), said["as_of"].to_numpy(np.int64))
+    slices = slices_of(feature_matrix(scorer.spec.features, moments), scorer.spec.features)
+    groups = kept(said, slices)
+    news = (said["matured"] > scorer.spec.learned_until).to_numpy()  # the champion learned from the others
+    compared, recent = reached(history, settings.goal, watch, now)
+    matrix = feature_matrix(scorer.spec.features, compared)
+    scores = scorer.log_odds(scorer.margins(matrix))
+    moved = shifts([*scorer.spec.features, SCORE], np.column_stack([matrix, scores]), recent, watch.false_alarms)
+    again, latest = _skew(lake, history, scorer)
+    alarms = [
+        *_of_promises(broken(kept(said[news], slices[news]), watch.false_alarms), watch.false_alarms),
+        *_of_drift(moved, watch.recent_days, watch.false_alarms),
+        *_of_skew(again),
+        *_of_volume(checkup(lake, settings.goal, as_of)["arrivals"]),
+    ]
+    return {
+        "as_of": as_of.astimezone(UTC).isoformat(),
+        "model_version": scorer.version,
+        "learned_until": datetime.fromtimestamp(scorer.spec.learned_until / 1e6, UTC).isoformat(),
+        "promises": [asdict(one) for one in groups],
+        "expected": expected(latest),
+        "drift": {
+            "leads_of_late": int(recent.sum()),
+            "leads_before": int((~recent).sum()),
+            "moved": [asdict(one) for one in moved],
+        },
+        "skew": again,
+        "alarms": [asdict(alarm) for alarm in alarms],
+    }
+
+
+def posted(address: str, found: dict[str, Any]) -> str:
+    """Post what was found to an address; return why it did not arrive, or nothing."""
+    import httpx
+
+    try:
+        httpx.post(address, json=found, timeout=POST_SECONDS).raise_for_status()
+    except httpx.HTTPError as error:
+        return f"The alarms did not arrive at {httpx.URL(address).host}: {error.__class__.__name__}."
+    return ""
+
+
+def _skew(lake: Lake, history: History, scorer: Scorer) -> tuple[dict[str, Any], Floats]:
+    """Score the leads of the champion's latest scores again; return how many differ, and what was said of them."""
+    rows = lake.query(LATEST, [scorer.version]).to_pandas()
+    as_of, said = rows["as_of"].to_numpy(np.int64), rows["probability"].to_numpy(np.float64)
+    lead = history.positions(rows["lead_id"].tolist(), as_of) if len(rows) else np.empty(0, np.int64)
+    here = lead >= 0
+    again = scorer.probabilities(feature_matrix(scorer.spec.features, Moments(history, lead[here], as_of[here])))
+    differs = np.abs(again - said[here]) > SAME
+    examples = rows["lead_id"][here][differs].head(TOLD).tolist()
+    return {"scored_again": int(here.sum()), "differ": int(differs.sum()), "examples": examples}, said
+
+
+def _of_promises(groups: Sequence[Kept], false_alarms: float) -> list[Alarm]:
+    sure = f"True promises are as far off in fewer than {false_alarms:.0%} of checks."
+    do = "Train again: touchstone retrain. If the new model is refused, look at what drifted."
+    return [
+        Alarm(
+            "promises",
+            f"{one.group}: {one.closed} of {one.leads} leads closed, {one.promised:.0f} were promised.",
+            sure,
+            do,
+        )
+        for one in groups[:TOLD]
+    ]
+
+
+def _of_drift(moved: Sequence[Shift], days: float, false_alarms: float) -> list[Alarm]:
+    if not moved:
+        return []
+    told = "; ".join(f"{one.feature}: {one.now}, {one.before} before" for one in moved[:TOLD])
+    more = f", and {len(moved) - TOLD} more features" if len(moved) > TOLD else ""
+    return [
+        Alarm(
+            "drift",
+            f"The leads of the last {days:g} days are different. {told}{more}.",
+            f"Unchanged leads look so in fewer than {false_alarms:.0%} of checks, in any feature.",
+            "If a field was renamed or a source broke, mend its mapping (touchstone check); if the market has moved, "
+            "train again: touchstone retrain.",
+        )
+    ]
+
+
+def _of_skew(skew: dict[str, Any]) -> list[Alarm]:
+    if not skew["differ"]:
+        return []
+    return [
+        Alarm(
+            "skew",
+            f"{skew['differ']} of {skew['scored_again']} scores are not what is computed now for the same moments: "
+            f"{', '.join(skew['examples'])}.",
+            "It is computed, not estimated.",
+            "Rows came in later than their received_at says, or were corrected. Let the source send when it sent.",
+        )
+    ]
+
+
+def _of_volume(arrivals: Sequence[str]) -> list[Alarm]:
+    sure = "Fewer than 1% of checks of steady sources say so of any."
+    return [Alarm("volume", said, sure, "Look whether the source still sends: touchstone check.") for said in arrivals]

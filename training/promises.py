@@ -1,0 +1,118 @@
+"""Promises: of the scores as they were served, whether as many leads closed as were promised.
+
+Looked at are scores whose whole horizon is past, one of each lead, since several of one lead share its fate: the first
+of those days. (Its last would be chosen by that fate: who closes is scored no more.) If every promise is true, the
+number that closes follows from the probabilities alone (Poisson's binomial law). What that law would show in fewer
+than one of a hundred checks, in any group, is an alarm if it also matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from features.history import DAY, History
+from features.lake import Lake
+from features.outcomes import outcomes_of
+from features.settings import Settings
+from training.gate import rows_of_slices
+
+Floats = NDArray[np.float64]
+BANDS = (0.0, 0.05, 0.1, 0.2, 0.4, 1.0)
+SERVED = """
+    SELECT lead_id, epoch_us(as_of) AS as_of, probability, horizon_days, model_version FROM scores
+    WHERE epoch_us(as_of) >= $1 AND epoch_us(as_of) + CAST(horizon_days * $3 AS BIGINT) <= $2
+    QUALIFY row_number() OVER (PARTITION BY lead_id ORDER BY as_of) = 1
+    ORDER BY lead_id
+"""
+MATTERS = 1.2  # times as many closes as promised, or as few, below which an alarm would be pedantry
+EXACT = 2_000  # scores, up to which the law is computed and not approximated
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A group of leads: how many closes were promised, how many came, and how often chance shows as much."""
+
+    group: str
+    leads: int
+    promised: float
+    closed: int
+    chance: float
+
+
+def served(lake: Lake, history: History, settings: Settings, as_of: int, days: float) -> pd.DataFrame:
+    """Return the scores of so many days, the latest whose horizon is past; of each lead the first.
+
+    The columns are lead (its position), as_of, matured (both in microseconds), probability, label and model_version.
+    """
+    lag = int(settings.snapshots.reporting_lag_days * DAY)
+    since = as_of - lag - int((settings.goal.horizon_days + days) * DAY)
+    found = lake.query(SERVED, [since, as_of - lag, DAY]).to_pandas()
+    moments = found["as_of"].to_numpy(np.int64)
+    position = history.positions(found["lead_id"].tolist(), moments) if len(found) else np.empty(0, np.int64)
+    rows = found.assign(lead=position)[position >= 0]
+    won = outcomes_of(history, settings.goal, as_of).won[history.turned_out(rows["lead"].to_numpy(np.int64), as_of)]
+    ends = rows["as_of"] + (rows["horizon_days"] * DAY).astype(np.int64)
+    return pd.DataFrame(
+        {**rows.drop(columns=["lead_id", "horizon_days"]), "matured": ends, "label": (won <= ends).astype(int)}
+    )
+
+
+def kept(said: pd.DataFrame, slices: pd.DataFrame) -> list[Kept]:
+    """Return how the promises were kept: by all, by band of probability, and by slice (categories by column)."""
+    promised, labels = said["probability"].to_numpy(np.float64), said["label"].to_numpy(np.float64)
+    found = []
+    for group, rows in _groups(promised, labels, slices):
+        p, closed = promised[rows], int(labels[rows].sum())
+        found.append(Kept(group, len(p), float(p.sum()), closed, _chance(p, closed)))
+    return found
+
+
+def broken(groups: list[Kept], false_alarms: float) -> list[Kept]:
+    """Return the groups in which more or fewer closed than chance explains (Bonferroni), and than is pedantry."""
+    return [
+        one
+        for one in groups
+        if one.chance <= false_alarms / len(groups) and not one.promised / MATTERS < one.closed < one.promised * MATTERS
+    ]
+
+
+def expected(promised: Floats) -> dict[str, float | None]:
+    """Return the ROC AUC, log loss and Brier score that scores will have if every promise is true."""
+    p = np.sort(promised.clip(1e-12, 1 - 1e-12))
+    pairs = p.sum() * (1 - p).sum() - (p * (1 - p)).sum()
+    ahead = float((p * (np.cumsum(1 - p) - (1 - p))).sum())  # the closer stands above the one that does not close
+    return {
+        "roc_auc": ahead / pairs if len(p) > 1 and pairs > 0 else None,
+        "log_loss": float(-(p * np.log(p) + (1 - p) * np.log1p(-p)).mean()) if len(p) else None,
+        "brier": float((p * (1 - p)).mean()) if len(p) else None,
+    }
+
+
+def _groups(promised: Floats, labels: Floats, slices: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    if len(promised):
+        yield "all", np.ones(len(promised), bool)
+    for low, high in pairwise(BANDS):
+        rows = (promised >= low) & (promised < high if high < 1 else True)
+        if rows.any():
+            yield f"promised {low:.0%} to {high:.0%}", np.asarray(rows)
+    yield from rows_of_slices(labels, slices)
+
+
+def _chance(promised: Floats, count: int) -> float:
+    """Return the share of true promises that are as far off on either side: twice the smaller tail."""
+    if len(promised) > EXACT:
+        mean, spread = promised.sum(), np.sqrt((promised * (1 - promised)).sum())
+        tails = stats.norm.cdf((count + 0.5 - mean) / spread), stats.norm.sf((count - 0.5 - mean) / spread)
+    else:
+        law = np.ones(1)
+        for p in promised:
+            law = np.convolve(law, (1 - p, p))
+        tails = law[: count + 1].sum(), law[count:].sum()
+    return float(min(1.0, 2 * min(tails)))

@@ -1,0 +1,86 @@
+"""Retraining: a new model when one is due, promoted only through the gate.
+
+There is no scheduler here: cron, systemd or whatever runs jobs gives the command as often as it likes, and the command
+says whether there is anything to do. Two never train at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from features.errors import ModelError, NothingToDo
+from features.history import DAY, microseconds
+from features.lake import Lake
+from features.outcomes import outcomes_of
+from features.reading import read_history
+from features.settings import Settings
+from serving.scorer import champion
+from training.monitor import monitored
+from training.tracking import sweep
+from training.train import Trained, train
+
+FEWEST_OUTCOMES = 20  # new wins, below which more outcomes are no reason
+LOCK = ".retrain"
+REASONS = ("promises", "drift")  # parts of the monitor whose alarms a new model may end
+
+
+def retrain(
+    lake: Lake,
+    settings: Settings,
+    workspace: Path,
+    as_of: datetime,
+    progress: Callable[[str], None] = lambda _: None,
+    *,
+    force: bool = False,
+) -> tuple[str, Trained]:
+    """Train if it is due, and return why it was, and what training ended with.
+
+    Raises:
+        NothingToDo: when nothing is due, or another retraining runs.
+
+    """
+    with _alone(workspace):
+        sweep(workspace)
+        progress("Looking whether it is due")
+        why = "It was asked for." if force else due(lake, settings, workspace, as_of)
+        if why is None:
+            raise NothingToDo(
+                "No training is due: the model is young, its promises are kept, and no lead is different."
+            )
+        return why, train(lake, settings, workspace, as_of, progress)
+
+
+def due(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) -> str | None:
+    """Return why a model is to be trained, in a sentence; None if there is no reason."""
+    try:
+        learned = champion(workspace / "models").spec
+    except ModelError as error:
+        return f"No model serves: {error}"
+    now, watch = microseconds(as_of), settings.monitor
+    age = (now - learned.learned_until) / DAY
+    if age >= watch.retrain_days:
+        return f"The champion learned {age:.0f} days ago; {watch.retrain_days:g} are allowed."
+    won = outcomes_of(read_history(lake), settings.goal, now).won_known
+    new = int(np.count_nonzero((won >= learned.learned_until) & (won < now)))
+    if new >= max(FEWEST_OUTCOMES, watch.retrain_outcomes * learned.outcomes):
+        return f"{new} leads were won since the champion learned from {learned.outcomes}."
+    alarms = [alarm for alarm in monitored(lake, settings, workspace, as_of)["alarms"] if alarm["part"] in REASONS]
+    return alarms[0]["what"] if alarms else None
+
+
+@contextmanager
+def _alone(workspace: Path) -> Iterator[None]:
+    """Hold the workspace's lock of retraining; the system frees it when the process ends, however it ends."""
+    workspace.mkdir(parents=True, exist_ok=True)
+    with (workspace / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise NothingToDo(f"A retraining of {workspace} is running already.") from None
+        yield
