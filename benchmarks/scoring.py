@@ -22,7 +22,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path[:1] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from wide import COLUMNS, FEATURES, wide  # noqa: E402
+from wide import COLUMNS, features, wide  # noqa: E402
 
 from features.settings import Training  # noqa: E402
 from serving.forest import forest_of  # noqa: E402
@@ -82,7 +82,7 @@ def champion() -> tuple[ensemble.Model, list[lgb.Booster]]:
         return grown[-1]
 
     lgb.train = kept
-    return ensemble.fit(learned, FEATURES, 90, Training.model_validate({})), grown
+    return ensemble.fit(learned, features(), 90, Training.model_validate({})), grown
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -132,7 +132,7 @@ def test_an_attribute_first_known_after_the_close_is_named() -> None:
 
 
 def signed_afterwards() -> History:
-    """Return leads that are won or lost on their 9th day; a contract is noted on the 10th, the industry at once."""
+    """Return leads that are won or lost on their 9th day; their contract is noted on the 10th."""
     leads = [f"lead-{i:03}" for i in range(120)]
     created = [version(lead, i, {"industry": "Mining"}) for i, lead in enumerate(leads)]
     signed = [version(lead, i + 10, {"industry": "Mining", "contract": f"C{i % 3}"}) for i, lead in enumerate(leads)]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from trained import Company
+from weighed import weighing
 
 from features.history import History
 from features.verbs import Feature, Moments
@@ -32,34 +31,6 @@ KINDS = tuple(
     Feature(f"{kind}_touches", "count", f"Touches of kind {kind}", "touches", where=(("kind", kind),))
     for kind in "abcdefg"
 )
-
-
-class Weighed:
-    """Two members whose log-odds are a weighted sum of the features, so that a person can tell their effects."""
-
-    members = 2
-
-    def __init__(self, weights: Sequence[float], base: float, missing: float = 0.0) -> None:
-        self.weights, self.base, self.missing = np.array(weights), base, missing
-
-    def margins(self, matrix: Floats) -> Floats:
-        """Return what both say."""
-        return np.stack([self.effects(matrix).sum(axis=1) + self.base] * self.members)
-
-    def effects(self, matrix: Floats) -> Floats:
-        """Return each feature's part of it."""
-        return np.nan_to_num(matrix, nan=self.missing) * self.weights
-
-
-def weighing(
-    features: Sequence[Feature], weights: Sequence[float], base: float = 0.0, missing: float = 0.0, **spec: Any
-) -> Scorer:
-    """Return a scorer of two members that agree."""
-    medians = spec.pop("medians", (None,) * len(features))
-    known = Spec(
-        tuple(features), 90, 0.0, leads=100, outcomes=30, trees=(1, 1), evidence="model", medians=medians, **spec
-    )
-    return Scorer(known, Weighed(weights, base, missing), "v1")  # type: ignore[arg-type]
 
 
 def scored(scorer: Scorer, history: History, at: float) -> list[Score]:

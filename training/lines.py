@@ -28,8 +28,9 @@ def logistic_line(matrix: Floats, labels: Floats, weights: Floats, features: Seq
     """
     columns = [_Column(matrix[:, i], feature) for i, feature in enumerate(features)]
     design = np.concatenate([*(column.design for column in columns), np.ones((len(labels), 1))], axis=1)
-    design[:, :-1] *= design[:, :-1].var(axis=0) > 0  # a second intercept would share the first one's part
-    found = _newton(design, labels, weights)
+    varies = np.append(design[:, :-1].var(axis=0) > 0, True)  # a second intercept would share the first one's part
+    found = np.zeros(len(varies))
+    found[varies] = _newton(design[:, varies], labels, weights)
     ends = np.cumsum([0, *(column.design.shape[1] for column in columns)])
     shifts = [
         float(column.design.mean(axis=0) @ found[a:b]) for column, a, b in zip(columns, ends, ends[1:], strict=False)
