@@ -12,7 +12,7 @@ decided (brand search on the way to signing): its touches of the same period the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,10 +21,17 @@ from attribution.hazard import Fit, Rows, fitted
 from attribution.journeys import Flags, Floats, Ints
 from attribution.moments import Moments, OpenTime, Touched, adstock, moments, recent
 
-HALF_LIVES_DAYS = (7.0, 30.0)  # a channel's decay is a sum of these two, as fitted
-AGES = 24  # steps of the baseline over a lead's age
+HALF_LIVES_DAYS = (
+    7.0,
+    10.0,
+    14.0,
+)  # of what touches leave behind: closes can hardly tell these apart, so all are asked
+MIDDLE = 1  # of them, by which harvests are told
+EARNING = 2  # sets of exposure that earn credit: touches of the same period, and earlier ones as they fade
+AGES = 24  # pieces of the baseline over a lead's age
 MOST_LOSSES = 10_000  # looked at; the rest are like them
-SURE = 4.0  # standard errors that a harvest, or an effect on losses, must stand out by
+SURE = 4.0  # standard errors that a harvest must stand out by
+VERY_SURE = 8.0  # that an effect on losses must: they are so many that a baseline a little off looks like effects
 TIMES = 1.5  # times the lagged effect that a harvest must be
 NORMAL_90 = 1.645
 FEWEST_ENDS = 20  # closes, or losses, from which anything can be told
@@ -55,7 +62,11 @@ class Adjusted(NamedTuple):
 
 
 class Model(NamedTuple):
-    """One hazard as fitted, with its first column of exposure for each channel that of the same period."""
+    """One hazard as fitted.
+
+    The columns of exposure are sets of k: touches of the same period, earlier ones as they fade, and all of them. The
+    last is a memory of whom targeting saw: it does not fade, as intent does not and effects do, and earns nothing.
+    """
 
     rows: Rows
     fit: Fit
@@ -66,24 +77,27 @@ class Model(NamedTuple):
 def score_adjusted(time: OpenTime, touched: Touched, channels: int, score: Score) -> Adjusted:
     """Credit of the channels that are numbered 0 to ``channels`` − 1.
 
-    The score must not have learned from these leads' own outcomes, nor from the touches that are credited.
+    The score must not have learned from these leads' own outcomes, nor from the touches that are credited. Credit is
+    the mean over the half-lives, and its error holds how far these are apart.
     """
-    won = _model(time, time.won, None, touched, channels, score, scaled=True)
-    same_period = _parts(won, channels)[0].sum(axis=0)
-    harvests = _harvests(won.fit, channels)
+    models = _models(time, time.won, None, touched, channels, score, HALF_LIVES_DAYS, scaled=True)
+    unguarded = _parts(models[MIDDLE], channels)[0].sum(axis=0)
+    harvests = _harvests(models[MIDDLE].fit, channels)
     if harvests.any():
-        won = _without_same_period(won, harvests)
-    parts, slopes = _parts(won, channels)
+        models = [_without_same_period(model, harvests) for model in models]
+    each, slopes = zip(*(_parts(model, channels) for model in models), strict=True)
+    parts = np.mean(each, axis=0)
     owed, owed_error = _owed(time, touched, channels, score)
-    own_error = _error(np.ones(len(parts)), slopes, won.fit, channels)
+    own_error = _error(np.ones(len(parts)), slopes[MIDDLE], models[MIDDLE].fit, channels)
+    apart = np.std([some.sum(axis=0) for some in each], axis=0, ddof=1)
     return Adjusted(
-        lead=won.moments.lead[: won.moments.ends],
+        lead=models[MIDDLE].moments.lead[: len(parts)],
         part=parts,
         owed=owed,
         credit=parts.sum(axis=0) - owed,
-        error=np.hypot(own_error, owed_error),
+        error=np.sqrt(own_error**2 + apart**2 + owed_error**2),
         harvests=harvests,
-        unguarded=same_period,
+        unguarded=unguarded,
     )
 
 
@@ -91,18 +105,19 @@ def _owed(time: OpenTime, touched: Touched, k: int, score: Score) -> tuple[Float
     """Return the closes that losses cost which each channel surely brought about (k,), and their standard errors."""
     if time.lost.sum() < FEWEST_ENDS:
         return np.zeros(k), np.zeros(k)
-    lost = _model(time, time.lost, MOST_LOSSES, touched, k, score, scaled=False)
+    half_life = HALF_LIVES_DAYS[MIDDLE]
+    (lost,) = _models(time, time.lost, MOST_LOSSES, touched, k, score, (half_life,), scaled=False)
     parts, slopes = _parts(lost, k)
     chance = lost.probability[: len(parts)] * lost.moments.stands_for
     owed, error = chance @ parts, _error(chance, slopes, lost.fit, k)
-    sure = owed > SURE * error
+    sure = owed > VERY_SURE * error
     return np.where(sure, owed, 0.0), np.where(sure, error, 0.0)
 
 
 def _harvests(fit: Fit, k: int) -> Flags:
     """Whether a channel's touches of the same period go with closes far more than its earlier ones."""
     slope, error = fit.theta.reshape(-1, k), np.sqrt(np.diag(fit.covariance).clip(0)).reshape(-1, k)
-    lagged = np.maximum(slope[1:].sum(axis=0), 0)
+    lagged = np.maximum(slope[1], 0)
     return np.asarray((slope[0] - lagged > SURE * error[0]) & (slope[0] > TIMES * lagged))
 
 
@@ -114,25 +129,45 @@ def _without_same_period(model: Model, of: Flags) -> Model:
     return model._replace(rows=rows, fit=fitted(rows))
 
 
-def _model(
-    time: OpenTime, ended: Flags, most: int | None, touched: Touched, k: int, score: Score, *, scaled: bool
-) -> Model:
+def _models(
+    time: OpenTime, ended: Flags, most: int | None, touched: Touched, k: int, score: Score,
+    half_lives: Sequence[float], *, scaled: bool,
+) -> list[Model]:  # fmt: skip
+    """Return the hazard of an end, fitted with each half-life."""
     looked = moments(time, ended, most)
     probability = np.clip(score(looked.lead, looked.asked(time)), 1e-6, 1 - 1e-6)
     days = looked.days * _rhythm(looked)
     age = looked.day - time.born[looked.lead]
-    edges = (
-        np.unique(np.quantile(age[: looked.ends], np.linspace(0, 1, AGES + 1)[1:-1])) if looked.ends else np.empty(0)
+    of_age = _over_age(age, age[: looked.ends])
+    nearest, ages = of_age.argmax(axis=1), of_age.shape[1]
+    usual = np.bincount(nearest, probability * days, ages) / np.bincount(nearest, days, ages).clip(1e-12)
+    relative = np.log(probability) - np.log(usual.clip(1e-9))[nearest]
+    z = np.column_stack([of_age, relative])
+    rows = Rows(
+        ends=looked.ends,
+        days=days,
+        scale=np.exp(relative) if scaled else np.ones(len(relative)),
+        z=z[:, np.any(z != 0, axis=0)],
+        x=np.empty((0, 0)),
     )
-    step = np.digitize(age, edges)
-    of_age = np.bincount(step, probability * days, len(edges) + 1) / np.bincount(step, days, len(edges) + 1).clip(1e-12)
-    relative = np.log(probability) - np.log(of_age.clip(1e-9))[step]
     where = (looked.lead, looked.day, *touched)
-    x = [recent(*where, k), *(adstock(*where, np.full(k, half)) for half in HALF_LIVES_DAYS)]
-    z = np.column_stack([step[:, None] == np.arange(len(edges) + 1), relative]).astype(np.float64)
-    scale = np.exp(relative) if scaled else np.ones(len(relative))
-    rows = Rows(looked.ends, days, scale, z[:, np.any(z != 0, axis=0)], np.concatenate(x, axis=1))
-    return Model(rows, fitted(rows), looked, probability)
+    same, memory = recent(*where, k), adstock(*where, np.full(k, np.inf))
+    models = []
+    for half_life in half_lives:
+        exposed = rows._replace(x=np.concatenate([same, adstock(*where, np.full(k, half_life)), memory], axis=1))
+        models.append(Model(exposed, fitted(exposed), looked, probability))
+    return models
+
+
+def _over_age(age: Floats, of_ends: Floats) -> Floats:
+    """Return weights (r, ages) by which the baseline is a line between ages at which as many ended; they add up to 1.
+
+    Steps would not do: within a step, what comes regularly grows with age, and would seem to have an effect.
+    """
+    if not len(of_ends):
+        return np.ones((len(age), 1))
+    knots = np.unique(np.quantile(of_ends, np.linspace(0, 1, AGES + 1)))
+    return np.stack([np.interp(age, knots, row) for row in np.eye(len(knots))], axis=1)
 
 
 def _rhythm(looked: Moments) -> Floats:
@@ -146,8 +181,8 @@ def _rhythm(looked: Moments) -> Floats:
 def _parts(model: Model, k: int) -> tuple[Floats, Floats]:
     """Part of each end that each channel brought about (ends, k), and by unit of each slope (ends, p)."""
     n, rows = model.rows.ends, model.rows
-    rate = model.fit.anyway(rows)[:n] + model.fit.added(rows)[:n].sum(axis=1)
-    by_slope = (rows.scale[:, None] * rows.x)[:n] / rate[:, None]
+    by_slope = rows.x[:n] * (model.fit.per_unit(rows) / model.fit.rate(rows))[:n, None]
+    by_slope[:, EARNING * k :] = 0
     return (by_slope * model.fit.theta).reshape(n, -1, k).sum(axis=1), by_slope
 
 

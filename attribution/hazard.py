@@ -5,8 +5,9 @@ At a moment, a lead whose score is s times that of an average lead of its age cl
     e · s · (exp(z · β) + x · θ)        e: the rhythm of the week; z: age, log s, long memory; x: exposure to channels
 
 Touches add to the rate and do not multiply it, so a lead that needs nobody owes nothing to the fifth e-mail; and they
-add in proportion to s. θ may be negative. Fitted by Newton's method on the Poisson likelihood of a point process, whose
-information matrix is exact: a solver that stops early finds nothing where closes are rare.
+add in proportion to s. θ may be negative: touches that take away leave at least something, so below a ``FLOOR`` of the
+rate without touches it fades out instead of becoming negative. Fitted by Newton's method on the Poisson likelihood of a
+point process, with its expected information: a solver that stops early finds nothing where closes are rare.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from attribution.journeys import Floats
 
 MOST_STEPS = 60
 ENOUGH = 1e-3  # of log likelihood, gained by the last step
-SMALLEST = 1e-9  # of a rate, as a share of the mean one
+SHORTEST = 1e-4  # part of a step that is tried
+FLOOR = 0.2  # of the rate without touches, from which on negative effects fade out
 
 
 class Rows(NamedTuple):
@@ -40,13 +42,16 @@ class Fit(NamedTuple):
     covariance: Floats  # (p, p) of theta
     log_likelihood: float
 
-    def anyway(self, rows: Rows) -> Floats:
-        """Rate without any touch (r,)."""
-        return rows.scale * np.exp(rows.z @ self.beta)
+    def rate(self, rows: Rows) -> Floats:
+        """Rate with all touches (r,)."""
+        return _rates(rows, self.beta, self.theta)[1]
 
-    def added(self, rows: Rows) -> Floats:
-        """Return what each exposure adds to the rate (r, p)."""
-        return np.asarray(rows.scale[:, None] * rows.x * self.theta)
+    def per_unit(self, rows: Rows) -> Floats:
+        """Return what a unit of effect adds to the rate by unit of exposure (r,); all of it adds up to the rate."""
+        mu, rate, slope = _rates(rows, self.beta, self.theta)
+        added = rows.scale * (rows.x @ self.theta)
+        whole = slope == 1
+        return np.where(whole, rows.scale, rows.scale * (rate - mu) / np.where(whole, 1, added))
 
 
 def fitted(rows: Rows) -> Fit:
@@ -55,33 +60,40 @@ def fitted(rows: Rows) -> Fit:
     mean = n / rows.days.sum()
     beta, theta = np.zeros(b), np.zeros(p)
     beta += np.linalg.lstsq(rows.z[n:], np.full(len(rows.z) - n, np.log(mean)), rcond=None)[0]
-    likelihood, mu, rate = _likelihood(rows, beta, theta, mean)
-    information = np.eye(b + p)
+    likelihood, information = _likelihood(rows, beta, theta), np.eye(b + p)
     for _ in range(MOST_STEPS):
-        J = np.concatenate([mu[:, None] * rows.z, rows.scale[:, None] * rows.x], axis=1)  # noqa: N806
-        weight = rows.days / rate
+        _, rate, slope = _rates(rows, beta, theta)
+        J = np.concatenate(  # noqa: N806
+            [
+                (rate - slope * (rows.scale * (rows.x @ theta)))[:, None] * rows.z,
+                (slope * rows.scale)[:, None] * rows.x,
+            ],
+            axis=1,
+        )
         gradient = (J[:n] / rate[:n, None]).sum(axis=0) - rows.days @ J
-        information = (J * weight[:, None]).T @ J
+        information = (J * (rows.days / rate)[:, None]).T @ J
         step = np.linalg.lstsq(information, gradient, rcond=1e-12)[0]
-        size = 1.0
-        while True:
-            new = _likelihood(rows, beta + size * step[:b], theta + size * step[b:], mean)
-            if new[0] >= likelihood or size < 1e-3:  # noqa: PLR2004
-                break
+        size, new = 1.0, -np.inf
+        while new < likelihood and size > SHORTEST:
+            new = _likelihood(rows, beta + size * step[:b], theta + size * step[b:])
             size /= 2
-        if new[0] < likelihood:
+        if new < likelihood:
             break
-        beta, theta = beta + size * step[:b], theta + size * step[b:]
-        gained, (likelihood, mu, rate) = new[0] - likelihood, new
+        beta, theta = beta + 2 * size * step[:b], theta + 2 * size * step[b:]
+        gained, likelihood = new - likelihood, new
         if gained < ENOUGH:
             break
     return Fit(beta, theta, np.asarray(np.linalg.pinv(information)[b:, b:], np.float64), likelihood)
 
 
-def _likelihood(rows: Rows, beta: Floats, theta: Floats, mean: float) -> tuple[float, Floats, Floats]:
-    """Log likelihood, the rate without touches, and the rate; −∞ where a rate is not above 0."""
+def _rates(rows: Rows, beta: Floats, theta: Floats) -> tuple[Floats, Floats, Floats]:
+    """Rates without touches and with them, and how much of one more unit of effect reaches the latter (r,)."""
     mu = rows.scale * np.exp(np.clip(rows.z @ beta, -50, 50))
-    rate = mu + rows.scale * (rows.x @ theta)
-    if rate.min() <= SMALLEST * mean:
-        return -np.inf, mu, rate
-    return float(np.log(rate[: rows.ends]).sum() - rows.days @ rate), mu, rate
+    share = 1 + rows.scale * (rows.x @ theta) / mu
+    slope = np.exp(np.clip(share / FLOOR - 1, -30, 0))
+    return mu, mu * np.where(share >= FLOOR, share, FLOOR * slope), slope
+
+
+def _likelihood(rows: Rows, beta: Floats, theta: Floats) -> float:
+    _, rate, _ = _rates(rows, beta, theta)
+    return float(np.log(rate[: rows.ends].clip(1e-300)).sum() - rows.days @ rate)

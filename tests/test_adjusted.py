@@ -79,8 +79,25 @@ def test_parts_and_what_would_have_closed_anyway_add_up_to_all_closes() -> None:
 def test_the_score_takes_away_what_intent_lends_to_a_channel() -> None:
     seeing, _ = credited(3, confounded=True)
     blind, _ = credited(3, confounded=True, blind=True)
-    assert blind.credit[1] > 3 * blind.error[1]
-    assert abs(seeing.credit[1]) < 3 * seeing.error[1]
+    assert blind.credit[1] > blind.error[1]
+    assert abs(seeing.credit[1]) < seeing.error[1]
+
+
+def test_touches_add_in_proportion_to_the_score_so_that_eager_leads_owe_them_no_less() -> None:
+    time, touched, _, intent = company(6)
+    found = score_adjusted(time, touched, 3, lambda lead, _: 1 - np.exp(-0.1 * intent[lead]))
+    eager = intent[found.lead] > np.median(intent[found.lead])
+    assert found.part[eager, 0].mean() == pytest.approx(found.part[~eager, 0].mean(), rel=0.25)
+
+
+def test_effects_that_take_away_fade_out_before_a_rate_becomes_negative() -> None:
+    z, x = np.ones((220, 1)), np.repeat([[0.0], [1.0], [0.0], [1.0]], [18, 2, 100, 100], axis=0)
+    days = np.concatenate([np.zeros(20), np.ones(200)])
+    rows = Rows(20, days, np.ones(220), z, x)
+    fit = fitted(rows)
+    rate = fit.rate(rows)
+    np.testing.assert_allclose([rate[20], rate[-1]], [18 / 100, 2 / 100], rtol=1e-3)
+    np.testing.assert_allclose(rate, np.exp(fit.beta[0]) + fit.per_unit(rows) * x[:, 0] * fit.theta[0])
 
 
 def test_a_harvest_is_flagged_earns_nothing_and_takes_nothing_from_others() -> None:
