@@ -229,7 +229,7 @@ class Desk:
         now, alone = self.residence.now, not any(lead.account_id for lead in request.leads)
         here = now is not None and all(i in now.place and i not in now.stale for i in request.lead_ids)
         few = len(request.lead_ids) + len(request.leads) <= FEW
-        return (few and alone and (here or not request.lead_ids)) or self.said_lately(request)
+        return few and alone and (here or not request.lead_ids)
 
     def with_colleagues(self, lead_ids: set[str]) -> set[str]:
         """Return leads with those whose features look at them, since they share an account."""
