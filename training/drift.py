@@ -17,16 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.history import DAY, History
+from features.matrix import feature_matrix
 from features.objections import profiled
 from features.outcomes import open_moments, outcomes_of
-from features.settings import Goal, Monitor
+from features.settings import Goal, Monitor, Settings
 from features.verbs import Feature, Moments
+from serving.scorer import Scorer
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 BINS = 10  # of a number, of about as many leads each; what is missing is one more
 SHUFFLES, SEED = 999, 0
 FEWEST = 30  # leads in each group, below which nothing is said
+SCORE = Feature("score", "count", "log-odds of closing, as the champion has it", "log-odds")
 MOST = 5_000  # leads of each group that are looked at
 
 
@@ -38,6 +41,19 @@ class Shift:
     before: str
     now: str
     chance: float
+
+
+def drifted(scorer: Scorer, history: History, settings: Settings, as_of: int) -> tuple[list[Shift], Flags]:
+    """Return what moved of a model's features and of its score, and which of the leads compared are of late.
+
+    What all contacts of an account did is left out: it heaps up as the company grows.
+    """
+    moments, recent = reached(history, settings.goal, settings.monitor, as_of)
+    matrix = feature_matrix(scorer.spec.features, moments)
+    score = scorer.log_odds(scorer.margins(matrix))
+    own = [i for i, feature in enumerate(scorer.spec.features) if feature.of == "lead"]
+    looked_at = [*(scorer.spec.features[i] for i in own), SCORE]
+    return shifts(looked_at, np.column_stack([matrix[:, own], score]), recent, settings.monitor.false_alarms), recent
 
 
 def reached(history: History, goal: Goal, watch: Monitor, as_of: int) -> tuple[Moments, Flags]:

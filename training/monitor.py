@@ -21,9 +21,9 @@ from features.lake import Lake
 from features.matrix import feature_matrix
 from features.reading import read_history
 from features.settings import Settings
-from features.verbs import Feature, Moments, columns_of
+from features.verbs import Moments, columns_of
 from serving.scorer import Scorer, champion
-from training.drift import Shift, reached, shifts
+from training.drift import Shift, drifted
 from training.gate import slices_of
 from training.promises import Floats, Kept, broken, expected, kept, served
 
@@ -32,7 +32,6 @@ LATEST = """
     ORDER BY as_of DESC, lead_id LIMIT 500
 """
 SAME = 1e-9  # a probability that differs by less is the same
-SCORE = Feature("score", "count", "log-odds of closing, as the champion has it", "log-odds")
 POST_SECONDS = 10
 TOLD = 5  # features, groups or leads that one alarm names
 
@@ -64,10 +63,7 @@ def monitored(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) 
     slices = slices_of(feature_matrix(scorer.spec.features, moments), scorer.spec.features)
     groups = kept(said, slices)
     news = (said["matured"] > scorer.spec.learned_until).to_numpy()  # the champion learned from the others
-    compared, recent = reached(history, settings.goal, watch, now)
-    matrix = feature_matrix(scorer.spec.features, compared)
-    scores = scorer.log_odds(scorer.margins(matrix))
-    moved = shifts([*scorer.spec.features, SCORE], np.column_stack([matrix, scores]), recent, watch.false_alarms)
+    moved, recent = drifted(scorer, history, settings, now)
     again, latest = _skew(lake, history, scorer)
     alarms = [
         *_of_promises(broken(kept(said[news], slices[news]), watch.false_alarms), watch.false_alarms),
