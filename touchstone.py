@@ -39,6 +39,7 @@ AsOf = Annotated[
 ]
 Port = Annotated[int | None, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)]
 HERE = Path()
+DEMO_PEOPLE = 2_000  # who live in the CRMs of the demo
 
 DONE, FAILED, USAGE, REFUSED, NOTHING_TO_DO, PARTLY = 0, 1, 2, 3, 4, 5
 
@@ -57,8 +58,8 @@ def demo(
 ) -> None:
     """Simulate a company, run every step below, and serve its scores."""
     if export:
-        written = {"files": [str(path) for path in _simulate(_now(), export)]}
-        terminal.finish(written, json, quiet, lambda: typer.echo("\n".join(written["files"])))
+        written = [str(path) for path in _simulate(_now(), export)]
+        terminal.finish({"files": written}, json, quiet, lambda: typer.echo("\n".join(written)))
         return
     if with_crm:
         _demo_with_crm(workspace, json, quiet)
@@ -72,8 +73,7 @@ def demo(
     from serving.running import ask, free, running, until_interrupted
     from training.train import train
 
-    now, files = _now(), workspace / "demo-files"
-    lake = Lake(workspace / "lake")
+    now, files, lake = _now(), workspace / "demo-files", Lake(workspace / "lake")
     if lake.versions() and not files.exists():
         raise ConfigError(f"{workspace} holds a lake of your own. Give the demo another folder with --workspace.")
     with terminal.progress(quiet, "Simulating a company") as step:
@@ -701,7 +701,7 @@ def _demo_with_crm(workspace: Path, json: bool, quiet: bool) -> None:
         raise ConfigError(f"{workspace} holds a lake. Give this demo another folder with --workspace.")
     with terminal.progress(quiet, "Simulating a company") as step:
         _prepared(workspace, files, now)
-        standins = company(population(files), now)
+        standins = company(population(files, DEMO_PEOPLE), now)
         with running(standins) as urls:
             settings = Settings.model_validate({"connectors": configured(urls)})
             ingested = [one for name in standins for one in _landed(name, workspace, settings, step, SECRETS)]

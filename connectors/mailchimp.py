@@ -33,7 +33,6 @@ from features.settings import Mailchimp as Settings
 FORBIDDEN, BAD = 403, 400
 PAGE, BATCH = 1000, 500
 WATCHED = timedelta(days=90)  # after a campaign was sent, hardly anybody opens it
-POLL = 5.0  # seconds
 LONGEST = 255  # characters of a merge field
 GRADES = ("A", "B", "C", "D")
 TAGS = {"close_probability": "CLOSEPROB", "score_grade": "SCOREGRADE", "score_trend": "SCORETREND",
@@ -100,8 +99,9 @@ class Mailchimp(System):
         """Update members, and their tag of the grade, by one batch; its result tells each refusal."""
         operations = [operation for score in scores for operation in self._operations(score)]
         job = self.session.ask("POST", self._path("/batches"), json={"operations": operations})["id"]
-        while (told := self.session.ask("GET", self._path(f"/batches/{job}")))["status"] != "finished":
-            self.session.clock.wait(POLL)
+        told = self.session.completed(
+            lambda: self.session.ask("GET", self._path(f"/batches/{job}")), "status", "finished"
+        )
         if not told["errored_operations"]:
             return [""] * len(scores)
         answers = _unpacked(self.session.call("GET", told["response_body_url"]).content)

@@ -21,14 +21,13 @@ import httpx
 
 from connectors.landing import Page, Reading, Row
 from connectors.secret import needed
-from connectors.session import Headers, Manners, Refused, Verdict, by_status, token_of
+from connectors.session import Headers, Manners, Verdict, by_status, token_of
 from connectors.system import FIELDS, Score, System
 from features.errors import ConfigError
 from features.settings import Marketo as Settings
 
 AT_ONCE, IN_A_FILE, TYPES_AT_ONCE = 300, 10_000, 10
 WINDOW = timedelta(days=31)  # of a bulk extract
-POLL = 60.0  # seconds
 EXPIRED, DAY_OVER = {"601", "602"}, {"607", "1029"}
 BUSY = {"502", "604", "606", "608", "611", "615", "713", "1016"}
 KINDS = {"number": "float", "text": "text", "time": "datetime"}
@@ -155,13 +154,8 @@ class Marketo(System):
         found = csv.DictReader(io.StringIO(self.session.call("GET", f"{path}/file.json").text))
         return [{name: None if value in {"", "null"} else value for name, value in row.items()} for row in found]
 
-    def _until(self, path: str, done: str) -> Row:
-        """Wait until a job is done, and return what is said of it."""
-        while (told := dict(self.session.ask("GET", path)["result"][0]))["status"] != done:
-            if told["status"] in {"Failed", "Cancelled", "Canceled"}:
-                raise Refused(f"marketo gave up a job ({told.get('errorMsg') or told['status']}). Try it again.")
-            self.session.clock.wait(POLL)
-        return told
+    def _until(self, path: str, done: str) -> Mapping[str, Any]:
+        return self.session.completed(lambda: dict(self.session.ask("GET", path)["result"][0]), "status", done)
 
     def _activities(self, kind: str, asked: Row, since: str, at: Row) -> Iterator[tuple[list[Row], Row]]:
         """Yield activities, page by page; pages may be short, and only ``moreResult`` tells which is the last."""

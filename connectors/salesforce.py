@@ -29,14 +29,13 @@ import httpx
 
 from connectors.landing import Page, Reading, Row
 from connectors.secret import needed
-from connectors.session import Headers, Manners, Refused, Verdict, by_status, token_of
+from connectors.session import Headers, Manners, Verdict, by_status, token_of
 from connectors.system import FIELDS, Score, System
 from features.errors import ConfigError
 from features.settings import Salesforce as Settings
 
 FORBIDDEN = 403
 AT_ONCE, IN_A_JOB, ROWS_OF_A_JOB = 200, 50_000, "10000"  # records in one call, in one bulk job, in one page of one
-POLL = 5.0  # seconds
 OBJECTS = {"00Q": "Lead", "003": "Contact"}  # by how their ids begin
 STREAMS = {  # object, the moment by which it is read, a condition
     "leads": ("Lead", "SystemModstamp", ""),
@@ -91,7 +90,7 @@ class Salesforce(System):
             missing = sorted({*NAMES.values(), PERCENT} - may)
             if missing:
                 raise ConfigError(
-                    f"Salesforce does not let us write {', '.join(missing)} of {kind}. Deploy force-app/ (see "
+                    f"Salesforce does not let us write {', '.join(missing)} of {kind}. Deploy connectors/sfdx (see "
                     "docs/connect-salesforce.md) and assign its permission set to the integration's user."
                 )
 
@@ -145,11 +144,7 @@ class Salesforce(System):
             yield rows, {"job": job, "locator": locator} if more else {}
 
     def _done(self, job: str) -> None:
-        """Wait until a job is complete."""
-        while (told := self.session.ask("GET", job))["state"] != "JobComplete":
-            if told["state"] in {"Failed", "Aborted"}:
-                raise Refused(f"salesforce gave up a job ({told.get('errorMessage') or told['state']}). Try it again.")
-            self.session.clock.wait(POLL)
+        self.session.completed(lambda: self.session.ask("GET", job), "state", "JobComplete")
 
     def _with_roles(self, rows: Sequence[Row]) -> list[Row]:
         """Return stages of opportunities with their primary contact, or their first, and what each stage means."""
@@ -218,7 +213,7 @@ def _soql(moment: str) -> str:
 
 
 def _fields(score: Score) -> dict[str, Any]:
-    """Return a score in the fields of force-app/."""
+    """Return a score in the fields of connectors/sfdx."""
     values = {NAMES[name]: field.value(score) for name, field in FIELDS.items()}
     told = {name: f"{v:%Y-%m-%dT%H:%M:%S.000Z}" if isinstance(v, datetime) else v for name, v in values.items()}
     return {**told, PERCENT: round(score.probability * 100, 2)}

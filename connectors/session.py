@@ -104,6 +104,22 @@ class Session:
                 self.clock.wait(self._pause(attempt, response))
         raise self._refused(method, path, last, f"was busy or away {ATTEMPTS} times in a row")
 
+    def completed(self, asking: Callable[[], Mapping[str, Any]], key: str, done: str) -> Mapping[str, Any]:
+        """Ask about a job, less and less often, until it is done, and return what is said of it then.
+
+        Raises:
+            Refused: when the system gave the job up.
+
+        """
+        pause = FIRST_PAUSE
+        while (told := asking())[key] != done:
+            if told[key].lower() in {"failed", "aborted", "cancelled", "canceled"}:
+                why = told.get("errorMessage") or told.get("errorMsg") or told[key]
+                raise Refused(f"{self.manners.name} gave up a job ({why}). Give the command again.")
+            self.clock.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        return told
+
     def _once(self, method: str, path: str, lane: str, content: Mapping[str, Any]) -> httpx.Response | None:
         """Send a call once; None stands for a connection that failed."""
         try:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from connected import NOW, Account, FakeClock, scored
 
+from connectors.landing import land
 from connectors.standins.salesforce import Salesforce
-from features.errors import ConfigError
+from features.errors import ConfigError, Partly
 
 ADA, BOB, CONTACT, DEAL = "00Q000000000000001", "00Q000000000000002", "003000000000000003", "006000000000000004"
 CONFIGURED = {"base_url": "https://example.my.salesforce.com"}
@@ -93,6 +94,15 @@ def test_the_first_read_is_by_bulk_jobs_and_the_next_by_queries_of_what_changed(
     assert [row["attributes"] for row in account.rows("leads")][-1].count("Clerk") == 1
 
 
+def test_a_place_that_salesforce_no_longer_knows_begins_the_stream_again(account: Account) -> None:
+    account.streams = ("leads",)
+    with account.open() as (_, dock):
+        dock.progress.of("leads").at = {"job": "750-forgotten", "locator": "7"}
+        dock.progress.save()
+    account.read()
+    assert account.count("leads") == 4
+
+
 @pytest.mark.parametrize("bulk_from", [2, 2000])
 def test_leads_and_contacts_are_updated_by_one_call_or_by_jobs_and_each_refusal_is_kept(
     account: Account, bulk_from: int
@@ -122,6 +132,22 @@ def test_leads_and_contacts_are_updated_by_one_call_or_by_jobs_and_each_refusal_
 def account_fields() -> tuple[str, ...]:
     return ("Email", "LeadSource", "Industry", "Title", "Country", "NumberOfEmployees", "HasOptedOutOfEmail",
             "IsConverted", "ConvertedContactId", "ConvertedDate")  # fmt: skip
+
+
+def test_the_calls_of_24_hours_that_are_used_up_are_a_sentence(account: Account) -> None:
+    account.standin.switches.calls_a_day = 2
+    with pytest.raises(
+        Partly, match=r"^salesforce says that its calls for today are used up \(.*REQUEST_LIMIT_EXCEEDED"
+    ):
+        account.read()
+
+
+def test_salesforce_says_how_many_calls_a_day_are_allowed(account: Account) -> None:
+    account.streams = ("opportunities",)
+    account.standin.switches.calls_a_day = 12_345
+    with account.open() as (system, dock):
+        list(land(dock, system.session, [one for one in system.readings() if one.name == "opportunities"], str))
+        assert system.session.quota.calls_a_day == 12_345
 
 
 def test_fields_that_were_not_deployed_are_named(account: Account) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from connected import NOW, Account, FakeClock, scored
 
+from connectors.hubspot import HubSpot as Connector
 from connectors.session import Refused
 from connectors.standins.hubspot import HubSpot
 from features.erasure import erase
@@ -87,6 +88,15 @@ def test_who_was_erased_is_not_written_and_leaves_the_journal(account: Account, 
     assert "hubspot:3" not in (account.workspace / "connectors" / "hubspot" / "written.jsonl").read_text()
 
 
+def test_who_is_erased_while_scores_are_written_is_not_written(
+    account: Account, hubspot: HubSpot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Connector, "batch", lambda *_: 3)
+    persons = iter(["p6@example.com"])
+    account.sync(say=lambda _: [erase(account.lake, person) for person in persons] and None)
+    assert sorted(probabilities(hubspot)) == ["1", "2", "3", "4"]
+
+
 def test_who_was_merged_bears_the_score_of_who_they_are(account: Account, hubspot: HubSpot) -> None:
     file = account.workspace / "identities.csv"
     file.write_text("duplicate_id,lead_id,observed_at\nhubspot:2,hubspot:6,2026-03-01T00:00:00Z\n")
@@ -141,8 +151,6 @@ def test_a_refused_record_is_kept_with_its_reason_and_tried_again(account: Accou
 def test_a_call_that_is_refused_as_a_whole_is_halved_until_the_record_is_found(
     account: Account, hubspot: HubSpot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from connectors.hubspot import HubSpot as Connector
-
     write = Connector.write
 
     def refusing(self: Connector, scores: list[object]) -> list[str]:

@@ -43,8 +43,13 @@ def company(people: Sequence[Person], now: datetime) -> dict[str, Standin]:
 
 def configured(urls: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Return the section [connectors] of a workspace that is connected to stand-ins."""
-    more = {"mailchimp": {"audience": "a1b2c3"}}
-    return {name: {"base_url": url, "share_of_quota": 1, **more.get(name, {})} for name, url in urls.items()}
+    more: dict[str, dict[str, Any]] = {  # a stand-in needs nobody to be slow
+        "hubspot": {"calls_in_10_seconds": 10_000, "searches_a_second": 1_000},
+        "salesforce": {"calls_in_20_seconds": 10_000},
+        "marketo": {"calls_in_20_seconds": 10_000},
+        "mailchimp": {"audience": "a1b2c3", "calls_a_second": 1_000},
+    }
+    return {name: {"base_url": url, "share_of_quota": 1, **more[name]} for name, url in urls.items()}
 
 
 @contextmanager

@@ -232,7 +232,8 @@ class HubSpot(Standin):
     async def pipelines(self, _: Request) -> Response:
         """List the pipelines of deals."""
         at = {"createdAt": iso_of(0), "updatedAt": iso_of(0), "archived": False, "displayOrder": 0}
-        stages = [{"id": id_, "label": label, "metadata": {"isClosed": closed, "probability": p}, **at}
+        may = {"writePermissions": "CRM_PERMISSIONS_ENFORCEMENT"}
+        stages = [{"id": id_, "label": label, "metadata": {"isClosed": closed, "probability": p}, **at, **may}
                   for id_, label, closed, p in PIPELINE]  # fmt: skip
         return JSONResponse({"results": [{"id": "default", "label": "Sales", "stages": stages, **at}]})
 

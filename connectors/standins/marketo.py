@@ -179,15 +179,14 @@ class Marketo(Standin):
     async def schema(self, request: Request) -> Response:
         """List the fields of leads, or define some."""
         if request.method == "GET":
-            named = [{"name": name, "displayName": name, "dataType": "string"} for name in STANDARD]
-            return _yes([*named, *self.fields.values()], moreResult=False)
+            return _yes([*map(_field, STANDARD), *self.fields.values()], moreResult=False)
         asked, answers = await _json(request), list[Record]()
         if not isinstance(asked, dict) or not isinstance(asked.get("input"), list):
             return _no("609", "Invalid JSON")
         for one in asked["input"]:
             if not isinstance(one, dict) or not isinstance(one.get("name"), str):
                 return _no("1003", "A field has no name")
-            self.fields[one["name"]] = one
+            self.fields[one["name"]] = _field(one["name"], is_custom=True)
             answers.append({"name": one["name"], "status": "created"})
         return _yes(answers)
 
@@ -307,6 +306,12 @@ class Marketo(Standin):
 
     def _rows(self, job: Record) -> list[Record]:
         return [one for one in self.people.values() if job["start"] <= one["createdAt"] <= job["end"]]
+
+
+def _field(name: str, *, is_custom: bool = False) -> Record:
+    told = {"name": name, "displayName": name, "description": "", "dataType": "string", "isHidden": False}
+    more = {"isHtmlEncodingInEmail": True, "isSensitive": False, "isCustom": is_custom, "isApiCreated": is_custom}
+    return {**told, **more}
 
 
 async def _json(request: Request) -> Any:

@@ -105,7 +105,7 @@ class Salesforce(Standin):
                      FirstOpenedDate=None)  # fmt: skip
 
     def deploy(self) -> None:
-        """Deploy the fields of force-app/."""
+        """Deploy the fields of connectors/sfdx."""
         self.deployed = {"Close_Probability__c", "Close_Score__c", "Score_Grade__c", "Score_Trend__c",
                          "Score_Top_Factors__c", "Score_Model_Version__c", "Scored_At__c"}  # fmt: skip
 
