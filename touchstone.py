@@ -7,8 +7,9 @@ and handed down; nothing below knows what time it is.
 from __future__ import annotations
 
 import json as jsonlib
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ AsOf = Annotated[
 ]
 Port = Annotated[int | None, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)]
 HERE = Path()
+DEMO_PEOPLE = 2_000  # who live in the CRMs of the demo
 
 DONE, FAILED, USAGE, REFUSED, NOTHING_TO_DO, PARTLY = 0, 1, 2, 3, 4, 5
 
@@ -47,14 +49,20 @@ def demo(
     workspace: Workspace = HERE,
     once: Annotated[bool, typer.Option("--once", help="Score one lead over HTTP, print it, and stop.")] = False,
     export: Annotated[Path | None, typer.Option(help="Only write the company's files to this folder.")] = None,
+    with_crm: Annotated[
+        bool, typer.Option("--with-crm", help="Instead: read its people from four CRMs, and write their scores back.")
+    ] = False,
     port: Port = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Simulate a company, run every step below, and serve its scores."""
     if export:
-        written = {"files": [str(path) for path in _simulate(_now(), export)]}
-        terminal.finish(written, json, quiet, lambda: typer.echo("\n".join(written["files"])))
+        written = [str(path) for path in _simulate(_now(), export)]
+        terminal.finish({"files": written}, json, quiet, lambda: typer.echo("\n".join(written)))
+        return
+    if with_crm:
+        _demo_with_crm(workspace, json, quiet)
         return
     from attribution import runs
     from features.errors import ConfigError
@@ -65,8 +73,7 @@ def demo(
     from serving.running import ask, free, running, until_interrupted
     from training.train import train
 
-    now, files = _now(), workspace / "demo-files"
-    lake = Lake(workspace / "lake")
+    now, files, lake = _now(), workspace / "demo-files", Lake(workspace / "lake")
     if lake.versions() and not files.exists():
         raise ConfigError(f"{workspace} holds a lake of your own. Give the demo another folder with --workspace.")
     with terminal.progress(quiet, "Simulating a company") as step:
@@ -153,7 +160,7 @@ def ingest(
             results += retry_quarantined(lake, mapped(settings, workspace), _now(), step)
         try:
             for system in systems:
-                for result in _landed(system, workspace, step):
+                for result in _landed(system, workspace, settings, step):
                     results.append(result)  # what was landed before the day's quota was used up counts
         except Partly as stopped:
             partly = stopped
@@ -433,7 +440,7 @@ def sync(
     results = []
     with terminal.progress(quiet, "Writing scores back") as step:
         for system in named:
-            with _connected(system, workspace) as (connection, dock):
+            with _connected(system, workspace, settings) as (connection, dock):
                 band = getattr(settings.connectors, system).band
                 results.append(write_back(connection, dock, band, step, dry=dry_run))
     terminal.finish({"systems": [vars(one) for one in results]}, json, quiet, lambda: terminal.show_synced(results))
@@ -650,30 +657,73 @@ def _prepared(workspace: Path, files: Path, now: datetime) -> Any:
 
 
 @contextmanager
-def _connected(system: str, workspace: Path) -> Iterator[tuple[Any, Any]]:
+def _connected(
+    system: str, workspace: Path, settings: Any, environment: Mapping[str, str] = os.environ
+) -> Iterator[tuple[Any, Any]]:
     """Hold a connected system and the dock where it lands."""
-    import os
-
     import httpx
 
     from connectors.connections import World, connected
     from features.lake import Lake
-    from features.settings import read_settings
 
-    lake, settings = Lake(workspace / "lake"), read_settings(workspace)
+    lake = Lake(workspace / "lake")
     with (
         httpx.Client() as http,
-        connected(system, workspace, lake, settings, _now(), World(os.environ, http)) as connection,
+        connected(system, workspace, lake, settings, _now(), World(environment, http)) as connection,
     ):
         yield connection
 
 
-def _landed(system: str, workspace: Path, step: Any) -> Iterator[Any]:
+def _landed(
+    system: str, workspace: Path, settings: Any, step: Any, environment: Mapping[str, str] = os.environ
+) -> Iterator[Any]:
     """Yield what became of what is new in a connected system."""
     from connectors.landing import land
 
-    with _connected(system, workspace) as (connection, dock):
+    with _connected(system, workspace, settings, environment) as (connection, dock):
         yield from land(dock, connection.session, connection.readings(), step)
+
+
+def _demo_with_crm(workspace: Path, json: bool, quiet: bool) -> None:
+    """Let the demo's people live in four systems, of which stand-ins answer on loopback, and show the round trip."""
+    from connectors.standins.company import SECRETS, company, configured, running, shown
+    from connectors.standins.population import population
+    from connectors.writeback import sync as write_back
+    from features.errors import ConfigError
+    from features.history import microseconds
+    from features.lake import Lake
+    from features.settings import Settings
+    from serving import batch
+    from training.train import train
+
+    now, files, lake = _now(), workspace / "demo-files", Lake(workspace / "lake")
+    if lake.versions():
+        raise ConfigError(f"{workspace} holds a lake. Give this demo another folder with --workspace.")
+    with terminal.progress(quiet, "Simulating a company") as step:
+        _prepared(workspace, files, now)
+        standins = company(population(files, DEMO_PEOPLE), now)
+        with running(standins) as urls:
+            settings = Settings.model_validate({"connectors": configured(urls)})
+            ingested = [one for name in standins for one in _landed(name, workspace, settings, step, SECRETS)]
+            trained = train(lake, settings, workspace, now, step)
+            with lake.writing():
+                step("Scoring open leads")
+                scorer, history = batch.champion_and_history(workspace, lake)
+                scores = batch.score_open(scorer, history, settings.goal, microseconds(now))
+                batch.store(lake, scores)
+            synced = []
+            for name in standins:
+                with _connected(name, workspace, settings, SECRETS) as (connection, dock):
+                    synced.append(write_back(connection, dock, 0, step))
+    best = {name: next((lead for lead in scores["lead_id"] if lead.startswith(name)), None) for name in standins}
+    there = {lead: shown(standins[name], lead.partition(":")[2]) for name, lead in best.items() if lead}
+    if not (json or quiet):
+        terminal.show_ingested(ingested)
+        terminal.show_trained(trained)
+        terminal.show_synced(synced)
+        typer.echo("\nThe most promising lead of each system, as sales sees it there:")
+    document = {"trained": vars(trained), "systems": [vars(one) for one in synced], "there": there}
+    terminal.finish(document, json, quiet, lambda: terminal.print_json(there))
 
 
 def _now() -> datetime:

@@ -12,16 +12,19 @@ import httpx
 
 from connectors.hubspot import HubSpot
 from connectors.landing import Dock
+from connectors.mailchimp import Mailchimp
 from connectors.mapping import mapped, mapping_of
+from connectors.marketo import Marketo
 from connectors.pace import Clock, Quota
 from connectors.progress import progress_of
+from connectors.salesforce import Salesforce
 from connectors.session import Session
 from connectors.system import System
 from features.errors import ConfigError
 from features.lake import Lake
 from features.settings import Settings
 
-SYSTEMS: dict[str, type[System]] = {system.name: system for system in (HubSpot,)}
+SYSTEMS: dict[str, type[System]] = {system.name: system for system in (HubSpot, Salesforce, Marketo, Mailchimp)}
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from connectors.progress import Progress, Stream
-from connectors.session import Session
+from connectors.session import Refused, Session
 from features.errors import TouchstoneError
 from features.ingestion import Ingested, ingest
 from features.lake import Lake
@@ -25,6 +26,7 @@ from features.settings import Settings
 
 OVERLAP = timedelta(minutes=5)  # what a system's index may lag behind, and its clocks may differ among themselves
 SPOOL_BYTES = 32_000_000
+FORGOTTEN = {200, 400, 404}  # how systems refuse a place that they gave out long ago; Marketo does with 200
 ALL = {"all": "landed"}  # the place after the last page
 
 Row = dict[str, Any]
@@ -72,7 +74,7 @@ def land(dock: Dock, session: Session, readings: Iterable[Reading], say: Callabl
     for reading in readings:
         stream = _resumed(dock, reading.name)
         try:
-            for page in () if stream.at == ALL else reading.pages(_overlapped(stream.since), stream.at):
+            for page in _pages(reading, stream):
                 stream.began = stream.began or (session.time or dock.as_of).isoformat()
                 _add(dock.spool(reading.name), page.rows, stream)
                 stream.at = page.then or ALL
@@ -87,6 +89,21 @@ def land(dock: Dock, session: Session, readings: Iterable[Reading], say: Callabl
         yield from _unload(dock, reading.name, stream)
         dock.progress.streams[reading.name] = Stream(since=stream.began or stream.since)
         dock.progress.save()
+
+
+def _pages(reading: Reading, stream: Stream) -> Iterator[Page]:
+    """Yield pages from where a stream is; where the system no longer knows that place, from the run's beginning."""
+    if stream.at == ALL:
+        return
+    since, resumed = _overlapped(stream.since), bool(stream.at)
+    pages = iter(reading.pages(since, stream.at))
+    try:
+        first = list(islice(pages, 1))
+    except Refused as refused:
+        if not resumed or refused.status not in FORGOTTEN:
+            raise
+        pages, first = iter(reading.pages(since, {})), []
+    yield from chain(first, pages)
 
 
 def _overlapped(since: str) -> str:

@@ -104,9 +104,27 @@ class Session:
                 self.clock.wait(self._pause(attempt, response))
         raise self._refused(method, path, last, f"was busy or away {ATTEMPTS} times in a row")
 
+    def completed(self, asking: Callable[[], Mapping[str, Any]], key: str, done: str) -> Mapping[str, Any]:
+        """Ask about a job, less and less often, until it is done, and return what is said of it then.
+
+        Raises:
+            Refused: when the system gave the job up.
+
+        """
+        pause = FIRST_PAUSE
+        while (told := asking())[key] != done:
+            if told[key].lower() in {"failed", "aborted", "cancelled", "canceled"}:
+                why = told.get("errorMessage") or told.get("errorMsg") or told[key]
+                raise Refused(f"{self.manners.name} gave up a job ({why}). Give the command again.")
+            self.clock.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        return told
+
     def _once(self, method: str, path: str, lane: str, content: Mapping[str, Any]) -> httpx.Response | None:
         """Send a call once; None stands for a connection that failed."""
         try:
+            if not path.startswith("/"):  # an address elsewhere, which a reply named, opens by itself
+                return self._send(method, path, lane, **content)
             token = self._token = self._token if self._token is not None else self.manners.authorize(self._send)
             return self._send(method, path, lane, **{**content, "headers": {**token, **content.get("headers", {})}})
         except httpx.TransportError:
@@ -116,7 +134,7 @@ class Session:
         for name in dict.fromkeys(("", lane)):
             self._paces[name].keep()
         self.quota.spend(self.manners.name)
-        address = path if path.startswith("http") else f"{self.manners.base_url}{path}"
+        address = f"{self.manners.base_url}{path}" if path.startswith("/") else path
         response = self.http.request(method, address, timeout=TIMEOUT, **content)
         self.quota.calls_a_day = self.manners.limit_of(response) or self.quota.calls_a_day
         if "date" in response.headers:
@@ -165,4 +183,7 @@ def token_of(response: httpx.Response, system: str) -> str:
             f"{system} gave no access token ({response.status_code}). See that its client id and secret in the "
             "environment are right, and that they may be used for this."
         )
-    return str(response.json()["access_token"])
+    told = response.json()
+    if "access_token" not in told:
+        raise httpx.ConnectError("the system gave no token")
+    return str(told["access_token"])

@@ -25,6 +25,7 @@ from connectors.session import BAD, Refused
 from connectors.system import Score, System
 from features.contract import schema
 from features.durable import write_durably
+from features.forgotten import forgotten
 from features.history import history_of, microseconds
 from features.identities import merges
 from features.objections import objecting
@@ -93,11 +94,14 @@ def sync(system: System, dock: Dock, band: float, say: Callable[[str], None], *,
         for batch in _batches(_changes(connection, system), system.batch(changed)):
             if not synced.written and not refused:
                 system.prepare()
-            scores = [change.score for change in batch]
+            erased = forgotten(dock.lake)  # somebody may have been since the beginning
+            scores = [change.score for change in batch if not erased.knows(change.score.lead_id)]
             why = _written(system, scores)
             journal.add([score for score, no in zip(scores, why, strict=True) if not no])
             refused |= {score.lead_id: no for score, no in zip(scores, why, strict=True) if no}
             synced.written += why.count("")
+            dock.progress.calls = system.session.quota.calls
+            dock.progress.save()
             say(f"{system.name}: {synced.written:,} scores written")
         journal.refuse(refused)
     synced.unchanged = scored - synced.written - len(refused)
@@ -180,7 +184,7 @@ def _batches(changes: Iterator[Change], size: int) -> Iterator[list[Change]]:
 def _written(system: System, scores: Sequence[Score]) -> list[str]:
     """Write scores; a call that is refused for what it says is halved, until the record in question is alone."""
     try:
-        return system.write(scores)
+        return system.write(scores) if scores else []
     except Refused as error:
         if error.status != BAD:
             raise

@@ -23,6 +23,7 @@ OURS = {  # what to do with files that other programs of ours wrote, by the fold
     "models": "Retrain, then delete this version's folder.",
     "mlflow.db": "Delete the run in MLflow, then run `mlflow gc`.",
     "mlflow-artifacts": "Delete the run in MLflow, then run `mlflow gc`.",
+    "connectors": "Give `touchstone ingest` and `touchstone sync` for that system; they forget who is not in the lake.",
     "demo-files": "Delete the folder; the demo writes another company's files into it.",
 }
 THEIRS = "Take the person's rows out of it, or delete it; Touchstone does not change your files."

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
+import pyarrow as pa
 
 from connectors.connections import World, connected
 from connectors.landing import Dock, land
@@ -20,6 +22,7 @@ from connectors.standins.population import Person, population
 from connectors.standins.standin import InProcess, Standin
 from connectors.system import System
 from connectors.writeback import Synced, sync
+from features.contract import schema
 from features.ingestion import Ingested
 from features.lake import Lake
 from features.settings import Settings
@@ -114,3 +117,14 @@ class Account:
     def count(self, table: str) -> int:
         ((count,),) = (row.values() for row in self.lake.query(f"SELECT count(*) FROM {table}").to_pylist())
         return int(count)
+
+
+def scored(account: Account, probabilities: Mapping[str, float], grade: str = "B", days: float = 0) -> None:
+    """Store scores of leads, as a model of version v1 might have served them."""
+    reasons = json.dumps([{"text": "Looked at the prices, raises the odds 2 times"}])
+    rows = [
+        {"lead_id": lead, "as_of": account.as_of + timedelta(days=days), "horizon_days": 90.0, "probability": p,
+         "low": p, "high": p, "grade": grade, "trend": "steady", "reasons": reasons, "model_version": "v1"}
+        for lead, p in probabilities.items()
+    ]  # fmt: skip
+    account.lake.append("scores", pa.Table.from_pylist(rows, schema("scores")))

@@ -146,6 +146,31 @@ def test_a_token_may_be_in_a_file(account: Account, tmp_path: Path) -> None:
     assert account.count("leads") == 4
 
 
+def test_a_file_of_a_secret_that_cannot_be_read_is_named(account: Account) -> None:
+    account.secrets = {"HUBSPOT_TOKEN_FILE": "/nowhere/token"}
+    with pytest.raises(
+        ConfigError, match=r"^HUBSPOT_TOKEN_FILE names /nowhere/token, which cannot be read: No such file"
+    ):
+        account.read()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, r"^The mapping .*own\.toml cannot be read: No such file"),
+        ("[read]\n", r"^The mapping .*own\.toml has no 'sources'\. Begin with a copy of .*mappings/hubspot\.toml\.$"),
+        ("read = ", r"^The mapping .*own\.toml cannot be used: .*Mend it\.$"),
+    ],
+    ids=["missing", "without sources", "no TOML"],
+)
+def test_a_mapping_that_is_none_is_a_sentence(account: Account, content: str | None, sentence: str) -> None:
+    if content is not None:
+        (account.workspace / "own.toml").write_text(content)
+    account.configured = {"mapping": "own.toml"}
+    with pytest.raises(ConfigError, match=sentence):
+        account.read()
+
+
 def test_a_mapping_of_one_s_own_is_read_in_place_of_ours(account: Account, tmp_path: Path) -> None:
     ours = Path(__file__).parents[1] / "connectors" / "mappings" / "hubspot.toml"
     own = ours.read_text().replace("\"'hubspot:' || id\"", "\"'hs-' || id\"").replace('"jobtitle", ', "")

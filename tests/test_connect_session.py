@@ -18,6 +18,9 @@ from hypothesis import strategies as st
 from connectors.pace import Clock, Pace, Quota
 from connectors.session import Manners, Refused, Session, by_status
 from connectors.standins.hubspot import HubSpot
+from connectors.standins.mailchimp import Mailchimp
+from connectors.standins.marketo import Marketo
+from connectors.standins.salesforce import Salesforce
 from features.errors import DataError, Partly
 
 
@@ -149,10 +152,20 @@ def test_pages_that_somebody_deleted_are_read_again(account: Account, whole: lis
 
 
 def test_a_second_read_begins_five_minutes_before_the_first_by_the_system_s_own_clock(account: Account) -> None:
+    hubspot = account.standin
+    assert isinstance(hubspot, HubSpot)
     account.standin.switches.skew_seconds = -3600
     account.read()
     state = json.loads((account.workspace / "connectors" / "hubspot" / "state.json").read_text())
-    assert state["streams"]["calls"]["since"] == (NOW - timedelta(hours=1)).isoformat()
+    began = NOW - timedelta(hours=1)
+    assert state["streams"]["calls"]["since"] == began.isoformat()
+    before = account.count("touches")
+    for number, minutes in (("9001", 4), ("9002", 6)):  # of which the index did not know yet
+        told = {"hs_timestamp": "2026-03-01T00:00:00Z", "hs_createdate": "2026-03-01T00:00:00Z"}
+        hubspot.put("calls", number, began - timedelta(minutes=minutes), **told)
+        hubspot.link("calls", number, "contacts", "1")
+    account.read()
+    assert account.count("touches") == before + 1
 
 
 def test_what_changes_while_it_is_read_is_read_the_next_time(account: Account) -> None:
@@ -199,6 +212,29 @@ def test_a_secret_is_never_told(account: Account, caplog: pytest.LogCaptureFixtu
     files = [file for file in account.workspace.rglob("*") if file.is_file()]
     assert files
     assert not [file for file in files if canary.encode() in file.read_bytes()]
+
+
+@pytest.mark.parametrize("name", ["salesforce", "marketo", "mailchimp"])
+def test_no_other_system_s_secret_is_told_either(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    canary, client = "canary-1f0a7c", ("canary-1f0a7c-id", "canary-1f0a7c-secret")
+    seconds = FakeClock().seconds
+    standin = {
+        "salesforce": lambda: Salesforce(NOW, seconds=seconds, client=client, token=f"{canary}-token"),
+        "marketo": lambda: Marketo(NOW, seconds=seconds, client=client, token=f"{canary}-token"),
+        "mailchimp": lambda: Mailchimp(NOW, seconds=seconds, key=f"{canary}-us1"),
+    }[name]()
+    configured = {"audience": "a1b2c3"} if name == "mailchimp" else {"base_url": "https://standin.example"}
+    secrets = {f"{name.upper()}_CLIENT_ID": client[0], f"{name.upper()}_CLIENT_SECRET": client[1]}
+    secrets |= {"MAILCHIMP_API_KEY": f"{canary}-us1"}
+    account = Account(name, standin, tmp_path, FakeClock(), configured, secrets)
+    with caplog.at_level(logging.DEBUG):
+        account.read()
+        standin.switches.expired = 9
+        with pytest.raises(Refused) as refused:
+            account.read()
+    assert "HTTP Request" in caplog.text
+    assert canary not in caplog.text + str(refused.value)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file() and canary.encode() in file.read_bytes()]
 
 
 def test_a_system_that_repeats_a_token_in_its_error_is_not_quoted_with_it() -> None:

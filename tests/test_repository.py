@@ -57,7 +57,7 @@ def test_the_architecture_page_is_short_and_names_every_room() -> None:
     from test_architecture import ROOMS
 
     page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
-    assert len(page.splitlines()) <= 80
+    assert len(page.splitlines()) <= 90
     assert [room for room in ROOMS if (ROOT / room).exists() and f"`{room}/`" not in page] == []
 
 

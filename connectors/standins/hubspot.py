@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,6 +40,7 @@ class HubSpot(Standin):
     visits: dict[str, list[Record]] = field(default_factory=dict)
     properties: dict[str, Record] = field(default_factory=dict)
     groups: set[str] = field(default_factory=set)
+    ordered: dict[str, list[int]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, people: Iterable[Person], began: datetime, **more: Any) -> HubSpot:
@@ -170,10 +172,9 @@ class HubSpot(Standin):
         if limit > most:
             return _error(400, "VALIDATION_ERROR", f"limit may be {most} at most")
         objects = self.objects.get(request.path_params["kind"], {})
-        ids = sorted((number for number in objects), key=int)
-        after = request.query_params.get("after")
-        start = 0 if after is None else next((i for i, n in enumerate(ids) if int(n) > int(after)), len(ids))
-        page = ids[start : start + self._size(limit)]
+        ids = self._ids(request.path_params["kind"])
+        start = bisect_right(ids, int(request.query_params.get("after", 0)))
+        page = [str(number) for number in ids[start : start + self._size(limit)]]
         shown = [_shown(objects[number], [], history) for number in page]
         more = start + len(page) < len(ids)
         return JSONResponse(
@@ -185,7 +186,8 @@ class HubSpot(Standin):
         asked = await request.json()
         ((filters),) = [group["filters"] for group in asked["filterGroups"]]
         objects = self.objects.get(request.path_params["kind"], {})
-        held = [objects[n] for n in sorted(objects, key=int) if all(_holds(objects[n], one) for one in filters)]
+        numbers = map(str, self._ids(request.path_params["kind"]))
+        held = [objects[number] for number in numbers if all(_holds(objects[number], one) for one in filters)]
         size, start = self._size(asked.get("limit", 10)), int(asked.get("after", 0))
         shown = [_shown(one, asked.get("properties", []), []) for one in held[:SEARCHABLE][start : start + size]]
         more = {"paging": {"next": {"after": str(start + size)}}} if start + size < len(held) else {}
@@ -230,7 +232,8 @@ class HubSpot(Standin):
     async def pipelines(self, _: Request) -> Response:
         """List the pipelines of deals."""
         at = {"createdAt": iso_of(0), "updatedAt": iso_of(0), "archived": False, "displayOrder": 0}
-        stages = [{"id": id_, "label": label, "metadata": {"isClosed": closed, "probability": p}, **at}
+        may = {"writePermissions": "CRM_PERMISSIONS_ENFORCEMENT"}
+        stages = [{"id": id_, "label": label, "metadata": {"isClosed": closed, "probability": p}, **at, **may}
                   for id_, label, closed, p in PIPELINE]  # fmt: skip
         return JSONResponse({"results": [{"id": "default", "label": "Sales", "stages": stages, **at}]})
 
@@ -282,6 +285,13 @@ class HubSpot(Standin):
         held = [one for one in self.visits.get(asked["objectId"], [])
                 if not since or datetime.fromisoformat(one["occurredAt"]) > datetime.fromisoformat(since)]  # fmt: skip
         return JSONResponse({"results": held})
+
+    def _ids(self, kind: str) -> list[int]:
+        """Return the ids of objects in their order; it is found anew when there are more."""
+        known, objects = self.ordered.get(kind, []), self.objects.get(kind, {})
+        if len(known) != len(objects):
+            known = self.ordered[kind] = sorted(map(int, objects))
+        return known
 
     def _size(self, asked: int) -> int:
         return max(1, asked // 3) if self.switches.short_pages else asked

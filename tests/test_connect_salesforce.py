@@ -1,0 +1,166 @@
+"""Salesforce: what each of its calls gives, and what becomes of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from connected import NOW, Account, FakeClock, scored
+
+from connectors.landing import land
+from connectors.standins.salesforce import Salesforce
+from features.errors import ConfigError, Partly
+
+ADA, BOB, CONTACT, DEAL = "00Q000000000000001", "00Q000000000000002", "003000000000000003", "006000000000000004"
+CONFIGURED = {"base_url": "https://example.my.salesforce.com"}
+
+
+def day(number: float) -> datetime:
+    return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=number)
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Account:
+    """Return an account of Ada, who became a contact with a deal that was won, and of Bob, who is a lead."""
+    clock = FakeClock()
+    salesforce = Salesforce(NOW, seconds=clock.seconds)
+    told = {"LeadSource": "Web", "Industry": "Mining", "Title": None, "Country": None, "NumberOfEmployees": 50}
+    lead = {**told, "HasOptedOutOfEmail": False, "ConvertedDate": None}
+    salesforce.put("Lead", ADA, day(1), **lead, Email="ada@example.com")
+    salesforce.put("Lead", ADA, day(3), IsConverted=True, ConvertedContactId=CONTACT)
+    salesforce.put("Lead", BOB, day(2), **lead, Email="bob@example.com", IsConverted=False, ConvertedContactId=None)
+    salesforce.put("Contact", CONTACT, day(3), Email="ada@example.com", HasOptedOutOfEmail=True, AccountId="001A")
+    salesforce.put("LeadHistory", "017000000000000005", day(2.5), LeadId=ADA, Field="Status", NewValue="Working")
+    for number, on, stage in ((6, 4, "Qualification"), (7, 9, "Closed Won")):
+        told = {"OpportunityId": DEAL, "StageName": stage, "Amount": 120.5}
+        salesforce.put("OpportunityHistory", f"00800000000000000{number}", day(on), **told)
+        meaning = {"ApiName": stage, "IsClosed": stage != "Qualification", "IsWon": stage == "Closed Won"}
+        salesforce.put("OpportunityStage", f"01J00000000000000{number}", day(0), **meaning)
+    salesforce.put("OpportunityContactRole", "00K1", day(4), OpportunityId=DEAL, ContactId="003B", IsPrimary=False)
+    salesforce.put("OpportunityContactRole", "00K2", day(4), OpportunityId=DEAL, ContactId=CONTACT, IsPrimary=True)
+    member = {"LeadId": BOB, "ContactId": None, "Campaign.Name": "Spring", "Campaign.Type": "Webinar"}
+    salesforce.put("CampaignMember", "00v1", day(5), **member, HasResponded=True, FirstRespondedDate="2026-01-07")
+    salesforce.put("CampaignMember", "00v2", day(5), **member, HasResponded=False, FirstRespondedDate=None)
+    call = {"TaskSubtype": "Call", "IsClosed": True, "CompletedDateTime": "2026-01-08T00:00:00.000+0000"}
+    salesforce.put("Task", "00T1", day(6), WhoId=BOB, **call)
+    salesforce.put("Event", "00U1", day(6), WhoId=CONTACT, StartDateTime="2026-01-09T00:00:00.000+0000")
+    sent = {"Incoming": False, "MessageDate": "2026-01-10T00:00:00.000+0000", "FirstOpenedDate": None}
+    salesforce.put("EmailMessage", "02s1", day(9), ToAddress="Bob@example.com; x@example.com", **sent)
+    return Account("salesforce", salesforce, tmp_path, clock, CONFIGURED)
+
+
+def salesforce_of(account: Account) -> Salesforce:
+    assert isinstance(account.standin, Salesforce)
+    return account.standin
+
+
+def test_people_their_stages_and_what_they_did_become_rows(account: Account) -> None:
+    assert [result for result in account.read() if result.refused] == []
+    ada, bob, contact = (f"salesforce:{one}" for one in (ADA, BOB, CONTACT))
+    assert account.told("stages", "lead_id", "occurred_at", "stage", "amount", "reason") == [
+        (contact, day(4), "opportunity", Decimal("120.50"), "Qualification"),
+        (contact, day(9), "won", Decimal("120.50"), "Closed Won"),
+        (ada, day(2.5), "working", None, None),
+    ]
+    assert account.told("touches", "occurred_at", "coalesce(lead_id, 'by address')", "kind", "channel", "campaign") == [
+        (day(6), bob, "webinar_attended", "Events", "Spring"),
+        (day(7), bob, "sales_call", "Sales outreach", None),
+        (day(8), contact, "sales_meeting", "Sales outreach", None),
+        (day(9), "by address", "email_sent", "Email", None),
+    ]
+    merged = [row for row in account.rows("identities") if row["duplicate_id"]]
+    assert [(row["duplicate_id"], row["lead_id"], row["observed_at"]) for row in merged] == [(ada, contact, day(3))]
+
+
+def test_what_may_have_changed_is_known_only_from_the_last_modification(account: Account) -> None:
+    account.streams = ("leads",)
+    account.read()
+    ada = [row for row in account.told("leads", "lead_id", "observed_at", "attributes") if row[0].endswith(ADA)]
+    later = '{"email":"ada@example.com","industry":"Mining","employees":"50","opted_out":"false"}'
+    assert ada == [(f"salesforce:{ADA}", day(1), '{"LeadSource":"Web"}'), (f"salesforce:{ADA}", day(3), later)]
+
+
+def test_the_first_read_is_by_bulk_jobs_and_the_next_by_queries_of_what_changed(account: Account) -> None:
+    account.streams = ("leads",)
+    account.read()
+    assert "POST /services/data/v62.0/jobs/query" in account.standin.calls
+    account.standin.calls.clear()
+    account.clock.wait(3600)
+    salesforce_of(account).put("Lead", BOB, account.standin.now(), Title="Clerk")
+    account.read()
+    assert account.standin.calls == ["POST /services/oauth2/token", "GET /services/data/v62.0/query"]
+    assert [row["attributes"] for row in account.rows("leads")][-1].count("Clerk") == 1
+
+
+def test_a_place_that_salesforce_no_longer_knows_begins_the_stream_again(account: Account) -> None:
+    account.streams = ("leads",)
+    with account.open() as (_, dock):
+        dock.progress.of("leads").at = {"job": "750-forgotten", "locator": "7"}
+        dock.progress.save()
+    account.read()
+    assert account.count("leads") == 4
+
+
+@pytest.mark.parametrize("bulk_from", [2, 2000])
+def test_leads_and_contacts_are_updated_by_one_call_or_by_jobs_and_each_refusal_is_kept(
+    account: Account, bulk_from: int
+) -> None:
+    account.streams, account.configured = ("leads",), {**CONFIGURED, "bulk_from": bulk_from}
+    account.read()
+    salesforce = salesforce_of(account)
+    salesforce.deploy()
+    salesforce.switches.refused = {BOB}
+    more = {f"salesforce:00Q{number:015}": 0.3 for number in range(100, 400)} if bulk_from == 2 else {}
+    for lead in more:
+        salesforce.put(
+            "Lead", lead.removeprefix("salesforce:"), account.standin.now(), **dict.fromkeys(account_fields())
+        )
+    account.clock.wait(3600)
+    account.read()
+    scored(account, {f"salesforce:{BOB}": 0.25, **more})
+    synced = account.sync()
+    assert (synced.written, synced.refused, synced.reasons) == (len(more), 1, ["Validation rule: no scores"])
+    salesforce.switches.refused = set()
+    assert account.sync().written == 1
+    told = salesforce.objects["Lead"][BOB]
+    assert (float(told["Close_Probability__c"]), float(told["Close_Score__c"])) == (0.25, 25.0)
+    assert (told["Score_Grade__c"], told["Scored_At__c"]) == ("B", "2026-03-02T12:00:00.000Z")
+
+
+def account_fields() -> tuple[str, ...]:
+    return ("Email", "LeadSource", "Industry", "Title", "Country", "NumberOfEmployees", "HasOptedOutOfEmail",
+            "IsConverted", "ConvertedContactId", "ConvertedDate")  # fmt: skip
+
+
+def test_the_calls_of_24_hours_that_are_used_up_are_a_sentence(account: Account) -> None:
+    account.standin.switches.calls_a_day = 2
+    with pytest.raises(
+        Partly, match=r"^salesforce says that its calls for today are used up \(.*REQUEST_LIMIT_EXCEEDED"
+    ):
+        account.read()
+
+
+def test_salesforce_says_how_many_calls_a_day_are_allowed(account: Account) -> None:
+    account.streams = ("opportunities",)
+    account.standin.switches.calls_a_day = 12_345
+    with account.open() as (system, dock):
+        list(land(dock, system.session, [one for one in system.readings() if one.name == "opportunities"], str))
+        assert system.session.quota.calls_a_day == 12_345
+
+
+def test_fields_that_were_not_deployed_are_named(account: Account) -> None:
+    account.streams = ("leads",)
+    account.read()
+    scored(account, {f"salesforce:{BOB}": 0.25})
+    with pytest.raises(
+        ConfigError, match=r"^Salesforce does not let us write Close_Probability__c, .* of Lead\. Deploy"
+    ):
+        account.sync()
+
+
+def test_the_address_of_the_organization_has_to_be_set(account: Account) -> None:
+    account.configured = {}
+    with pytest.raises(ConfigError, match=r"^Set connectors\.salesforce\.base_url to your My Domain address"):
+        account.read()
