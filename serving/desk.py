@@ -21,6 +21,7 @@ from features.reading import read_history, tables_of_accounts
 from features.settings import Settings
 from features.verbs import Feature, Moments, columns_of
 from serving import dossier, ledger
+from serving.brought import history_brought
 from serving.champion import Champion
 from serving.doubts import Group, problems, still_open
 from serving.explanations import explanations, outlooks
@@ -218,6 +219,9 @@ class Desk:
         """Return leads whose history came along; what their accounts' other contacts did is in the lake."""
         if not leads:
             return []
+        if len(leads) == 1 and not leads[0].account_id and not columns_of(features):
+            moments = Moments(history_brought(leads[0]), np.zeros(1, np.int64), np.array([microseconds(as_of)]))
+            return [_group(moments, [(0, leads[0].lead_id)])]
         lead_ids, told, more = [lead.lead_id for lead in leads], Tables(*tables(leads)), columns_of(features)
         accounts = sorted({lead.account_id for lead in leads if lead.account_id})
         if accounts and any(feature.of == "account" for feature in features):
