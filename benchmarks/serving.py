@@ -1,4 +1,4 @@
-"""The service under load, beside BentoML's own no-op in one run: CPU a request, overload, slow bodies, swaps, kills.
+"""The service under load, beside BentoML's own no-op: CPU a request, overload, slow bodies, swaps, kills.
 
     python benchmarks/serving.py [cost overload slow swaps events memory hostile ...]   (default: all)
 
@@ -38,6 +38,7 @@ from serving.messages import ScoreRequest  # noqa: E402
 NOW = datetime.now(UTC)
 TICK = os.sysconf("SC_CLK_TCK")
 MISSED = list[str]()
+HEAD = b"POST /score HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: "
 
 
 def main() -> None:
@@ -103,7 +104,6 @@ def serve_noop(port: int) -> None:
     """Serve a BentoML service that does nothing, on a port."""
     import bentoml
     import uvicorn
-    from pydantic import BaseModel
 
     @bentoml.service(metrics={"enabled": False}, logging={"access": {"enabled": False}})
     class Noop:
@@ -123,16 +123,19 @@ class Serving:
 
     def __init__(self, words: Sequence[str], port: int) -> None:
         self.port = port
-        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # noqa: S603
         for _ in range(1200):
-            try:
-                if self.process.poll() is not None:
-                    raise SystemExit(self.process.stderr.read().decode() if self.process.stderr else "")
-                self.ask("GET", "/livez")
-                return
-            except OSError:
-                time.sleep(0.05)
-        raise SystemExit("The server did not start.")
+            if self.process.poll() is not None or self._answers():
+                break
+            time.sleep(0.05)
+        if self.process.poll() is not None:
+            raise SystemExit(self.process.stderr.read().decode() if self.process.stderr else "It did not start.")
+
+    def _answers(self) -> bool:
+        try:
+            return self.ask("GET", "/livez")[0] == 200
+        except OSError:
+            return False
 
     def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
         """Ask on a connection of its own."""
@@ -159,17 +162,16 @@ class Serving:
         return int(Path(f"/proc/{self.worker}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def command(workspace: Path, port: int) -> list[str]:
+    """Return how the service is run."""
+    touchstone = str(Path(sys.executable).with_name("touchstone"))
+    return [touchstone, "serve", "--workspace", str(workspace), "--port", str(port)]
+
+
 @contextmanager
 def touchstone(workspace: Path, port: int = 3911) -> Iterator[Serving]:
-    words = [
-        str(Path(sys.executable).with_name("touchstone")),
-        "serve",
-        "--workspace",
-        str(workspace),
-        "--port",
-        str(port),
-    ]
-    server = Serving(words, port)
+    """Run the service as users do."""
+    server = Serving(command(workspace, port), port)
     try:
         yield server
     finally:
@@ -179,6 +181,7 @@ def touchstone(workspace: Path, port: int = 3911) -> Iterator[Serving]:
 
 @contextmanager
 def noop(port: int = 3912) -> Iterator[Serving]:
+    """Run the no-op."""
     server = Serving([sys.executable, str(HERE), "noop", str(port)], port)
     try:
         yield server
@@ -211,17 +214,19 @@ def each(server: Serving, path: str, bodies: Sequence[bytes], times: int) -> tup
 
 
 def open_leads(server: Serving, count: int) -> list[str]:
+    """Return the first leads of the work list."""
     found = json.loads(server.ask("GET", f"/leads?limit={count}")[1])
     return [row["lead_id"] for row in found["leads"]]
 
 
 def by_id(lead_ids: Sequence[str]) -> bytes:
+    """Return a request that names leads."""
     return json.dumps({"lead_ids": list(lead_ids)}).encode()
 
 
 def with_history(touches: int, n: int) -> bytes:
     """Return a request that brings one lead with so many touches."""
-    dice = Random(n)
+    dice = Random(n)  # noqa: S311
     kinds, channels = ("page_view", "email_click", "ad_click", "demo_request"), ("Email", "Direct", "Paid Search")
     told = [
         {"occurred_at": (NOW - timedelta(days=90 * dice.random())).isoformat(), "kind": dice.choice(kinds),
@@ -242,16 +247,15 @@ def cost(workspace: Path) -> None:
         ids, sent = [by_id([one]) for one in lead_ids], [with_history(300, n) for n in range(20)]
         hundred = [by_id(lead_ids[at : at + 100]) for at in (0, 100, 200)]
         now = [json.dumps({"lead_ids": [one], "as_of": NOW.isoformat()}).encode() for one in lead_ids]
-        rounds = []
-        for _ in range(3):
-            rounds.append({
-                "no-op": each(theirs, "/noop", ids, 2000)[0],
-                "by id": each(ours, "/score", ids, 2000)[0],
-                "by id, computed": each(ours, "/score", now, 200)[0],
-                "no-op that parses": each(theirs, "/parse", sent, 300)[0],
-                "300 touches sent": each(ours, "/score", sent, 100)[0],
-                "100 by id": each(ours, "/score", hundred, 300)[0],
-            })  # fmt: skip
+        asked = {
+            "no-op": (theirs, "/noop", ids, 2000),
+            "by id": (ours, "/score", ids, 2000),
+            "by id, computed": (ours, "/score", now, 200),
+            "no-op that parses": (theirs, "/parse", sent, 300),
+            "300 touches sent": (ours, "/score", sent, 100),
+            "100 by id": (ours, "/score", hundred, 300),
+        }
+        rounds = [{name: each(*one)[0] for name, one in asked.items()} for _ in range(3)]
         told = {name: median(one[name] for one in rounds) for name in rounds[0]}
         for name, seconds in told.items():
             print(f"  {name}: {seconds * 1e6:,.0f} µs of CPU a request")
@@ -271,11 +275,7 @@ async def stream(
 ) -> list[tuple[float, float, int]]:
     """Ask at a rate, whether answers come or not; return (asked at, seconds, status); 0 for a connection that broke."""
     found, free = list[tuple[float, float, int]](), asyncio.Queue[Any]()
-    heads = [
-        f"POST /score HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
-        + body
-        for body in bodies
-    ]
+    heads = [HEAD + b"%d\r\n\r\n" % len(body) + body for body in bodies]
     for _ in range(connections):
         free.put_nowait(await asyncio.open_connection("127.0.0.1", port, limit=1 << 20))
 
@@ -329,9 +329,7 @@ def slow(workspace: Path) -> None:
     """500 bodies that arrive a byte at a time, beside good requests."""
 
     async def both(server: Serving) -> Counter[int]:
-        head = (
-            b"POST /score HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n"
-        )
+        head = HEAD + b"1000\r\n\r\n"
         dawdlers = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(500)]
         for _, writer in dawdlers:
             writer.write(head + b"{")
@@ -356,10 +354,12 @@ def hostile(workspace: Path) -> None:
     """Bodies that are not what they should be."""
     deep = b"[" * 1_000_000
     bodies = {
-        "100 MB declared": b"", "a million deep": b'{"lead_ids": ' + deep, "deep attributes": b'{"leads": [{"attributes": ' + deep,
+        "100 MB declared": b"", "a million deep": b'{"lead_ids": ' + deep,
+        "deep attributes": b'{"leads": [{"attributes": ' + deep,
         "NaN": b'{"leads": [{"lead_id": "a", "created_at": "2026-01-01T00:00:00Z", "attributes": {"x": NaN}}]}',
         "1e999": b'{"leads": [{"lead_id": "a", "created_at": "2026-01-01T00:00:00Z", "attributes": {"x": 1e999}}]}',
-        "pickle": b"cos\nsystem\n(S'true'\ntR.", "empty": b"", "an object of 7 MB": b'{"x": "' + b"y" * 7_000_000 + b'"}',
+        "pickle": b"cos\nsystem\n(S'true'\ntR.", "empty": b"",
+        "an object of 7 MB": b'{"x": "' + b"y" * 7_000_000 + b'"}',
     }  # fmt: skip
     with touchstone(workspace) as ours:
         ours.ask("POST", "/score", by_id(open_leads(ours, 1)))
@@ -414,7 +414,7 @@ def memory(workspace: Path) -> None:
         bar("memory grew by, MB", ours.megabytes() - before, most=16)
 
 
-def swaps(workspace: Path) -> None:
+def swaps(workspace: Path) -> None:  # noqa: C901  # it is a story
     """Ten champions and ten new workers under sixteen clients that keep their connections."""
     from training.registry import serve
 
@@ -483,24 +483,14 @@ def events(workspace: Path) -> None:
     """Twenty times killed under a load of events; and how soon an event is in the score."""
     from features.lake import Lake
 
-    dice, acknowledged = Random(1), set[str]()
+    dice, acknowledged = Random(1), set[str]()  # noqa: S311
     for kill in range(20):
-        server = Serving(
-            [
-                str(Path(sys.executable).with_name("touchstone")),
-                "serve",
-                "--workspace",
-                str(workspace),
-                "--port",
-                "3911",
-            ],
-            3911,
-        )
+        server = Serving(command(workspace, 3911), 3911)
         lead_ids = open_leads(server, 50)
         if not kill:
             bar("an event is in the score after, s", _fresh(server, lead_ids[0]), most=2)
 
-        def post(n: int, lead_ids: Sequence[str] = lead_ids, kill: int = kill) -> None:
+        def post(n: int, lead_ids: Sequence[str] = lead_ids, kill: int = kill, server: Serving = server) -> None:
             at = (NOW - timedelta(days=1)).isoformat()
             for i in range(10_000):
                 named = f"{kill}-{n}-{i}"

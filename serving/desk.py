@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from features.reading import read_history, tables_of_accounts
 from features.settings import Settings
 from features.verbs import Feature, Moments, columns_of
 from serving import dossier, ledger
+from serving.brought import history_brought
 from serving.champion import Champion
 from serving.doubts import Group, problems, still_open
 from serving.explanations import explanations, outlooks
@@ -196,9 +198,9 @@ class Desk:
 
     # What is known
 
-    def stored(self, lead_ids: Sequence[str], as_of: datetime, features: Sequence[Feature]) -> list[Group]:
+    def stored(self, lead_ids: Sequence[str], as_of: datetime, features: tuple[Feature, ...]) -> list[Group]:
         """Return leads of the lake: those in memory, and those of whom the lake knows more, in groups."""
-        more, now = columns_of(features), self.residence.now
+        more, now = _looked_at(features), self.residence.now
         here = set[str]()
         if now is not None and self.residence.is_current(more):
             here = {lead_id for lead_id in lead_ids if lead_id in now.place and lead_id not in now.stale}
@@ -214,11 +216,14 @@ class Desk:
             groups.append(_group(_asked(history, [lead_id for _, lead_id in slow], as_of), slow))
         return groups
 
-    def _sent(self, leads: list[Lead], as_of: datetime, features: Sequence[Feature]) -> list[Group]:
+    def _sent(self, leads: list[Lead], as_of: datetime, features: tuple[Feature, ...]) -> list[Group]:
         """Return leads whose history came along; what their accounts' other contacts did is in the lake."""
         if not leads:
             return []
-        lead_ids, told, more = [lead.lead_id for lead in leads], Tables(*tables(leads)), columns_of(features)
+        if len(leads) == 1 and not leads[0].account_id and not _looked_at(features):
+            moments = Moments(history_brought(leads[0]), np.zeros(1, np.int64), np.array([microseconds(as_of)]))
+            return [_group(moments, [(0, leads[0].lead_id)])]
+        lead_ids, told, more = [lead.lead_id for lead in leads], Tables(*tables(leads)), _looked_at(features)
         accounts = sorted({lead.account_id for lead in leads if lead.account_id})
         if accounts and any(feature.of == "account" for feature in features):
             told = tables_of_accounts(self.lake, accounts, lead_ids, more).with_more(told)
@@ -292,6 +297,12 @@ class Desk:
             self._said.move_to_end(lead_id)
         while len(self._said) > MOST_KEPT:
             self._said.popitem(last=False)
+
+
+@lru_cache(8)
+def _looked_at(features: tuple[Feature, ...]) -> tuple[str, ...]:
+    """Return ``columns_of`` some features, which a request need not find out again."""
+    return columns_of(features)
 
 
 def _group(moments: Moments, placed: Sequence[tuple[int, str]]) -> Group:
