@@ -120,6 +120,7 @@ class Application:
         gc.freeze()  # what was loaded stays; looking through it again and again would stop answers for 40 ms
 
     def _end(self) -> None:
+        gc.unfreeze()  # what is frozen is never thrown away, and DuckDB lists all that is left when Python ends
         self.desk.intake.stop()
         self.watch.stop()
         self.audit.close()
