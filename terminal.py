@@ -202,6 +202,8 @@ def show_trained(trained: Any, due: str = "") -> None:
         f"Model {trained.version} ({trained.evidence}) learned from {trained.snapshots:,} snapshots with "
         f"{trained.wins:,} wins and is {'champion' if trained.promoted else 'challenger'}. {trained.why}"
     )
+    if trained.tuning:
+        typer.echo(trained.tuning)
     for leak in trained.leaks:
         typer.echo(f"• Left out: {leak['feature']}: {leak['why']}.")
     _show_metrics("On later data", [("latest", trained.metrics)])

@@ -242,15 +242,21 @@ def features(
 
 
 @app.command()
-def train(workspace: Workspace = HERE, as_of: AsOf = None, json: Json = False, quiet: Quiet = False) -> None:
+def train(
+    workspace: Workspace = HERE,
+    as_of: AsOf = None,
+    tune: Annotated[float, typer.Option(help="Try other settings for so many seconds first.", min=0)] = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Fit a model, judge it on later data, record it in MLflow, and promote it if the gate lets it."""
     from features.lake import Lake
     from features.settings import read_settings
     from training.train import train as train_model
 
     settings, cut = read_settings(workspace), _moment(as_of)
-    with terminal.progress(quiet, "Training", 4) as step:
-        trained = train_model(Lake(workspace / "lake"), settings, workspace, cut, step)
+    with terminal.progress(quiet, "Training", 5 if tune else 4) as step:
+        trained = train_model(Lake(workspace / "lake"), settings, workspace, cut, step, tune)
     terminal.finish(vars(trained), json, quiet, lambda: terminal.show_trained(trained))
     terminal.warn(trained.unrecorded)
     if not trained.promoted:

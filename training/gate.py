@@ -64,9 +64,9 @@ def verdict(
         f"ROC AUC {new['roc_auc']:.3f} against {old['roc_auc']:.3f}, "
         f"calibration error {new['ece']:.3f} against {old['ece']:.3f}"
     )
-    worse = list(_worse_slices(_losses(challenger), _losses(champion), labels, slices))
+    worse = list(_worse_slices(losses(challenger), losses(champion), labels, slices))
     refused = {
-        "worse than the champion on later data": _surely_worse(_losses(challenger), _losses(champion), SURE),
+        "worse than the champion on later data": _surely_worse(losses(challenger), losses(champion), SURE),
         "ranks worse than the champion on later data": new["roc_auc"] < old["roc_auc"] - LOWER,
         "promises less truly than the champion on later data": (
             new["ece"] > old["ece"] + LESS_TRUE and new["ece"] > _error_by_chance(challenger)
@@ -109,7 +109,8 @@ def _error_by_chance(predictions: pd.DataFrame) -> float:
     return float(np.quantile([calibration_error(one.astype(np.float64), promised) for one in drawn], RARE))
 
 
-def _losses(predictions: pd.DataFrame) -> Floats:
+def losses(predictions: pd.DataFrame) -> Floats:
+    """Return the log loss of each prediction (probability, label), in nats."""
     p = predictions["probability"].to_numpy(np.float64).clip(1e-15, 1 - 1e-15)
     return np.asarray(-np.where(predictions["label"] == 1, np.log(p), np.log1p(-p)))
 

@@ -36,6 +36,7 @@ from training.prospects import prospects
 from training.registry import CARD, serve
 from training.snapshots import Labelled, labelled
 from training.tracking import Record, UnrecordedError, record
+from training.tuning import tuned
 
 CURVE_ROWS = 2000
 
@@ -56,12 +57,20 @@ class Trained:
     metrics: Metrics
     leaks: list[dict[str, str]]
     unrecorded: str = ""  # why MLflow holds no record of the run
+    tuning: str = ""  # what it found
 
 
 def train(
-    lake: Lake, settings: Settings, workspace: Path, as_of: datetime, progress: Callable[[str], None] = lambda _: None
+    lake: Lake,
+    settings: Settings,
+    workspace: Path,
+    as_of: datetime,
+    progress: Callable[[str], None] = lambda _: None,
+    tune_seconds: float = 0,
 ) -> Trained:
     """Train on the outcomes known before ``as_of`` and promote the model if the gate lets it.
+
+    With ``tune_seconds`` other settings for the trees are tried first, for so long.
 
     Raises:
         DataError: when there is no lead to learn from.
@@ -76,8 +85,12 @@ def train(
         raise DataError("The lake holds no leads. Ingest some first: touchstone ingest FILE.")
     cut, models = microseconds(as_of), workspace / "models"
     known = labelled(history, settings, cut)
-    progress("Judging on later data")
     start = _test_start(known, settings) if len(known.labels) else NEVER
+    found = ""
+    if tune_seconds:
+        progress(f"Trying other settings for {tune_seconds:g} seconds")
+        settings, found = tuned(history, settings, min(start, cut), tune_seconds)
+    progress("Judging on later data")
     judged = backtest(history, settings, cut, [start]) if len(known.labels) else None
     progress("Learning from all outcomes")
     model, learned = model_of(history, settings, cut)
@@ -131,6 +144,7 @@ def train(
         metrics=judged.overall if judged else metrics(np.empty(0), np.empty(0)),
         leaks=[asdict(leak) for leak in model.leaks],
         unrecorded=unrecorded,
+        tuning=found,
     )
 
 
