@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -65,7 +66,8 @@ def test_the_service_survives_kills_changes_its_code_without_losing_a_request_an
     touches = [
         {"event_id": f"e{i}", "lead_id": "ada", "occurred_at": at, "kind": "x", "channel": "Email"} for i in range(9)
     ]
-    assert post(HTTPConnection("127.0.0.1", port), "/events", {"touches": touches}) == 200
+    with closing(HTTPConnection("127.0.0.1", port)) as connection:
+        assert post(connection, "/events", {"touches": touches}) == 200
     for victim in (process.pid, worker):
         os.kill(victim, signal.SIGKILL)
     process.wait()
@@ -85,6 +87,7 @@ def test_the_service_survives_kills_changes_its_code_without_losing_a_request_an
             except (OSError, HTTPException) as error:
                 lost.append(repr(error))
                 connection.close()
+        connection.close()
 
     clients = [threading.Thread(target=client) for _ in range(4)]
     for one in clients:
