@@ -14,9 +14,9 @@ RUN pip install --no-cache-dir --constraint constraints.txt uv \
     && uv pip install --system --no-cache --compile-bytecode --constraint constraints.txt .
 
 FROM built
-RUN useradd --create-home touchstone && mkdir /workspace && chown touchstone /workspace
+RUN useradd touchstone && mkdir /workspace && chown touchstone /workspace
 USER touchstone
-ENV TOUCHSTONE_WORKSPACE=/workspace NUMBA_CACHE_DIR=/home/touchstone/.numba
+ENV TOUCHSTONE_WORKSPACE=/workspace NUMBA_CACHE_DIR=/tmp/numba
 WORKDIR /workspace
 EXPOSE 3000
 HEALTHCHECK --start-period=120s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/livez')"]

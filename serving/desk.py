@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from bentoml.exceptions import InvalidArgument, NotFound
 
+from features.errors import DataError, ModelError
 from features.history import History, Tables, history_of, microseconds
 from features.lake import Lake
 from features.matrix import feature_matrix
@@ -24,6 +26,7 @@ from features.verbs import Feature, Moments, columns_of
 from serving import dossier, ledger
 from serving.brought import history_brought
 from serving.champion import Champion
+from serving.changes import changes
 from serving.doubts import Group, problems, still_open
 from serving.explanations import explanations, outlooks
 from serving.intake import Intake
@@ -41,7 +44,7 @@ from serving.replies import (
     ScoreReply,
 )  # fmt: skip
 from serving.resident import Residence
-from serving.scorer import Scorer, promoted
+from serving.scorer import Scorer, load, promoted
 from serving.scores import Score, scores
 from serving.spec import probability
 from serving.worklist import Asked, Worklist
@@ -138,15 +141,15 @@ class Desk:
         groups = self.stored([lead_id], now, self.champion.scorer.spec.features)
         why_not = problems(ScoreRequest(lead_ids=[lead_id]), groups, self.settings.goal)
         answered = {} if why_not else self.cards([lead_id], now)[lead_id]
-        story = dossier.timeline(self.lake, lead_id, now)
+        story, stored = dossier.timeline(self.lake, lead_id, now), dossier.score_history(self.lake, lead_id, now)
         return LeadReply.model_validate({
             **known,
             "score": answered or None,
             "not_scored": " ".join(why_not) or None,
             "timeline": story["events"],
             "events": story["total"],
-            "scores": dossier.score_history(self.lake, lead_id, now),
-            "changes": [],
+            "scores": stored,
+            "changes": [] if why_not else self._changes(groups[0].moments.history, stored[:1], now),
         })  # fmt: skip
 
     def leads(self, asked: Asked, now: datetime) -> LeadsReply:
@@ -195,6 +198,19 @@ class Desk:
             features=[FeatureLine(name=f.name, about=f.about, unit=f.unit, group=f.group) for f in spec.features],
             served_before=promoted(self.workspace / "models")[1:],
         )
+
+    def _changes(self, history: History, last: Sequence[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
+        """Return what lies between the score that was stored last, if there is one, and the present one."""
+        for score in last:
+            later = self.champion.scorer
+            moments = microseconds(score["as_of"]), microseconds(now)
+            try:
+                same = score["model_version"] == later.version
+                earlier = later if same else load(self.workspace / "models" / score["model_version"])
+                return [asdict(one) for one in changes(earlier, later, history, score["lead_id"], *moments).told]
+            except (DataError, ModelError):  # the model is gone, and with it what it would say now
+                return []
+        return []
 
     # What is known
 

@@ -183,10 +183,12 @@ class StoredScore(Message):
 
 
 class Change(Message):
-    """What changed a score since the one before, in words and in log-odds."""
+    """What changed a score since the one before: new data, decay or a new model, in words and in log-odds."""
 
-    text: str
+    cause: str
+    feature: str
     effect: float
+    text: str
 
 
 class LeadReply(Message):

@@ -72,10 +72,10 @@ def _started(socket_number: int, workspace: Path, host: str) -> tuple[subprocess
 
 
 def _stopped(worker: subprocess.Popen[bytes]) -> int:
-    """Let a worker answer what it has taken, and end; return its status."""
+    """Let a worker answer what it has taken, and end; return its status, 0 if it ended as it was told."""
     worker.terminate()
     try:
-        return worker.wait(STOP_SECONDS)
+        return max(worker.wait(STOP_SECONDS), 0)  # below 0 by the signal that it took note of, and raises at its end
     except subprocess.TimeoutExpired:
         worker.kill()
         return worker.wait() or 1

@@ -136,6 +136,8 @@ def test_one_lead_comes_with_its_timeline_and_its_scores(client: httpx.Client, c
     assert [score["probability"] for score in found["scores"]] == stored["probability"].to_pylist()
     assert found["score"]["reasons"]
     assert found["not_scored"] is None
+    assert {change["cause"] for change in found["changes"]} <= {"new data", "decay", "new model"}
+    assert found["changes"]
 
 
 def test_a_closed_lead_is_shown_and_told_why_it_is_not_scored(client: httpx.Client, company: Company) -> None:
