@@ -45,10 +45,11 @@ from training.snapshots import snapshots
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 LEADS, DAYS, CHECKED = 6_000, 720, 100  # of each company; the checked days are the last
 COMPANIES = 10
-PROMISES_WITHIN = 150  # days; the first outcomes are known after 90
 BROKE = NOW - timedelta(days=60)  # when something goes wrong
 SETTINGS = Settings()
 STEADY = World()
+WITHIN = SETTINGS.monitor.recent_days  # after which all leads of late are of the new kind
+PROMISES_WITHIN = SETTINGS.goal.horizon_days + SETTINGS.monitor.matured_days  # after which all promises judged are
 
 
 def main() -> None:
@@ -64,7 +65,7 @@ def main() -> None:
         day, shift = first_found(history_of_company(100, trouble), named)
         met.append(day is not None and day <= within)
         told = f"after {day} days, {shift.feature}: {shift.now}, {shift.before} before" if shift else "never"
-        print(f"{name:<36} {told} (bar {within} days)  {said(met[-1])}", flush=True)
+        print(f"{name:<36} {told} (bar {within:g} days)  {said(met[-1])}", flush=True)
     quiet = [broken_promises(history_of_company(seed)) for seed in range(min(companies, 3))]
     share = float(np.mean([bool(found) for days in quiet for _, found in days]))
     met.append(share <= stated)
@@ -75,7 +76,7 @@ def main() -> None:
     told = (
         f"after {day} days, {group.group}: {group.closed} closed, {group.promised:.0f} promised" if group else "never"
     )
-    print(f"leads close twice as readily         {told} (bar {PROMISES_WITHIN} days)  {said(met[-1])}")
+    print(f"leads close twice as readily         {told} (bar {PROMISES_WITHIN:g} days)  {said(met[-1])}")
     sys.exit(0 if all(met) else 1)
 
 
@@ -165,9 +166,9 @@ def uncalled(company: Tables) -> Tables:
 
 
 TROUBLES: tuple[tuple[str, int, str, Callable[[Tables], Tables]], ...] = (
-    ("a field is renamed", 14, "industry", renamed),
-    ("the e-mail tool is silent", 14, "email", silenced),
-    ("sales calls nobody any more", 21, "sales_call", uncalled),
+    ("a field is renamed", WITHIN, "industry", renamed),
+    ("the e-mail tool is silent", WITHIN, "email", silenced),
+    ("sales calls nobody any more", WITHIN, "sales_call", uncalled),
 )
 
 if __name__ == "__main__":
