@@ -318,3 +318,11 @@ def show_credit(document: dict[str, Any]) -> None:
         typer.echo(
             f"• {channel} comes right before closes that were decided: score_adjusted gives it nothing for that."
         )
+    if "decision" in document:
+        typer.echo(f"• {document['decision']['sentence']}")
+    if "compared" in document:
+        figures = [
+            (each["model"], each["channel"], *(_figure(each[name]) for name in ("before", "credit", "change")))
+            for each in document["compared"]
+        ]
+        _show("Beside the stored run", ("model", "channel", "before", "now", "change"), figures)

@@ -398,6 +398,8 @@ def attribute(
     paths: Annotated[
         Path | None, typer.Option(help="Read path, conversions, value and nulls from this file; needs no workspace.")
     ] = None,
+    compare: Annotated[str | None, typer.Option(help="Set what each channel gets beside a stored run.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the channels' credit to this CSV or Parquet file.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -420,7 +422,15 @@ def attribute(
                 run = runs.attribute(lake, settings, cut, named, lambda own: baseline(own, settings, microseconds(cut)))
                 runs.store(lake, run)
             ledger.keep(workspace, run.summary(), cut.isoformat())
-    terminal.finish(run.summary(), json, quiet, lambda: terminal.show_credit(run.summary()))
+    document = run.summary()
+    if compare:
+        with_stored = runs.compared(Lake(workspace / "lake"), run, compare)
+        document["compared"] = jsonlib.loads(with_stored.astype({"value": "float64"}).to_json(orient="records"))
+    if output:
+        from serving.batch import write
+
+        write(run.answer.channels.assign(run_id=run.run_id).astype({"value": "float64"}), output)
+    terminal.finish(document, json, quiet, lambda: terminal.show_credit(document))
 
 
 @app.command()

@@ -38,7 +38,7 @@ class Attribution:
 
     models: tuple[str, ...]
     channels: pd.DataFrame  # model, channel, credit, value, low, high; a model's best channel first
-    touches: pd.DataFrame  # model, lead_id, event_id, channel, credit, value; touches that earned something
+    touches: pd.DataFrame  # model, lead_id, event_id, channel, credit, value, touched_at, closed_at; of what earned
     unattributed: Unattributed
     anyway: Mapping[str, Unattributed] = field(
         default_factory=dict
@@ -153,20 +153,29 @@ def _unknown(name: str, known: Sequence[str]) -> str:
 
 
 def _rows(each: Earned, rule: Rule | None, seen: Counted, journeys: Journeys | None) -> pd.DataFrame:
-    """Return what earned something: model, lead_id, event_id, channel, credit, cents."""
+    """Return what earned something: model, lead_id, event_id, channel, credit, cents, touched_at, closed_at."""
     if rule is None or journeys is None or journeys.event_id is None or journeys.lead_id is None:
         total = np.array([seen.value_cents])
         credit, cents = each.credit, whole(each.cents, total, np.array([0, len(each.cents)]))
         rows, channel = np.flatnonzero((credit != 0) | (cents != 0)), np.arange(len(seen.channels))
         lead_id = event_id = np.full(len(rows), None)
+        touched_at = closed_at = _no_moments(len(rows))
     else:
         share, journey = shares(journeys, rule), journeys.journey
         credit, cents = share * journeys.conversions[journey], split_cents(journeys.value_cents, share, journeys.start)
         rows, channel = np.flatnonzero((credit > 0) | (cents != 0)), journeys.channel.astype(np.int64)
         lead_id, event_id = journeys.lead_id[journey[rows]], journeys.event_id[rows]
+        touched_at = _no_moments(len(rows)) if journeys.touched_at is None else journeys.touched_at[rows]
+        closed_at = _no_moments(len(rows)) if journeys.ended_at is None else journeys.ended_at[journey[rows]]
     names = np.array(seen.channels, dtype=object)[channel[rows]]
     texts = {"lead_id": lead_id, "event_id": event_id, "channel": names}
-    return pd.DataFrame({"model": each.model, **texts}, dtype="str").assign(credit=credit[rows], cents=cents[rows])
+    return pd.DataFrame({"model": each.model, **texts}, dtype="str").assign(
+        credit=credit[rows], cents=cents[rows], touched_at=touched_at, closed_at=closed_at
+    )
+
+
+def _no_moments(rows: int) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(np.full(rows, "NaT", "datetime64[us]"), tz="UTC")
 
 
 def _by_channel(each: Earned, rows: pd.DataFrame, channels: Sequence[str]) -> pd.DataFrame:

@@ -38,6 +38,8 @@ class Journeys:
     event_id: Names | None = None  # (n,)
     lead_id: Names | None = None  # (m,)
     stages: tuple[str, ...] = ()  # s milestones
+    touched_at: pd.DatetimeIndex | None = None  # (n,)
+    ended_at: pd.DatetimeIndex | None = None  # (m,)
     milestone: Codes | None = None  # (m, s) place in the journey of the latest touch at or before each, or NONE
 
     @cached_property
@@ -91,6 +93,8 @@ def journeys(
         event_id=placed["event_id"].to_numpy(object),
         lead_id=ends["lead_id"].to_numpy(object),
         stages=names,
+        touched_at=pd.DatetimeIndex(placed["occurred_at"]),
+        ended_at=pd.DatetimeIndex(ends["ended_at"]),
         milestone=milestone,
     )
 

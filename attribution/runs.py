@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from attribution.credit import Attribution, credit, summary
-from attribution.journeys import journeys
+from attribution.decision import decision
+from attribution.journeys import Journeys, journeys
 from attribution.lead_days import Probability, adjusted, kinds_of, lead_days, own_history, table
 from attribution.models import SCORE_ADJUSTED
 from attribution.paths import path_parts
@@ -54,7 +55,10 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """Return the run for JSON."""
-        return {"run_id": self.run_id, **summary(self.answer)}
+        found = decision(self.answer)
+        said = {"decision": {"fund": found.fund, "by_model": found.by_model, "flips": found.flips,
+                             "unsure": list(found.unsure), "sentence": found.sentence}} if found else {}  # fmt: skip
+        return {"run_id": self.run_id, **summary(self.answer), **said}
 
 
 def run_id(*made_from: object) -> str:
@@ -77,19 +81,55 @@ def attribute(
     named = list(models) or how.models
     versions = {name: version for name, version in lake.versions().items() if name in INGESTED}
     then = Lake(lake.folder, versions)
-    touches, merged = touches_of_leads(then, microseconds(as_of))
-    idle = pc.or_kleene(touches["machine"], pc.is_in(touches["kind"], pa.array(how.exclude_kinds, pa.string())))
-    touches = touches.filter(pc.invert(idle.fill_null(False))).drop_columns("machine").to_pandas()
-    wins = _values(then, settings, as_of, merged)
-    if touches.empty:
-        raise DataError("The lake holds no touches of leads. Ingest some first: touchstone ingest touches.csv.")
-    seen = journeys(touches, wins, pd.Timestamp(as_of), how.lookback_days, _stages(then, settings, as_of, merged))
+    seen, wins = journeys_in(then, settings, as_of)
     identity = run_id(versions, settings.goal.model_dump(), how.model_dump(), named, as_of.isoformat())
     ruled = [name for name in named if name != SCORE_ADJUSTED or baseline is None]
     answer = credit(seen, ruled or ["linear"], how.half_life_days, own=own_rules(settings))
     if len(ruled) < len(named) and baseline is not None:
         answer = _with_adjusted(answer, then, settings, microseconds(as_of), wins, baseline)
     return Run(identity, answer)
+
+
+def journeys_in(lake: Lake, settings: Settings, as_of: datetime) -> tuple[Journeys, pd.DataFrame]:
+    """Return the journeys to each lead's first win, as known before ``as_of``; and the wins with their worth.
+
+    Raises:
+        DataError: when there is no touch, or amounts are in a currency without a rate.
+
+    """
+    how = settings.attribution
+    touches, merged = touches_of_leads(lake, microseconds(as_of))
+    idle = pc.or_kleene(touches["machine"], pc.is_in(touches["kind"], pa.array(how.exclude_kinds, pa.string())))
+    touches = touches.filter(pc.invert(idle.fill_null(False))).drop_columns("machine").to_pandas()
+    wins = _values(lake, settings, as_of, merged)
+    if touches.empty:
+        raise DataError("The lake holds no touches of leads. Ingest some first: touchstone ingest touches.csv.")
+    stages = _stages(lake, settings, as_of, merged)
+    return journeys(touches, wins, pd.Timestamp(as_of), how.lookback_days, stages), wins
+
+
+def compared(lake: Lake, run: Run, with_run: str) -> pd.DataFrame:
+    """Return what each model gave each channel in a stored run and gives now: model, channel, before, credit, change.
+
+    What a run did not name is None. The lines that no channel earned are there, too.
+
+    Raises:
+        DataError: when no such run is stored.
+
+    """
+    stored = lake.query(
+        "SELECT model, channel, sum(credit) AS before, sum(value) AS value_before FROM credits WHERE run_id = $1 "
+        "GROUP BY model, channel",
+        [with_run],
+    ).to_pandas()
+    if stored.empty:
+        known = lake.query("SELECT DISTINCT run_id FROM credits ORDER BY run_id").to_pandas()["run_id"]
+        raise DataError(f"No run {with_run} is stored. Stored are: {', '.join(known) or 'none yet'}.")
+    now = credit_rows(run).groupby(["model", "channel"], as_index=False)[["credit", "value"]].sum()
+    both = stored.merge(now, on=["model", "channel"], how="outer").sort_values(["model", "channel"], ignore_index=True)
+    change = both["credit"].fillna(0).astype("float64") - both["before"].fillna(0).astype("float64")
+    columns = ["model", "channel", "before", "credit", "change", "value_before", "value"]
+    return pd.DataFrame(both.assign(change=change), columns=columns)
 
 
 def own_rules(settings: Settings) -> dict[str, Rule]:
@@ -176,18 +216,21 @@ def _some(days: Iterable[str]) -> str:
     return ", ".join(ordered[:SHOWN_DAYS]) + more
 
 
-def store(lake: Lake, run: Run) -> None:
-    """Append a run's credit to the lake, unless it is there already."""
-    if lake.query("SELECT 1 FROM credits WHERE run_id = $1 LIMIT 1", [run.run_id]).num_rows:
-        return
+def credit_rows(run: Run) -> pd.DataFrame:
+    """Return what each touch or channel earned, and under each model a line that nobody did: they add up."""
     lines = [
         {"model": name, "channel": ANYWAY, **run.answer.anyway[name]} if name in run.answer.anyway
         else {"model": name, "channel": UNATTRIBUTED, **run.answer.unattributed}
         for name in run.answer.models
     ]  # fmt: skip
-    unattributed = pd.DataFrame(lines)
-    rows = pd.concat([run.answer.touches, unattributed.astype({"value": object})], ignore_index=True)
-    rows = rows.assign(run_id=run.run_id, conversion=CONVERSION).reindex(columns=schema("credits").names)
+    return pd.concat([run.answer.touches, pd.DataFrame(lines).astype({"value": object})], ignore_index=True)
+
+
+def store(lake: Lake, run: Run) -> None:
+    """Append a run's credit to the lake, unless it is there already."""
+    if lake.query("SELECT 1 FROM credits WHERE run_id = $1 LIMIT 1", [run.run_id]).num_rows:
+        return
+    rows = credit_rows(run).assign(run_id=run.run_id, conversion=CONVERSION).reindex(columns=schema("credits").names)
     lake.append("credits", pa.Table.from_pandas(rows, schema("credits"), preserve_index=False))
 
 

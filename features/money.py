@@ -50,3 +50,13 @@ SPEND = """
     SELECT day, channel, campaign, currency, cost FROM spend WHERE received_at < $as_of
     QUALIFY row_number() OVER (PARTITION BY day, channel, campaign, currency ORDER BY received_at DESC, row_hash) = 1
 """
+COSTS = f"""
+    WITH stated AS ({SPEND}),
+    rated AS (
+        SELECT stated.*, CASE WHEN stated.currency = $currency OR cost = 0 THEN 1
+                              WHEN stated.day - rates.day <= $rate_days THEN rates.rate END AS rate
+        FROM stated ASOF LEFT JOIN rates ON stated.currency = rates.currency AND stated.day >= rates.day)
+    SELECT day, channel, campaign, currency,
+           CAST(round(cost * CAST(rate AS DECIMAL(20, 12)), 2) * 100 AS BIGINT) AS cost_cents
+    FROM rated ORDER BY day, channel, campaign, currency
+"""  # what was spent, at the rate of its day as values are; without cost_cents where no rate is known

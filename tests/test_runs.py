@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from attribution.runs import attribute, attribute_paths, store
+from attribution.runs import attribute, attribute_paths, compared, store
 from features.contract import schema
 from features.errors import DataError
 from features.lake import Lake
@@ -187,3 +187,15 @@ def test_the_same_paths_give_the_same_run(tmp_path: Path) -> None:
         (tmp_path / name).write_text("path,conversions\nEmail > Direct,3\n")
     first, second = (attribute_paths(tmp_path / name, Settings()) for name in ("a.csv", "b.csv"))
     assert first.summary() == second.summary()
+
+
+def test_two_runs_can_be_set_beside_each_other_line_by_line(lake: Lake) -> None:
+    first = attribute(lake, Settings(), MARCH, ["first"])
+    store(lake, first)
+    now = attribute(lake, Settings(), MARCH, ["first", "last"])
+    rows = compared(lake, now, first.run_id).set_index(["model", "channel"])
+    assert rows.loc[("first", "Email"), ["before", "credit", "change"]].tolist() == [1, 1, 0]
+    assert rows.loc[("last", "Events"), "change"] == 1
+    assert rows.loc[("first", "(unattributed)"), "value"] == Decimal("50.00")
+    with pytest.raises(DataError, match=rf"^No run nobody is stored\. Stored are: {first.run_id}\.$"):
+        compared(lake, now, "nobody")

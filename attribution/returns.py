@@ -1,0 +1,105 @@
+"""Returns: what each channel's credit is worth beside what was spent on it.
+
+Both sides are in the reporting currency at the rates of their own days. Ratios are made of summed parts, never of
+ratios, so the line of all channels is not a mean of the others. Of a period,
+
+- *simple* ROI sets what closed in it against what was spent in it;
+- *realized* ROI follows the money: what touches of the period earned, whenever it closed, against what they cost.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+
+import pandas as pd
+
+from attribution.credit import Attribution
+from features.errors import DataError
+from features.lake import Lake
+from features.money import COSTS
+from features.settings import Settings
+
+ALL = "(all)"
+CENT = Decimal("0.01")
+
+
+def costs(lake: Lake, settings: Settings, as_of: datetime) -> pd.DataFrame:
+    """Return what was spent, as known before a moment: day, channel, campaign, cost (Decimal).
+
+    Raises:
+        DataError: when a currency has no rate.
+
+    """
+    how = settings.attribution
+    asked = {"as_of": as_of, "currency": how.currency, "rate_days": how.rate_days}
+    with lake.connection(("spend", "rates")) as connection:
+        rows: pd.DataFrame = connection.sql(COSTS, params=asked).to_arrow_table().to_pandas()
+    unrated = rows[rows["cost_cents"].isna()]
+    if len(unrated):
+        raise DataError(
+            f"{len(unrated)} costs are in {', '.join(sorted(set(unrated['currency'])))}, and attribution.currency is "
+            f"{how.currency}. No rate is known of {unrated['day'].iloc[0]}, nor of the {how.rate_days} days before. "
+            "Ingest rates.csv, with day, currency and rate. Nothing was compared."
+        )
+    cost = [Decimal(int(cents)).scaleb(-2) for cents in rows["cost_cents"]]
+    return rows[["day", "channel", "campaign"]].assign(cost=pd.Series(cost, index=rows.index, dtype=object))
+
+
+def returns(
+    answer: Attribution, spent: pd.DataFrame, model: str, since: date | None = None, until: date | None = None
+) -> pd.DataFrame:
+    """Return a row a channel and one of all: spend, credit, revenue, cac, roas, roi, realized, realized_roi.
+
+    Args:
+        answer: of a run; a period asks for a model that credits touches.
+        spent: of ``costs``.
+        model: whose credit is looked at.
+        since: first day of the period, or None.
+        until: the day after its last, or None.
+
+    What has no denominator (nothing spent, or nobody won) is None.
+
+    Raises:
+        DataError: when a model that knows no touches is asked about a period.
+
+    """
+    rows = answer.touches[answer.touches["model"] == model]
+    if (since or until) and len(rows) and rows["touched_at"].isna().all():
+        raise DataError(f"{model} credits channels, not touches, so no period can be told apart. Ask for linear.")
+    in_time = (_within(rows[moment], since, until) for moment in ("closed_at", "touched_at"))
+    closed, touched = (rows[within] for within in in_time)
+    paid = spent[_within(pd.to_datetime(spent["day"]), since, until)]
+    names = sorted({*answer.channels["channel"], *paid["channel"]})
+    lines = [_line(name, *(table[table["channel"] == name] for table in (paid, closed, touched))) for name in names]
+    return pd.DataFrame([*lines, _line(ALL, paid, closed, touched)])
+
+
+def cohorts(answer: Attribution, model: str) -> pd.DataFrame:
+    """Return credit and value by the month of the touch and channel: month (first day), channel, credit, value."""
+    rows = answer.touches[answer.touches["model"] == model].dropna(subset="touched_at")
+    month = rows["touched_at"].dt.strftime("%Y-%m")
+    return rows.groupby([month.rename("month"), "channel"])[["credit", "value"]].sum().reset_index()
+
+
+def _within(moments: pd.Series, since: date | None, until: date | None) -> pd.Series:
+    day = moments.dt.tz_localize(None) if moments.dt.tz is not None else moments
+    first, end = (None if edge is None else pd.Timestamp(edge) for edge in (since, until))
+    every = pd.Series(data=True, index=moments.index)
+    return (every if first is None else day >= first) & (every if end is None else day < end)
+
+
+def _line(name: str, paid: pd.DataFrame, closed: pd.DataFrame, touched: pd.DataFrame) -> dict[str, object]:
+    spend, revenue, realized = (sum(part, Decimal(0)) for part in (paid["cost"], closed["value"], touched["value"]))
+    credit = float(closed["credit"].sum())
+    return {
+        "channel": name,
+        "spend": spend,
+        "credit": credit,
+        "revenue": revenue,
+        "cac": (spend / Decimal(repr(credit))).quantize(CENT) if spend and credit > 0 else None,
+        "roas": float(revenue / spend) if spend else None,
+        "roi": float((revenue - spend) / spend) if spend else None,
+        "realized": realized,
+        "realized_roi": float((realized - spend) / spend) if spend else None,
+    }

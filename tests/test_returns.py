@@ -1,0 +1,148 @@
+"""Returns, the decision and the routes: what people ask of credit, on a company that one can work out by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from attribution.credit import Attribution, credit
+from attribution.decision import decision
+from attribution.journeys import Journeys, journeys
+from attribution.paths import path_journeys
+from attribution.returns import cohorts, costs, returns
+from attribution.routes import links, to_close, top_paths
+from features.contract import schema
+from features.errors import DataError
+from features.lake import Lake
+from features.settings import Settings
+
+NONE_SPENT = pd.DataFrame({"day": [], "channel": [], "campaign": [], "cost": []})
+
+
+def moments(*days: int) -> pd.DatetimeIndex:
+    return (pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(list(days), unit="D")).as_unit("us")
+
+
+def seen() -> Journeys:
+    """Ada: Email in January, Events twice in February, 300.00 in March. Cleo: Email, then nothing."""
+    touches = pd.DataFrame(
+        {
+            "lead_id": ["ada", "ada", "ada", "cleo"],
+            "event_id": ["e1", "e2", "e3", "e4"],
+            "occurred_at": moments(4, 34, 40, 5),
+            "channel": ["Email", "Events", "Events", "Email"],
+        }
+    )
+    won = pd.DataFrame({"lead_id": ["ada"], "occurred_at": moments(64), "value_cents": [30_000]})
+    return journeys(touches, won, pd.Timestamp("2026-04-01", tz="UTC"), None)
+
+
+def answer(*models: str) -> Attribution:
+    return credit(seen(), models, replicates=50)
+
+
+def spent() -> pd.DataFrame:
+    days = pd.to_datetime(["2026-01-03", "2026-02-03", "2026-03-03"]).date
+    return pd.DataFrame(
+        {"day": days, "channel": ["Email", "Events", "Display"], "campaign": None,
+         "cost": [Decimal("50.00"), Decimal("400.00"), Decimal("10.00")]}
+    )  # fmt: skip
+
+
+def lines(table: pd.DataFrame) -> dict[str, tuple[object, ...]]:
+    return {row[0]: row[1:] for row in table.itertuples(index=False, name=None)}
+
+
+def test_ratios_come_from_summed_parts_and_nothing_is_divided_by_nothing() -> None:
+    found = lines(returns(answer("linear"), spent(), "linear").drop(columns=["realized", "realized_roi"]))
+    third = Decimal("100.00")
+    assert found["Email"] == (Decimal("50.00"), pytest.approx(1 / 3), third, Decimal("150.00"), 2.0, 1.0)
+    assert found["Events"] == (Decimal("400.00"), pytest.approx(2 / 3), 2 * third, Decimal("600.00"), 0.5, -0.5)
+    assert found["Display"] == (Decimal("10.00"), 0.0, Decimal(0), None, 0.0, -1.0)
+    assert found["(all)"] == (Decimal("460.00"), pytest.approx(1), Decimal("300.00"), Decimal("460.00"),
+                              pytest.approx(300 / 460), pytest.approx(-160 / 460))  # fmt: skip
+    assert lines(returns(answer("linear"), NONE_SPENT, "linear"))["Email"][3:6] == (None, None, None)
+
+
+def test_realized_returns_follow_the_money_of_a_periods_touches_and_simple_ones_what_closed_in_it() -> None:
+    january = lines(returns(answer("linear"), spent(), "linear", date(2026, 1, 1), date(2026, 2, 1)))
+    march = lines(returns(answer("linear"), spent(), "linear", date(2026, 3, 1)))
+    assert january["Email"][2:] == (Decimal(0), None, 0.0, -1.0, Decimal("100.00"), 1.0)
+    assert january["(all)"][0] == Decimal("50.00")
+    assert march["(all)"][2] == Decimal("300.00")
+    assert march["(all)"][6] == Decimal(0)
+
+
+def test_a_model_without_touches_cannot_tell_periods_apart() -> None:
+    with pytest.raises(DataError, match=r"^markov:1 credits channels, not touches, so no period can be told apart\."):
+        returns(answer("markov:1"), spent(), "markov:1", date(2026, 1, 1))
+
+
+def test_cohorts_go_by_the_month_of_the_touch() -> None:
+    found = cohorts(answer("linear"), "linear")
+    assert found[["month", "channel"]].to_numpy().tolist() == [["2026-01", "Email"], ["2026-02", "Events"]]
+    assert found["value"].tolist() == [Decimal("100.00"), Decimal("200.00")]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    made = Lake(tmp_path / "lake")
+    received = datetime(2026, 1, 5, tzinfo=UTC)
+    rows = [
+        {"day": date(2026, 1, 2), "channel": "Email", "cost": Decimal(cost), "currency": currency,
+         "received_at": received, "row_hash": currency}
+        for cost, currency in (("10.00", "EUR"), ("100.00", "USD"))
+    ]  # fmt: skip
+    made.append("spend", pa.Table.from_pylist(rows, schema("spend")))
+    return made
+
+
+def test_costs_are_worth_the_rate_of_their_day_or_refused(lake: Lake) -> None:
+    april = datetime(2026, 4, 1, tzinfo=UTC)
+    with pytest.raises(DataError, match=r"^1 costs are in USD, and attribution\.currency is EUR\. No rate is known of"):
+        costs(lake, Settings(), april)
+    rate = {"day": date(2026, 1, 1), "currency": "USD", "rate": 0.91237}
+    lake.append("rates", pa.Table.from_pylist([rate], schema("rates")))
+    assert costs(lake, Settings(), april)["cost"].tolist() == [Decimal("10.00"), Decimal("91.24")]
+    assert costs(lake, Settings(), datetime(2026, 1, 4, tzinfo=UTC)).empty
+
+
+def test_the_decision_says_when_models_or_chance_would_turn_it() -> None:
+    rows = [("A > B", 4_000, 10_000, 0), ("B", 100, 4_000, 0), ("A", 300, 4_000, 0)]
+    paths = path_journeys(pd.DataFrame(rows, columns=["path", "conversions", "nulls", "value_cents"]))
+    turned = decision(credit(paths, ["first", "last"]))
+    assert turned is not None
+    assert (turned.fund, turned.flips) == ("A", True)
+    assert turned.sentence.startswith("Fund A? It depends on the model: last says B.")
+    sure = decision(credit(paths, ["first"]))
+    assert sure is not None
+    assert sure.sentence == "Fund A: every model says so, and no interval lets another channel be the best."
+    rows = [("A > B", 400, 10_000, 0), ("B", 10, 4_000, 0), ("A", 20, 4_000, 0)]
+    paths = path_journeys(pd.DataFrame(rows, columns=["path", "conversions", "nulls", "value_cents"]))
+    close = decision(credit(paths, ["linear"]))
+    assert close is not None
+    assert close.sentence.endswith("within the intervals of linear another may be best.")
+    for_money = decision(credit(paths, ["first"]), {"A": Decimal(1000), "B": Decimal(1)})
+    assert for_money is not None
+    assert for_money.fund == "B"
+
+
+def test_the_commonest_paths_tell_repeats_once() -> None:
+    assert top_paths(seen()).to_numpy().tolist() == [["Email > Events", 1, 0, 30_000], ["Email", 0, 1, 0]]
+    assert top_paths(seen(), 1, collapse=False)["path"].tolist() == ["Email > Events > Events"]
+
+
+def test_what_follows_on_what_begins_at_the_start_and_ends_won_or_open() -> None:
+    assert links(seen()).to_numpy().tolist() == [
+        ["(start)", "Email", 2], ["Email", "(open)", 1], ["Email", "Events", 1], ["Events", "(won)", 1],
+        ["Events", "Events", 1],
+    ]  # fmt: skip
+
+
+def test_the_time_to_close_runs_from_a_channels_first_touch() -> None:
+    assert to_close(seen()).to_numpy().tolist() == [["Email", 1, 3, 36], ["Events", 1, 3, 6]]
