@@ -264,54 +264,6 @@ def train(
 
 
 @app.command()
-def retrain(
-    workspace: Workspace = HERE,
-    force: Annotated[bool, typer.Option("--force", help="Train although nothing is due.")] = False,
-    as_of: AsOf = None,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Train when it is due, by age, new outcomes or drift; promote only through the gate."""
-    from features.lake import Lake
-    from features.settings import read_settings
-    from training.retrain import retrain as train_if_due
-
-    settings, cut = read_settings(workspace), _moment(as_of)
-    with terminal.progress(quiet, "Looking whether it is due", 5) as step:
-        due, trained = train_if_due(Lake(workspace / "lake"), settings, workspace, cut, step, force=force)
-    terminal.finish({"due": due, **vars(trained)}, json, quiet, lambda: terminal.show_trained(trained, due))
-    terminal.warn(trained.unrecorded)
-    if not trained.promoted:
-        raise typer.Exit(REFUSED)
-
-
-@app.command()
-def monitor(
-    workspace: Workspace = HERE,
-    alarms: Annotated[Path | None, typer.Option(help="Write the alarms to this JSON file.")] = None,
-    webhook: Annotated[str | None, typer.Option(help="Post the alarms, if there are any, to this address.")] = None,
-    as_of: AsOf = None,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Say whether promises are kept, what drifted, and what to do; the exit status is 3 if there is an alarm."""
-    from features.durable import write_durably
-    from features.lake import Lake
-    from features.settings import read_settings
-    from training.monitor import monitored, posted
-
-    with terminal.progress(quiet, "Watching"):
-        found = monitored(Lake(workspace / "lake"), read_settings(workspace), workspace, _moment(as_of))
-    terminal.finish(found, json, quiet, lambda: terminal.show_monitored(found))
-    if alarms:
-        write_durably(alarms, jsonlib.dumps(found["alarms"], ensure_ascii=False, indent=1))
-    if webhook and found["alarms"]:
-        terminal.warn(posted(webhook, found))
-    if found["alarms"]:
-        raise typer.Exit(REFUSED)
-
-
-@app.command()
 def backtest(
     workspace: Workspace = HERE,
     test_from: Annotated[str | None, typer.Option(help="Make one fold: test on snapshots from this moment on.")] = None,
@@ -431,6 +383,54 @@ def attribute(
 
         write(run.answer.channels.assign(run_id=run.run_id).astype({"value": "float64"}), output)
     terminal.finish(document, json, quiet, lambda: terminal.show_credit(document))
+
+
+@app.command()
+def retrain(
+    workspace: Workspace = HERE,
+    force: Annotated[bool, typer.Option("--force", help="Train although nothing is due.")] = False,
+    as_of: AsOf = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train when it is due, by age, new outcomes or drift; promote only through the gate."""
+    from features.lake import Lake
+    from features.settings import read_settings
+    from training.retrain import retrain as train_if_due
+
+    settings, cut = read_settings(workspace), _moment(as_of)
+    with terminal.progress(quiet, "Looking whether it is due", 5) as step:
+        due, trained = train_if_due(Lake(workspace / "lake"), settings, workspace, cut, step, force=force)
+    terminal.finish({"due": due, **vars(trained)}, json, quiet, lambda: terminal.show_trained(trained, due))
+    terminal.warn(trained.unrecorded)
+    if not trained.promoted:
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def monitor(
+    workspace: Workspace = HERE,
+    alarms: Annotated[Path | None, typer.Option(help="Write the alarms to this JSON file.")] = None,
+    webhook: Annotated[str | None, typer.Option(help="Post the alarms, if there are any, to this address.")] = None,
+    as_of: AsOf = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say whether promises are kept, what drifted, and what to do; the exit status is 3 if there is an alarm."""
+    from features.durable import write_durably
+    from features.lake import Lake
+    from features.settings import read_settings
+    from training.monitor import monitored, posted
+
+    with terminal.progress(quiet, "Watching"):
+        found = monitored(Lake(workspace / "lake"), read_settings(workspace), workspace, _moment(as_of))
+    terminal.finish(found, json, quiet, lambda: terminal.show_monitored(found))
+    if alarms:
+        write_durably(alarms, jsonlib.dumps(found["alarms"], ensure_ascii=False, indent=1))
+    if webhook and found["alarms"]:
+        terminal.warn(posted(webhook, found))
+    if found["alarms"]:
+        raise typer.Exit(REFUSED)
 
 
 @app.command()

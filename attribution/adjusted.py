@@ -21,11 +21,7 @@ from attribution.hazard import Fit, Rows, fitted
 from attribution.journeys import Flags, Floats, Ints
 from attribution.moments import Moments, OpenTime, Touched, adstock, moments, recent
 
-HALF_LIVES_DAYS = (
-    7.0,
-    10.0,
-    14.0,
-)  # of what touches leave behind: closes can hardly tell these apart, so all are asked
+HALF_LIVES_DAYS = (7.0, 10.0, 14.0)  # of what touches leave behind; closes can hardly tell these apart: all are asked
 MIDDLE = 1  # of them, by which harvests are told
 EARNING = 2  # sets of exposure that earn credit: touches of the same period, and earlier ones as they fade
 AGES = 24  # pieces of the baseline over a lead's age
@@ -82,7 +78,7 @@ def score_adjusted(time: OpenTime, touched: Touched, channels: int, score: Score
     """
     models = _models(time, time.won, None, touched, channels, score, HALF_LIVES_DAYS, scaled=True)
     unguarded = _parts(models[MIDDLE], channels)[0].sum(axis=0)
-    harvests = _harvests(models[MIDDLE].fit, channels)
+    harvests = _harvests(models[MIDDLE], channels)
     if harvests.any():
         models = [_without_same_period(model, harvests) for model in models]
     each, slopes = zip(*(_parts(model, channels) for model in models), strict=True)
@@ -114,11 +110,12 @@ def _owed(time: OpenTime, touched: Touched, k: int, score: Score) -> tuple[Float
     return np.where(sure, owed, 0.0), np.where(sure, error, 0.0)
 
 
-def _harvests(fit: Fit, k: int) -> Flags:
+def _harvests(model: Model, k: int) -> Flags:
     """Whether a channel's touches of the same period go with closes far more than its earlier ones."""
+    fit, there = model.fit, model.rows.x[:, :k].any(axis=0)
     slope, error = fit.theta.reshape(-1, k), np.sqrt(np.diag(fit.covariance).clip(0)).reshape(-1, k)
     lagged = np.maximum(slope[1], 0)
-    return np.asarray((slope[0] - lagged > SURE * error[0]) & (slope[0] > TIMES * lagged))
+    return np.asarray(there & (slope[0] - lagged > SURE * error[0]) & (slope[0] > TIMES * lagged))
 
 
 def _without_same_period(model: Model, of: Flags) -> Model:

@@ -54,7 +54,7 @@ def test_the_commands_come_in_the_order_of_the_story() -> None:
 
     names = [found.callback.__name__ for found in app.registered_commands if found.callback]
     start, end = ["demo", "init", "ingest", "check", "features", "train", "backtest"], ["export", "erase", "serve"]
-    assert names == [*start, "score", "attribute", "sync", *end]
+    assert names == [*start, "score", "attribute", "retrain", "monitor", "sync", *end]
 
 
 def test_every_command_and_option_is_explained_in_one_sentence() -> None:
@@ -163,7 +163,7 @@ def test_attribute_prints_the_contract_s_keys(workspace: Path, command: Command)
     status, printed = command("attribute", "--as-of", "2026-02-01", "--model", "last", "--json", workspace=workspace)
     answer = json.loads(printed)
     assert status == 0
-    assert sorted(answer) == ["models", "run_id", "unattributed"]
+    assert sorted(answer) == ["decision", "models", "run_id", "unattributed"]
     direct = answer["models"]["last"]["Direct"]
     assert sorted(direct) == ["credit", "high", "low", "value"]
     assert (direct["credit"], direct["value"]) == (1.0, 100.01)

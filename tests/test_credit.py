@@ -101,8 +101,9 @@ def test_channels_are_listed_by_model_and_then_by_falling_credit() -> None:
 def test_touches_that_earned_something_are_listed_with_their_lead_and_event() -> None:
     touches = credit(world(), ["linear", "last_non_direct"], replicates=1).touches
     third = pytest.approx(1 / 3)
-    assert touches.columns.tolist() == ["model", "lead_id", "event_id", "channel", "credit", "value"]
-    assert list(touches.itertuples(index=False, name=None)) == [
+    columns = ["model", "lead_id", "event_id", "channel", "credit", "value"]
+    assert touches.columns.tolist() == [*columns, "touched_at", "closed_at"]
+    assert list(touches[columns].itertuples(index=False, name=None)) == [
         ("linear", "ada", "e1", "Email", third, Decimal("33.34")),
         ("linear", "ada", "e2", "Webinar", third, Decimal("33.33")),
         ("linear", "ada", "e3", "Direct", third, Decimal("33.33")),
