@@ -102,7 +102,7 @@ def test_touches_that_earned_something_are_listed_with_their_lead_and_event() ->
     touches = credit(world(), ["linear", "last_non_direct"], replicates=1).touches
     third = pytest.approx(1 / 3)
     columns = ["model", "lead_id", "event_id", "channel", "credit", "value"]
-    assert touches.columns.tolist() == [*columns, "touched_at", "closed_at"]
+    assert sorted(touches.columns) == sorted([*columns, "touched_at", "closed_at"])
     assert list(touches[columns].itertuples(index=False, name=None)) == [
         ("linear", "ada", "e1", "Email", third, Decimal("33.34")),
         ("linear", "ada", "e2", "Webinar", third, Decimal("33.33")),
