@@ -17,6 +17,7 @@ from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from time import perf_counter
 from typing import Any
+from urllib.parse import quote
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
@@ -111,6 +112,9 @@ class Guard:
             else:
                 await self._through_the_gate(scope | {"touchstone.token": token}, body, answer)
         except Refused as refused:
+            if refused.status == HTTPStatus.UNAUTHORIZED and method == "GET" and b"text/html" in headers.get(b"accept", b""):
+                refused.status = HTTPStatus.SEE_OTHER  # a person is asked for the token
+                refused.headers.append((b"location", b"/sign-in?next=" + quote(scope["path"]).encode()))
             await refuse(refused.status, refused.sentence, answer, refused.headers)
         except Exception:
             status = HTTPStatus.INTERNAL_SERVER_ERROR.value
