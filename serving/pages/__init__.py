@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from serving.desk import Desk
-from serving.pages import lead, signing, worklist
+from serving.pages import alignment, channels, lead, models, signing, worklist
 from serving.pages.files import asset
 from serving.pages.site import Form, Site
 
@@ -29,11 +29,16 @@ def routes(desk: Desk, clock: Callable[[], datetime]) -> list[Route]:
         "/my-leads.csv": worklist.my_leads_file,
         "/my-leads/{lead_id}": lead.one_lead,
         "/my-leads/{lead_id}/moves": lead.moves,
+        "/channels": channels.channels,
+        "/channels.csv": channels.channels_file,
+        "/alignment": alignment.alignment,
+        "/models": models.model,
         "/sign-in": signing.sign_in_page,
     }
     posted = {
         "/my-leads/views": worklist.save_view,
         "/my-leads/{lead_id}/verdict": lead.judge,
+        "/models": models.change,
         "/sign-in": signing.sign_in,
         "/sign-out": signing.sign_out,
     }

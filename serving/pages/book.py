@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -143,10 +145,31 @@ class Edition:
     as_of: datetime
     versions: Mapping[str, int]
 
-    def rows(self, sql: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[dict[str, Any]]:
+    def rows(self, sql: str, values: Mapping[str, object] = MappingProxyType({})) -> list[dict[str, Any]]:
         """Return the answer of a query over the tables book, journeys, moves, credit, verdicts, spent, promises, traits."""
-        asked = values if isinstance(values, dict) else list(values)
+        asked = {name: value for name, value in values.items() if f"${name}" in sql}
         return list(self.connection.cursor().sql(sql, params=asked).to_arrow_table().to_pylist())
+
+    @cached_property
+    def segments(self) -> list[tuple[str, str]]:
+        """Return the attributes and the values by which leads can be told apart."""
+        found = self.rows("SELECT DISTINCT name, value FROM traits ORDER BY name, value")
+        return [(row["name"], row["value"]) for row in found]
+
+    @cached_property
+    def campaigns(self) -> list[str]:
+        """Return the campaigns that cost something, earned something, or brought a lead."""
+        found = self.rows("""
+            SELECT DISTINCT campaign FROM (
+                SELECT campaign FROM spent UNION SELECT campaign FROM credit UNION SELECT campaign FROM book)
+            WHERE campaign <> '' ORDER BY campaign""")
+        return [row["campaign"] for row in found]
+
+    @cached_property
+    def models(self) -> list[str]:
+        """Return the attribution models that credit touches, so that a part of the closes can be looked at alone."""
+        found = self.rows("SELECT model FROM credit WHERE lead_id IS NOT NULL GROUP BY model ORDER BY model")
+        return [row["model"] for row in found]
 
 
 class Book:

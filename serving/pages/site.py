@@ -98,7 +98,7 @@ class Site:
         shared = {"now": self.clock(), "csrf": self.csrf(request), "token": token, "path": request.url.path,
                   "currency": self.desk.settings.attribution.currency, "with_query": with_query(request)}  # fmt: skip
         return Response(
-            self._templates.get_template(template).render(**shared, **what), status, HEADERS, "text/html; charset=utf-8"
+            self._templates.get_template(template).render(shared | what), status, HEADERS, "text/html; charset=utf-8"
         )
 
     def refusal(self, request: Request, status: int, why: str) -> Response:

@@ -79,8 +79,10 @@ def ago(moment: datetime | None, now: datetime) -> str:
     gone = now - moment
     if gone < timedelta(hours=1):
         return "within the last hour"
-    if gone < 2 * DAY:
+    if gone < DAY:
         return f"{counted(gone.total_seconds() // HOUR_SECONDS, 'hour')} ago"
+    if gone < 2 * DAY:
+        return "yesterday"
     return f"{counted(gone // DAY, 'day')} ago" if gone < 60 * DAY else f"on {day(moment)}"
 
 
@@ -155,9 +157,9 @@ def trend(name: str | None) -> str:
     """Return a trend as it is said on a page.
 
     >>> trend("not enough information"), trend("improving"), trend(None)
-    ('too new for a trend', 'improving', 'no trend yet')
+    ('new', 'improving', 'no trend yet')
     """
-    return "too new for a trend" if name == "not enough information" else name or "no trend yet"
+    return "new" if name == "not enough information" else name or "no trend yet"
 
 
 def called(attributes: dict[str, Any], lead_id: str) -> str:
