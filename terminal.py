@@ -176,6 +176,12 @@ def show_models(found: Sequence[dict[str, Any]]) -> None:
     _show("Models", ("version", "learned until", "evidence", *(METRICS[name] for name in figures)), rows)
 
 
+def show_tokens(found: Sequence[dict[str, Any]]) -> None:
+    """Print every token: whose it is, what it may do and when it was made."""
+    rows = [(str(one["name"]), ", ".join(one["scopes"]), str(one["created_at"])) for one in found]
+    _show("Tokens", ("name", "scopes", "made"), rows)
+
+
 def show_compared(found: dict[str, dict[str, Any]]) -> None:
     """Print the metrics of two models on the same snapshots."""
     _show_metrics("On the same later snapshots", list(found.items()))

@@ -25,6 +25,8 @@ app = typer.Typer(
 
 models = typer.Typer(help="List, compare, promote and roll back models.", no_args_is_help=True)
 app.add_typer(models, name="models")
+tokens = typer.Typer(help="Who may ask the service what: make, list and revoke tokens.", no_args_is_help=True)
+app.add_typer(tokens, name="tokens")
 
 Workspace = Annotated[Path, typer.Option(help="Folder of touchstone.toml, the lake and the models.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
@@ -396,6 +398,44 @@ def models_rollback(workspace: Workspace = HERE, json: Json = False, quiet: Quie
     terminal.finish({"champion": version}, json, quiet, lambda: typer.echo(f"{version} is champion again."))
 
 
+@tokens.command("create")
+def tokens_create(
+    name: Annotated[str, typer.Argument(help="Whose token it is, or what for.")],
+    scope: Annotated[list[str], typer.Option(help="read, score, ingest or admin (all of them); repeat for several.")],
+    workspace: Workspace = HERE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a token and print it, once."""
+    from serving.tokens import create
+
+    made = {"name": name, "scopes": scope, "token": create(workspace, name, scope, _now())}
+    terminal.finish(made, json, quiet, lambda: typer.echo(made["token"]))
+
+
+@tokens.command("list")
+def tokens_list(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) -> None:
+    """List the tokens; what proves them is not kept."""
+    from serving.tokens import listed
+
+    found = listed(workspace)
+    terminal.finish({"tokens": found}, json, quiet, lambda: terminal.show_tokens(found))
+
+
+@tokens.command("revoke")
+def tokens_revoke(
+    name: Annotated[str, typer.Argument(help="The token that is to be refused from now on.")],
+    workspace: Workspace = HERE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Take a token away; a running service refuses it at once."""
+    from serving.tokens import revoke
+
+    revoke(workspace, name)
+    terminal.finish({"revoked": name}, json, quiet, lambda: typer.echo(f"{name} is revoked."))
+
+
 @app.command()
 def export(
     person: Annotated[str, typer.Argument(help="A lead_id, or the e-mail address of a lead.")],
@@ -452,14 +492,24 @@ def erase(
 
 
 @app.command()
-def serve(workspace: Workspace = HERE, port: Port = None, quiet: Quiet = False, json: Json = False) -> None:
-    """Run the service on loopback: POST /score, /livez, /readyz, /metrics."""
+def serve(
+    workspace: Workspace = HERE,
+    port: Port = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback every request needs a token.")] = (
+        "127.0.0.1"
+    ),
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Run the service: scores, events, the work list and its pages; SIGHUP takes over new code."""
     from features.settings import read_settings
-    from serving.running import running, until_interrupted
+    from serving.supervision import supervise
 
-    with running(workspace, read_settings(workspace), port) as url:
+    def say(url: str) -> None:
         terminal.finish({"url": url}, json, quiet, lambda: typer.echo(f"Serving on {url}. Stop with Ctrl-C."))
-        until_interrupted()
+
+    configured = read_settings(workspace).serve.port
+    raise typer.Exit(supervise(workspace, configured if port is None else port, host, say))
 
 
 def main() -> None:

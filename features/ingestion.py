@@ -86,6 +86,12 @@ def ingest(
     return results
 
 
+def ingest_held(lake: Lake, settings: Settings, file: Path, table: str, as_of: datetime) -> Ingested:
+    """Store a file of rows that bear one table's own names, as ``ingest`` does; the caller holds ``lake.writing()``."""
+    source = Source.model_validate({"file": file.name, "table": table})
+    return _ingest_one(lake, settings, file.resolve(), source, as_of)
+
+
 def _ingest_one(lake: Lake, settings: Settings, file: Path, source: Source, as_of: datetime) -> Ingested:
     with lake.connection((source.table, "quarantine"), [file], WRITERS_SPILL) as connection:
         connection.execute(MACROS)

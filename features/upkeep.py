@@ -26,18 +26,25 @@ def keep_up(
 ) -> None:
     """Merge the runs of a table that are due, forget touches that are too old, and remove files nobody needs."""
     with lake.writing():
-        parts, days = lake.parts(name), keeping.keep_touches_days
-        if name == "touches" and days and parts:
-            since, at_the_latest = as_of - timedelta(days=days), as_of - timedelta(days=days * LATE)
-            too_old = "SELECT 1 FROM touches WHERE occurred_at < $1 LIMIT 1"
-            if lake.query(too_old, [at_the_latest]).num_rows:
-                progress(f"Forgetting touches before {since:%Y-%m-%d}")
-                _merge(lake, name, parts, f"occurred_at >= TIMESTAMPTZ {literal(since.isoformat())}")
-        merged = due(lake.parts(name))
-        if merged:
-            progress(f"Putting {name} in order")
-            _merge(lake, name, merged)
-        lake.remove_old_files(name, keeping.keep_versions_days)
+        keep_up_held(lake, name, keeping, as_of, progress)
+
+
+def keep_up_held(
+    lake: Lake, name: str, keeping: Keeping, as_of: datetime, progress: Callable[[str], None] = lambda _: None
+) -> None:
+    """Do the same; the caller holds ``lake.writing()``."""
+    parts, days = lake.parts(name), keeping.keep_touches_days
+    if name == "touches" and days and parts:
+        since, at_the_latest = as_of - timedelta(days=days), as_of - timedelta(days=days * LATE)
+        too_old = "SELECT 1 FROM touches WHERE occurred_at < $1 LIMIT 1"
+        if lake.query(too_old, [at_the_latest]).num_rows:
+            progress(f"Forgetting touches before {since:%Y-%m-%d}")
+            _merge(lake, name, parts, f"occurred_at >= TIMESTAMPTZ {literal(since.isoformat())}")
+    merged = due(lake.parts(name))
+    if merged:
+        progress(f"Putting {name} in order")
+        _merge(lake, name, merged)
+    lake.remove_old_files(name, keeping.keep_versions_days)
 
 
 def due(parts: Sequence[Part]) -> list[Part]:

@@ -11,7 +11,16 @@ from pydantic import BaseModel
 
 from serving import replies
 from serving.desk import Desk
-from serving.messages import ExplainRequest, FlatRequest, LeadsQuery, Message, RunQuery, ScoreRequest
+from serving.messages import (
+    EventsRequest,
+    ExplainRequest,
+    FeedbackRequest,
+    FlatRequest,
+    LeadsQuery,
+    Message,
+    RunQuery,
+    ScoreRequest,
+)  # fmt: skip
 
 Answer = BaseModel | bytes
 
@@ -37,6 +46,11 @@ CALLS = (
          FlatRequest, replies.FlatReply, Desk.flat),
     Call("POST", "/explain", "Explain scores: the effect of every feature, and the outlook.", "score",
          ExplainRequest, replies.ExplanationsReply, Desk.explained, straight=False),
+    Call("POST", "/events", "Store new touches, stages and versions of leads, durably.", "ingest",
+         EventsRequest, replies.EventsReply, lambda desk, request, now: desk.intake.events(request, now)),
+    Call("POST", "/feedback", "Store that sales accepted or rejected a lead, and why.", "ingest",
+         FeedbackRequest, replies.EventsReply, lambda desk, request, now: desk.intake.feedback(request, now),
+         straight=False),
     Call("GET", "/leads", "Return a page of the work list: open leads, ranked and filtered.", "read",
          LeadsQuery, replies.LeadsReply, lambda desk, query, now: desk.leads(query.asked(), now)),
     Call("GET", "/leads/{lead_id}", "Return one lead: its score, timeline and score history.", "read",

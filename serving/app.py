@@ -73,8 +73,7 @@ class App:
         elif self._is_known(scope):
             await self.router(scope, receive, send)
         else:
-            known = ", ".join(dict.fromkeys([call.path for call in CALLS] + [*OPEN[:2], METRICS, DOCS]))
-            await refuse(HTTPStatus.NOT_FOUND, f"There is no {path} here. Ask {known}.", send)
+            await refuse(HTTPStatus.NOT_FOUND, f"There is no {path} here. GET {DOCS} tells what there is.", send)
 
     def _is_known(self, scope: Any) -> bool:
         return any(route.matches(scope)[0] != Match.NONE for route in self.router.routes)

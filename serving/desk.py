@@ -6,7 +6,7 @@ It holds the champion, the resident history, the scores said lately and the work
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from serving import dossier, ledger
 from serving.champion import Champion
 from serving.doubts import Group, problems, still_open
 from serving.explanations import explanations, outlooks
+from serving.intake import Intake
 from serving.messages import ExplainRequest, FlatRequest, Lead, ScoreRequest, tables
 from serving.replies import (
     AttributionReply,
@@ -63,12 +64,13 @@ class Desk:
 
     """
 
-    def __init__(self, workspace: Path, settings: Settings) -> None:
+    def __init__(self, workspace: Path, settings: Settings, clock: Callable[[], datetime]) -> None:
         self.workspace, self.settings = workspace, settings
         self.lake = Lake(workspace / "lake")
         self.champion = Champion(workspace / "models")
         self.residence = Residence(self.lake)
         self.worklist = Worklist(self.lake, settings.goal)
+        self.intake = Intake(self, clock)
         self._said: OrderedDict[str, Said] = OrderedDict()
         self._said_of: object = None  # the model and the lake of which they were said
         self._heard = 0  # how often more became known
@@ -227,6 +229,35 @@ class Desk:
         here = now is not None and all(i in now.place and i not in now.stale for i in request.lead_ids)
         few = len(request.lead_ids) + len(request.leads) <= FEW
         return (few and alone and (here or not request.lead_ids)) or self.said_lately(request)
+
+    def with_colleagues(self, lead_ids: set[str]) -> set[str]:
+        """Return leads with those whose features look at them, since they share an account."""
+        now, features = self.residence.now, self.champion.scorer.spec.features
+        if now is None or not any(feature.of == "account" for feature in features):
+            return lead_ids
+        return lead_ids | now.colleagues(sorted(lead_ids))
+
+    def read_again(self, more: tuple[str, ...]) -> None:
+        """Read everything that is held in memory: others have changed the lake."""
+        resident = self.residence.read(more)
+        self.intake.seen.read()
+        with self.residence.changing:
+            self.forget([])
+            now = self.intake.clock()
+            self.worklist.make(resident.history, microseconds(now))
+            self.put_in_place(set(resident.stale), now)
+
+    def put_in_place(self, lead_ids: set[str], now: datetime) -> None:
+        """Put leads of whom more is known in their place in the work list."""
+        features = self.champion.scorer.spec.features
+        for group in self.stored(sorted(lead_ids), now, features) if lead_ids else []:
+            here = group.moments.lead[group.moments.lead >= 0]
+            self.worklist.renew(group.moments.history, here, microseconds(now))
+
+    def took_in(self, lead_ids: set[str], before: Mapping[str, int]) -> None:
+        """Take note that the service stored more of some leads; the lake was of some versions before."""
+        self.residence.told(lead_ids, before, self.residence.versions())
+        self.forget(self.with_colleagues(lead_ids))
 
     # What was said lately
 

@@ -22,12 +22,12 @@ from urllib.parse import quote
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from features.errors import ConfigError
+from serving.port import LOOPBACK
 from serving.tokens import ANYONE, Keyring, Token
 
 LOG = logging.getLogger("touchstone")
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 SESSION = "touchstone_session"  # the cookie of who signed in; its value is the token
-LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
 SAFE = {"GET", "HEAD"}
 REQUEST_ID = re.compile(rb"[\w.-]{1,64}")
 Headers = Mapping[bytes, bytes]

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Self
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
 
 import pyarrow as pa
 from bentoml.exceptions import InvalidArgument
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)  # fmt: skip
 from pydantic_core import PydanticCustomError
 
 from features.contract import schema
@@ -19,15 +30,18 @@ MOST_EVENTS = 20_000  # of one kind, of one lead
 MOST_FACTS = 500  # attributes or properties
 NAMED = 20  # problems of a message
 LONGEST = 2000  # characters of a text
+NO_NUL = r"^[^\x00]*$"
 Name = Annotated[str, Field(max_length=LONGEST)]
 
 
 def _finite(value: dict[str, Any]) -> dict[str, Any]:
     try:
-        json.dumps(value, allow_nan=False)
+        text = json.dumps(value, allow_nan=False)
     except ValueError:
         sentence = "Holds NaN or an infinite number; send null for what is not known"
         raise PydanticCustomError("finite", sentence) from None
+    if "\\u0000" in text:
+        raise PydanticCustomError("nul", "Holds a NUL, which no text can be stored with")
     return value
 
 
@@ -116,6 +130,97 @@ class ExplainRequest(Message):
 
     lead_ids: list[Name] = Field(min_length=1, max_length=MOST_EXPLAINED, examples=[["L-00001"]])
     as_of: AsOf = None
+
+
+Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST, pattern=NO_NUL)]
+Moment = Annotated[AwareDatetime, Field(ge=datetime(1900, 1, 2, tzinfo=UTC), lt=datetime(2199, 12, 31, tzinfo=UTC))]
+
+
+class NewTouch(Message):
+    """One engagement event, as the table ``touches`` has it; without a channel the rules find one.
+
+    The same event_id again is the same event. Without one, an event of the same content is.
+    """
+
+    event_id: Word | None = None
+    lead_id: Word | None = None
+    anonymous_id: Word | None = None
+    occurred_at: Moment
+    received_at: Moment | None = Field(default=None, description="from when it was known; by default now")
+    kind: Word
+    channel: Word | None = None
+    campaign: Word | None = None
+    utm_source: Word | None = None
+    utm_medium: Word | None = None
+    utm_campaign: Word | None = None
+    utm_term: Word | None = None
+    utm_content: Word | None = None
+    utm_id: Word | None = None
+    referrer: Word | None = None
+    cost: float | None = None
+    properties: Facts = {}
+
+    @model_validator(mode="after")
+    def is_somebody_s(self) -> Self:
+        """Belong to a lead or to an anonymous id, and have a channel or what tells one."""
+        if not (self.lead_id or self.anonymous_id):
+            raise PydanticCustomError("whose", "lead_id and anonymous_id are both empty; say whose touch it is")
+        if not (self.channel or self.utm_source or self.utm_medium or self.referrer):
+            raise PydanticCustomError("channel", "Name the channel, or utm_source, utm_medium or referrer")
+        return self
+
+
+class NewStage(Message):
+    """One change of a lead's stage, as the table ``stages`` has it. The same change again is the same."""
+
+    lead_id: Word
+    stage: Word
+    occurred_at: Moment
+    received_at: Moment | None = Field(default=None, description="from when it was known; by default now")
+    amount: Decimal | None = Field(default=None, max_digits=18, decimal_places=4)
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$", examples=["EUR"])
+    reason: Word | None = None
+
+
+class NewLead(Message):
+    """What is known of a lead from a moment on, as the table ``leads`` has it. What says nothing new is no version."""
+
+    lead_id: Word
+    created_at: Moment
+    observed_at: Moment | None = Field(default=None, description="from when it was known; by default now")
+    account_id: Word | None = None
+    owner: Word | None = None
+    is_change: bool = Field(default=False, description="it names only what changed")
+    attributes: Facts = {}
+
+
+class EventsRequest(Message):
+    """New touches, stages and versions of leads, all of which are stored, or none."""
+
+    touches: list[NewTouch] = Field(default=[], max_length=MOST_LEADS)
+    stages: list[NewStage] = Field(default=[], max_length=MOST_LEADS)
+    leads: list[NewLead] = Field(default=[], max_length=MOST_LEADS)
+
+
+class FeedbackRequest(Message):
+    """What sales says of a lead that was passed on to them; a rejection needs a reason."""
+
+    lead_id: Word = Field(examples=["L-00001"])
+    verdict: Literal["accepted", "rejected"]
+    reason: Word | None = Field(
+        default=None,
+        description="such as unable to reach, inaccurate data, no interest or need, no budget, no fit (say why), "
+        "not now, duplicate, competitor",
+    )
+    by: Word | None = Field(default=None, description="who says so")
+    at: Moment | None = Field(default=None, description="by default now")
+
+    @model_validator(mode="after")
+    def has_a_reason(self) -> Self:
+        """Say why, if it is a rejection."""
+        if self.verdict == "rejected" and not self.reason:
+            raise PydanticCustomError("reason", "A rejection needs a reason, such as no budget or not now")
+        return self
 
 
 class LeadsQuery(Message):

@@ -250,3 +250,10 @@ class Ready(Message):
     ready: bool
     model_version: str
     worklist: bool
+
+
+class EventsReply(Message):
+    """How many events are stored now, durably, and how many were known already."""
+
+    stored: int
+    known: int

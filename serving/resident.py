@@ -8,8 +8,9 @@ whom the service itself has stored more since, and those whom a request cannot b
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from features.objections import OBJECTION
 from features.reading import read_history
 from features.tombstones import is_tombstone
 
+MOST_STALE = 2_000  # leads
+REMEMBERED = 10_000  # changes of the lake by the service itself, while a history is read
 READ = ("leads", "touches", "stages", "identities")  # what a history is made of
 
 
@@ -49,6 +52,12 @@ class Resident:
         asked = np.array([self.place[lead_id] for lead_id in lead_ids if lead_id in self.place], np.int64)
         return {self.history.lead_ids[lead] for lead in self._colleagues(asked).tolist()}
 
+    def told(self, lead_ids: set[str], before: Mapping[str, int], after: Mapping[str, int]) -> Resident:
+        """Return this with some leads stale, if it is of the versions before that; it is of those after then."""
+        if self.versions != before or before == after:
+            return self
+        return replace(self, versions=after, stale=self.stale | lead_ids | self.colleagues(sorted(lead_ids)))
+
     def _colleagues(self, leads: Ints) -> Ints:
         contacts = self.history.contacts
         if not len(contacts.lead):
@@ -60,12 +69,15 @@ class Resident:
 
 
 class Residence:
-    """The resident history that is current, exchanged as a whole, and whether the lake says the same."""
+    """The resident history that is current, exchanged as a whole, and whether the lake says the same.
+
+    Whoever changes the lake within this process holds ``changing`` from before it does until it has ``told`` of it.
+    """
 
     def __init__(self, lake: Lake) -> None:
-        self.lake = lake
+        self.lake, self.changing = lake, threading.RLock()
         self._now: Resident | None = None
-        self._changing = threading.Lock()
+        self._told: deque[tuple[Mapping[str, int], Mapping[str, int], set[str]]] = deque(maxlen=REMEMBERED)
 
     @property
     def now(self) -> Resident | None:
@@ -77,26 +89,32 @@ class Residence:
         now = self._now
         return now is not None and set(more) <= {*now.more} and now.versions == self.versions()
 
+    @property
+    def is_worn(self) -> bool:
+        """Say whether so many leads have to be read from the lake that all are better read again."""
+        return self._now is not None and len(self._now.stale) > MOST_STALE
+
     def versions(self) -> dict[str, int]:
         """Return the versions of the tables that a history is made of; of an unchanged lake, without reading it."""
         return self.lake.current_versions(READ)
 
     def read(self, more: tuple[str, ...]) -> Resident:
-        """Read the history of all leads, and let it be the current one."""
-        versions = self.versions()
-        history = read_history(Lake(self.lake.folder, versions), more=more)
-        resident = resident_of(history, versions, more)
-        with self._changing:
+        """Read the history of all leads, and let it be the current one, with what was told meanwhile."""
+        with self.changing:
+            versions = self.versions()
+        resident = resident_of(read_history(Lake(self.lake.folder, versions), more=more), versions, more)
+        with self.changing:
+            for before, after, lead_ids in self._told:
+                resident = resident.told(lead_ids, before, after)
             self._now = resident
         return resident
 
     def told(self, lead_ids: set[str], before: Mapping[str, int], after: Mapping[str, int]) -> None:
         """Take note that the service stored more of some leads, and so made of some versions of the tables others."""
-        with self._changing:
-            now = self._now
-            if now is not None and now.versions == before:
-                stale = now.stale | lead_ids | now.colleagues(sorted(lead_ids))
-                self._now = Resident(**{**vars(now), "versions": dict(after), "stale": stale})
+        with self.changing:
+            self._told.append((before, after, lead_ids))
+            if self._now is not None:
+                self._now = self._now.told(lead_ids, before, after)
 
 
 def resident_of(history: History, versions: Mapping[str, int], more: tuple[str, ...]) -> Resident:

@@ -7,8 +7,11 @@ is asked for. What is asked most is answered without BentoML's own request path,
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import os
 import socket
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -24,13 +27,14 @@ from features.settings import Settings
 from serving.app import App
 from serving.audit import Audit
 from serving.desk import Desk
-from serving.guard import LOOPBACK, Guard, Limits
-from serving.messages import ExplainRequest, FlatRequest, ScoreRequest
-from serving.replies import ExplanationsReply, FlatReply, ScoresReply
+from serving.guard import Guard, Limits
+from serving.messages import EventsRequest, ExplainRequest, FeedbackRequest, FlatRequest, ScoreRequest
+from serving.port import HOST, LOOPBACK
+from serving.port import listen as listen  # noqa: PLC0414  # who runs a server needs both
+from serving.replies import EventsReply, ExplanationsReply, FlatReply, ScoresReply
 from serving.tokens import Keyring, tokens
 from serving.watch import Watch
 
-HOST = "127.0.0.1"
 IDLE_SECONDS = 75  # a connection may be kept open for
 DRAIN_SECONDS = 4  # clients have so long to take their connections elsewhere
 
@@ -57,6 +61,16 @@ def service(desk: Desk) -> Any:
             """Explain scores: the effect of every feature, and the outlook."""
             return desk.explained(request, now())
 
+        @bentoml.api(route="/events")  # type: ignore[untyped-decorator]
+        def events(self, request: EventsRequest, /) -> EventsReply:
+            """Store new touches, stages and versions of leads, durably."""
+            return desk.intake.events(request, now())
+
+        @bentoml.api(route="/feedback")  # type: ignore[untyped-decorator]
+        def feedback(self, request: FeedbackRequest, /) -> EventsReply:
+            """Store that sales accepted or rejected a lead, and why."""
+            return desk.intake.feedback(request, now())
+
     return Touchstone
 
 
@@ -76,7 +90,7 @@ class Application:
                 "Make one first: touchstone tokens create NAME --scope read"
             )
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_is_ours_to_mend)
-        self.desk = Desk(workspace, settings)
+        self.desk = Desk(workspace, settings, now)
         self.watch, self.audit, registry = Watch(self.desk, now), Audit(workspace, now), CollectorRegistry()
         self.app = App(self.desk, service(self.desk).to_asgi(), registry, now)
         self.guard = Guard(self.app, self.app.way, Limits(), keyring, registry, self.audit.write)
@@ -89,13 +103,23 @@ class Application:
 
         async def watched(message: Any) -> None:
             if message["type"] == "lifespan.startup.complete":
-                self.watch.start()
+                await asyncio.to_thread(self._begin)
             elif message["type"] == "lifespan.shutdown.complete":
-                self.watch.stop()
-                self.audit.close()
+                await asyncio.to_thread(self._end)
             await send(message)
 
         await self.guard(scope, receive, watched)
+
+    def _begin(self) -> None:
+        self.desk.intake.start()
+        self.watch.start()
+        gc.collect()
+        gc.freeze()  # what was loaded stays; looking through it again and again would stop answers for 40 ms
+
+    def _end(self) -> None:
+        self.desk.intake.stop()
+        self.watch.stop()
+        self.audit.close()
 
     def drain(self) -> None:
         """Tell every client to open its next connection elsewhere."""
@@ -104,6 +128,20 @@ class Application:
 
 class Server(uvicorn.Server):
     """Uvicorn, which closes no connection under a client's request: each is told first that it will be closed."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready, self._parent = ready, os.getppid()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Stop, too, when whoever started this process is gone."""
+        return await super().on_tick(counter) or os.getppid() != self._parent
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new connections, answer what comes on those there are, and close them."""
@@ -118,33 +156,14 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def listen(port: int, host: str = HOST) -> socket.socket:
-    """Return a socket that listens; port 0 takes a free one.
-
-    Raises:
-        ConfigError: when the port is taken.
-
-    """
-    # asyncio switches Nagle's delay off only for a socket that says it is TCP
-    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        opened.bind((host, port))
-        opened.listen(2048)
-    except OSError as error:
-        opened.close()
-        raise ConfigError(f"Port {port} cannot be used: {error.strerror}. Choose another with --port.") from None
-    return opened
-
-
-def server(workspace: Path, settings: Settings, host: str = HOST) -> Server:
-    """Return a server, not yet running, for ``run(sockets=[listen(port)])``."""
+def server(workspace: Path, settings: Settings, host: str = HOST, ready: Callable[[], None] = lambda: None) -> Server:
+    """Return a server, not yet running, for ``run(sockets=[listen(port)])``; it says when it answers."""
     app = Application(workspace, settings, host)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, ws="none", timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS, loop="uvloop", http="httptools",
     )  # fmt: skip
-    return Server(config)
+    return Server(config, ready)
 
 
 def now() -> datetime:

@@ -127,6 +127,7 @@ def listed(workspace: Path) -> list[dict[str, object]]:
 
 
 def _write(workspace: Path, known: Sequence[Token]) -> None:
+    workspace.mkdir(parents=True, exist_ok=True)
     write_durably(workspace / FILE, json.dumps([asdict(token) for token in known], indent=1))
     (workspace / FILE).chmod(0o600)
 

@@ -30,7 +30,9 @@ class Watch:
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Read what is there, and begin."""
+        self._look()
+        self._try(self.desk.champion.scorer)
         self._thread.start()
 
     def stop(self) -> None:
@@ -43,20 +45,22 @@ class Watch:
         if self.desk.champion.look(self._try):
             LOG.warning("Model %s is champion now.", self.desk.champion.scorer.version)
         more = columns_of(self.desk.champion.scorer.spec.features)
-        if not self.desk.residence.is_current(more):
-            resident = self.desk.residence.read(more)
-            self.desk.forget([])
-            self.desk.worklist.make(resident.history, microseconds(self.clock()))
+        with self.desk.residence.changing:  # not between a change of our own and the word of it
+            current = self.desk.residence.is_current(more)
+        if not current or self.desk.residence.is_worn:
+            self.desk.read_again(more)
 
     def _watch(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                self.look()
-            except (TouchstoneError, OSError) as error:
-                LOG.warning("The service goes on with what it knew. %s", error)
-            except Exception:
-                LOG.exception("The service goes on with what it knew.")
-            self._stopped.wait(EVERY)
+        while not self._stopped.wait(EVERY):
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            self.look()
+        except (TouchstoneError, OSError) as error:
+            LOG.warning("The service goes on with what it knew. %s", error)
+        except Exception:
+            LOG.exception("The service goes on with what it knew.")
 
     def _try(self, scorer: Scorer) -> None:
         """Let a model score a few leads, which also prepares what its first request would have to."""

@@ -319,14 +319,11 @@ def test_scores_are_posted_for(client: httpx.Client) -> None:
     assert (reply.status_code, reply.json()) == (405, {"error": "/score is posted to."})
 
 
-@pytest.mark.parametrize("path", ["/", "/static_content/index.html", "/schema.json", "/score/../x"])
+@pytest.mark.parametrize("path", ["/nowhere", "/static_content/index.html", "/schema.json", "/score/../x"])
 def test_nothing_else_is_there_not_even_bentoml_s_pages_with_their_trackers(client: httpx.Client, path: str) -> None:
     reply = client.get(path)
     path = reply.request.url.path
-    sentence = (
-        f"There is no {path} here. Ask /score, /score/flat, /explain, /leads, /leads/{{lead_id}}, /attribution, "
-        "/model, /livez, /readyz, /metrics, /docs.json."
-    )
+    sentence = f"There is no {path} here. GET /docs.json tells what there is."
     assert (reply.status_code, reply.json()) == (404, {"error": sentence})
 
 

@@ -1,0 +1,314 @@
+"""The guard: who is let in, with what, how large, how soon, and how many at once; the rest is a cheap sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from features.errors import ConfigError
+from features.settings import Settings
+from serving.audit import Audit
+from serving.guard import Guard, Limits, Way
+from serving.service import Application
+from serving.tokens import Keyring, create, listed, revoke, tokens
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+Answer = tuple[int, dict[str, str], Any]
+JSON = {"content-type": "application/json"}
+
+
+def way(_: str, path: str) -> Way:
+    scopes = {"/score": "score", "/events": "ingest", "/page": "read", "/livez": None}
+    return Way(path, scopes.get(path, "admin"), takes_forms=path == "/page")
+
+
+async def echo(_: Any, receive: Any, send: Any) -> None:
+    """Answer with the length of the body."""
+    body = (await receive())["body"]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": json.dumps(len(body)).encode()})
+
+
+def guard(keyring: Keyring | None = None, limits: Limits | None = None, inner: Any = echo) -> Guard:
+    return Guard(inner, way, limits or Limits(), keyring, CollectorRegistry(), lambda *_: None)
+
+
+async def asked(
+    guarded: Guard, path: str = "/score", body: bytes | list[bytes] = b"{}", method: str = "POST", pause: float = 0,
+    **headers: str,
+) -> Answer:  # fmt: skip
+    parts = body if isinstance(body, list) else [body]
+    coming = iter(parts)
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        await asyncio.sleep(pause)
+        part = next(coming, None)
+        if part is None:
+            return {"type": "http.disconnect"}
+        left = coming.__length_hint__()
+        return {"type": "http.request", "body": part, "more_body": left > 0}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    named = {"host": "127.0.0.1:3000", **JSON, **{k.replace("_", "-"): v for k, v in headers.items()}}
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in named.items()]
+    await guarded({"type": "http", "method": method, "path": path, "headers": raw}, receive, send)
+    head = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], head, json.loads(sent[1]["body"])
+
+
+def ask(*args: Any, **kwargs: Any) -> Answer:
+    return asyncio.run(asked(*args, **kwargs))
+
+
+@pytest.fixture
+def keyring(tmp_path: Path) -> Keyring:
+    return Keyring(tmp_path)
+
+
+# Whose token it is
+
+
+NEEDED = "A token is needed: send it as Authorization: Bearer TOKEN. `touchstone tokens create` makes one."
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"authorization": "Bearer "}, {"authorization": "Bearer nonsense"}, {"authorization": "Basic eDp5"},
+     {"cookie": "touchstone_session=nonsense"}, {"authorization": "Bearer ts_\xff_\xff"}],
+)  # fmt: skip
+def test_without_a_token_nothing_but_the_open_paths_answers(keyring: Keyring, headers: dict[str, str]) -> None:
+    status, head, said = ask(guard(keyring), **headers)
+    assert (status, head["www-authenticate"], said) == (401, "Bearer", {"error": NEEDED})
+    assert ask(guard(keyring), "/livez", method="GET", **headers)[0] == 200
+
+
+def test_a_token_opens_what_its_scopes_name_and_admin_all(keyring: Keyring, tmp_path: Path) -> None:
+    score, admin = create(tmp_path, "crm", ["score"], NOW), create(tmp_path, "boss", ["admin"], NOW)
+    assert ask(guard(keyring), "/score", authorization=f"Bearer {score}")[0] == 200
+    sentence = "The token crm may not do this; it takes the scope ingest."
+    assert ask(guard(keyring), "/events", authorization=f"Bearer {score}")[::2] == (403, {"error": sentence})
+    assert ask(guard(keyring), "/events", authorization=f"Bearer {admin}")[0] == 200
+
+
+def test_a_token_with_a_wrong_secret_is_nobody_s(keyring: Keyring, tmp_path: Path) -> None:
+    one, other = create(tmp_path, "one", ["score"], NOW), create(tmp_path, "other", ["score"], NOW)
+    mixed = "_".join([*one.split("_")[:2], *other.split("_")[2:]])
+    assert keyring.holder(one) is not None
+    for wrong in (mixed, one[:-1], one + "x", one.upper(), ""):
+        assert keyring.holder(wrong) is None
+
+
+def test_a_token_is_refused_as_soon_as_it_is_revoked(keyring: Keyring, tmp_path: Path) -> None:
+    token = create(tmp_path, "crm", ["score"], NOW)
+    guarded = guard(keyring)
+    assert ask(guarded, authorization=f"Bearer {token}")[0] == 200
+    revoke(tmp_path, "crm")
+    assert ask(guarded, authorization=f"Bearer {token}")[0] == 401
+
+
+def test_nobody_is_let_in_by_a_damaged_file_of_tokens(keyring: Keyring, tmp_path: Path) -> None:
+    token = create(tmp_path, "crm", ["score"], NOW)
+    (tmp_path / "tokens.json").write_text("[{")
+    assert ask(guard(keyring), authorization=f"Bearer {token}")[0] == 401
+
+
+def test_a_token_is_kept_as_a_hash_that_others_cannot_read(tmp_path: Path) -> None:
+    token = create(tmp_path, "crm", ["read", "score"], NOW)
+    file = tmp_path / "tokens.json"
+    assert token.split("_", 2)[2] not in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert listed(tmp_path) == [{"name": "crm", "scopes": ("read", "score"), "created_at": "2026-03-02T12:00:00+00:00"}]
+
+
+def test_a_name_is_given_once_and_a_scope_is_a_known_one(tmp_path: Path) -> None:
+    create(tmp_path, "crm", ["read"], NOW)
+    with pytest.raises(ConfigError, match=r"^There is a token crm already\. Revoke it first, or"):
+        create(tmp_path, "crm", ["read"], NOW)
+    with pytest.raises(ConfigError, match=r"^write is none of read, score, ingest, admin\.$"):
+        create(tmp_path, "other", ["write"], NOW)
+    with pytest.raises(ConfigError, match=r"^There is no token gone\. `touchstone tokens list` names"):
+        revoke(tmp_path, "gone")
+    assert [token.name for token in tokens(tmp_path)] == ["crm"]
+
+
+def test_a_browser_s_session_is_a_token_and_another_site_cannot_use_it(keyring: Keyring, tmp_path: Path) -> None:
+    cookie = f"other=1; touchstone_session={create(tmp_path, 'ann', ['read'], NOW)}"
+    own, elsewhere = "http://127.0.0.1:3000", "https://evil.example"
+    assert ask(guard(keyring), "/page", cookie=cookie)[0] == 200
+    assert ask(guard(keyring), "/page", cookie=cookie, origin=own)[0] == 200
+    assert ask(guard(keyring), "/page", cookie=cookie, origin=elsewhere)[0] == 401
+
+
+def test_on_loopback_without_tokens_only_names_of_this_machine_are_answered() -> None:
+    for host in ("127.0.0.1:3000", "localhost:3000", "localhost", "[::1]:3000"):
+        assert ask(guard(), host=host)[0] == 200
+    sentence = "This service answers to 127.0.0.1 and localhost."
+    for host in ("evil.example", "evil.example:3000", "127.0.0.1.evil.example"):
+        assert ask(guard(), host=host)[::2] == (421, {"error": sentence})
+
+
+def test_beyond_loopback_there_has_to_be_a_token(tmp_path: Path) -> None:
+    sentence = (
+        r"^The service may be reached from elsewhere on 0\.0\.0\.0, so it takes tokens, and there is none\. "
+        r"Make one first: touchstone tokens create NAME --scope read$"
+    )
+    with pytest.raises(ConfigError, match=sentence):
+        Application(tmp_path, Settings(), "0.0.0.0")  # noqa: S104
+
+
+def test_a_token_that_asks_too_often_is_told_to_wait_and_others_are_not(keyring: Keyring, tmp_path: Path) -> None:
+    one, other = create(tmp_path, "one", ["score"], NOW), create(tmp_path, "other", ["score"], NOW)
+    guarded = guard(keyring, Limits(a_second=3))
+    statuses = [ask(guarded, authorization=f"Bearer {one}")[0] for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
+    status, head, said = ask(guarded, authorization=f"Bearer {one}")
+    assert (status, head["retry-after"], said) == (
+        429, "1", {"error": "This token asks too often. Ask again in a second."},
+    )  # fmt: skip
+    assert ask(guarded, authorization=f"Bearer {other}")[0] == 200
+    time.sleep(0.4)
+    assert ask(guarded, authorization=f"Bearer {one}")[0] == 200
+
+
+# What is read
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/vnd.bentoml+pickle", "multipart/form-data; boundary=x"])
+def test_a_body_that_is_not_json_is_not_read(kind: str) -> None:
+    status, _, said = ask(guard(), body=[], content_type=kind)
+    named = kind.split(";", maxsplit=1)[0]
+    assert (status, said) == (
+        415, {"error": f"The body is {named}. Send JSON, with content-type application/json."},
+    )  # fmt: skip
+
+
+def test_forms_are_for_pages() -> None:
+    form = {"content_type": "application/x-www-form-urlencoded"}
+    assert ask(guard(), "/page", **form)[0] == 200
+    assert ask(guard(), "/score", **form)[0] == 415
+
+
+LARGE = "The body is larger than 0.001 MB. Send several requests."
+
+
+def test_a_body_is_refused_by_what_it_says_of_its_size_or_once_too_much_has_come() -> None:
+    guarded = guard(limits=Limits(body_bytes=1000))
+    assert ask(guarded, body=b"x" * 1000, content_length="1000")[::2] == (200, 1000)
+    assert ask(guarded, body=[], content_length="1001")[::2] == (413, {"error": LARGE})
+    assert ask(guarded, body=[b"x" * 400] * 1000)[::2] == (413, {"error": LARGE})
+    assert ask(guarded, body=[], content_length="-1")[0] == 413
+
+
+def test_a_body_that_dawdles_is_given_up() -> None:
+    guarded = guard(limits=Limits(body_seconds=0.1))
+    status, head, said = ask(guarded, body=[b"x"] * 50, pause=0.03)
+    assert (status, head["connection"], said) == (
+        408, "close", {"error": "The body did not arrive within 0.1 seconds."},
+    )  # fmt: skip
+
+
+def test_a_body_that_breaks_off_is_refused() -> None:
+    assert ask(guard(), body=[])[::2] == (400, {"error": "The body ended before it was whole."})
+
+
+# How many at once
+
+
+def test_those_who_wait_too_many_are_told_so_at_once_and_slow_bodies_do_not_count() -> None:
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.2)
+        await echo(scope, receive, send)
+
+    async def all_at_once() -> tuple[list[Answer], list[Answer]]:
+        guarded = guard(limits=Limits(waiting=4), inner=slow)
+        dawdlers = [asyncio.create_task(asked(guarded, body=[b"x"] * 4, pause=0.2)) for _ in range(50)]
+        await asyncio.sleep(0.05)
+        begun = time.monotonic()
+        found = await asyncio.gather(*(asked(guarded) for _ in range(10)))
+        assert time.monotonic() - begun < 0.4
+        return list(found), [await one for one in dawdlers]
+
+    found, _ = asyncio.run(all_at_once())
+    assert sorted(status for status, _, _ in found) == [200] * 4 + [429] * 6
+    refused = next(one for one in found if one[0] == HTTPStatus.TOO_MANY_REQUESTS)
+    assert refused[1]["retry-after"] == "1"
+    assert refused[2] == {"error": "Too many requests wait already. Ask again in a second."}
+
+
+def test_after_a_failure_the_place_is_free_again() -> None:
+    async def broken(*_: Any) -> None:
+        raise RuntimeError("a secret")
+
+    guarded = guard(limits=Limits(waiting=1), inner=broken)
+    for _ in range(3):
+        assert ask(guarded)[::2] == (500, {"error": "The service failed; its log says why."})
+    assert guarded.waiting == 0
+
+
+# What is noted
+
+
+def test_a_request_keeps_its_id_or_is_given_one() -> None:
+    assert ask(guard(), x_request_id="abc-1")[1]["x-request-id"] == "abc-1"
+    for odd in ("", "a b", "x" * 65, "\r\nset-cookie: a"):
+        given = ask(guard(), x_request_id=odd)[1]["x-request-id"]
+        assert len(given) == 16
+        assert given != odd
+
+
+def test_while_it_stops_every_client_is_told_to_come_back_on_another_connection() -> None:
+    guarded = guard()
+    assert "connection" not in ask(guarded)[1]
+    guarded.draining = True
+    assert ask(guarded)[1]["connection"] == "close"
+
+
+def test_the_audit_log_says_who_asked_what_and_names_nobody(tmp_path: Path) -> None:
+    audit = Audit(tmp_path, lambda: NOW)
+    for lead in ("ada", "bob", "ada"):
+        audit.write("crm", "GET", f"/leads/{lead}", 200, "r1")
+    audit.write("crm", "POST", "/score", 429, "r2")
+    audit.close()
+    text = (tmp_path / "audit.jsonl").read_text()
+    ada, bob, again, score = map(json.loads, text.splitlines())
+    assert "ada" not in text
+    assert ada == again
+    assert ada["path"] == Audit(tmp_path, lambda: NOW).hashed("/leads/ada") != bob["path"]
+    assert score == {
+        "at": "2026-03-02T12:00:00+00:00", "token": "crm", "method": "POST", "path": "/score", "status": 429,
+        "request_id": "r2",
+    }  # fmt: skip
+
+
+def test_tokens_are_made_listed_and_revoked_on_the_command_line(
+    tmp_path: Path, command: Callable[..., tuple[int, str]]
+) -> None:
+    status, made = command(
+        "tokens", "create", "crm", "--scope", "read", "--scope", "score", "--json", workspace=tmp_path
+    )
+    assert status == 0
+    assert Keyring(tmp_path).holder(json.loads(made)["token"]) is not None
+    assert [
+        row["name"] for row in json.loads(command("tokens", "list", "--json", workspace=tmp_path)[1])["tokens"]
+    ] == ["crm"]
+    assert command("tokens", "revoke", "crm", workspace=tmp_path) == (0, "crm is revoked.\n")
+    assert command("tokens", "revoke", "crm", workspace=tmp_path)[0] == 2
+
+
+def test_a_host_that_is_not_here_is_refused() -> None:
+    from serving.port import listen
+
+    with pytest.raises(ConfigError, match=r"^Port 0 of 192\.0\.2\.1 cannot be used: .*\. Choose another"):
+        listen(0, "192.0.2.1")
