@@ -112,7 +112,11 @@ class Guard:
             else:
                 await self._through_the_gate(scope | {"touchstone.token": token}, body, answer)
         except Refused as refused:
-            if refused.status == HTTPStatus.UNAUTHORIZED and method == "GET" and b"text/html" in headers.get(b"accept", b""):
+            if (
+                refused.status == HTTPStatus.UNAUTHORIZED
+                and method == "GET"
+                and b"text/html" in headers.get(b"accept", b"")
+            ):
                 refused.status = HTTPStatus.SEE_OTHER  # a person is asked for the token
                 refused.headers.append((b"location", b"/sign-in?next=" + quote(scope["path"]).encode()))
             await refuse(refused.status, refused.sentence, answer, refused.headers)

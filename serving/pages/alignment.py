@@ -89,7 +89,10 @@ def alignment(site: Site, request: Request, _form: Form) -> Response:
 
 def _handed_over(edition: Edition) -> str:
     """Return the stage at which marketing passes a lead on; the one most often reached, if none has a usual name."""
-    known = {row["stage"].lower(): row["stage"] for row in edition.rows("SELECT stage FROM moves GROUP BY stage ORDER BY count(*)")}
+    known = {
+        row["stage"].lower(): row["stage"]
+        for row in edition.rows("SELECT stage FROM moves GROUP BY stage ORDER BY count(*)")
+    }
     return next((known[name] for name in PASSED if name in known), list(known.values())[-1] if known else PASSED[0])
 
 

@@ -220,7 +220,21 @@ def edition_of(
         "run": run_id,
     }  # fmt: skip
     worth = f"CREATE TEMP TABLE worth_of AS SELECT lead_id, value_cents FROM ({VALUES})"
-    for statement in (KNOWN, ORIGINS, MOVES, VERDICTS, SAID, DEALS, worth, BOOK, JOURNEYS, CREDIT, PROMISES, SPENT, TRAITS):
+    for statement in (
+        KNOWN,
+        ORIGINS,
+        MOVES,
+        VERDICTS,
+        SAID,
+        DEALS,
+        worth,
+        BOOK,
+        JOURNEYS,
+        CREDIT,
+        PROMISES,
+        SPENT,
+        TRAITS,
+    ):
         made.execute(statement, {name: value for name, value in asked.items() if f"${name}" in statement})
     fresh = " UNION ALL ".join(
         f"SELECT '{name}' AS name, count(*) AS rows, CAST(max({column}) AS TIMESTAMPTZ) AS latest FROM {name}"

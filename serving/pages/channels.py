@@ -131,7 +131,9 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
 
 def channels_file(site: Site, request: Request, _form: Form) -> Response:
     """Return a table of the page as CSV."""
-    edition = site.book.make(site.clock()) if site.book.edition(site.clock()) is None else site.book.edition(site.clock())
+    edition = (
+        site.book.make(site.clock()) if site.book.edition(site.clock()) is None else site.book.edition(site.clock())
+    )
     assert edition is not None
     query = asked(request)
     choice, wanted = chosen(query, edition), query.get("table", "channels")
@@ -248,7 +250,11 @@ def _agree(table: Table) -> str:
 def _matrix(site: Site, table: Table) -> tuple[list[tuple[str, list[dict[str, Any]]]], str]:
     """Return the share of closes by channel (row) and model, and what is said of models that cannot be filtered."""
     total = table.total["won"] or 1
-    names = [row["channel"] for row in table.rows if not row["apart"] and any(one.closes.get(row["channel"]) for _, one in table.compared)]
+    names = [
+        row["channel"]
+        for row in table.rows
+        if not row["apart"] and any(one.closes.get(row["channel"]) for _, one in table.compared)
+    ]
     top = max((one.high.get(name, 0) / total for name in names for _, one in table.compared), default=1)
     matrix = [(name, [_cell(one, name, total, top) for _, one in table.compared]) for name in names]
     run = ledger.run(site.desk.workspace) or {"models": {}}
@@ -257,9 +263,17 @@ def _matrix(site: Site, table: Table) -> tuple[list[tuple[str, list[dict[str, An
     for model in whole:
         given = run["models"][model]
         best = sorted(given, key=lambda name: -given[name]["credit"])[:3]
-        parts = ", ".join(f"{name} {number(given[name]['credit'], 1)} ({number(given[name]['low'], 1)} to {number(given[name]['high'], 1)})" for name in best)
+        parts = ", ".join(
+            f"{name} {number(given[name]['credit'], 1)} ({number(given[name]['low'], 1)} to {number(given[name]['high'], 1)})"
+            for name in best
+        )
         said.append(f"{plain(model)}: {parts}")
-    return matrix, f"These models judge all closes together and cannot be filtered; closes of all time: {'; '.join(said)}." if said else ""
+    return (
+        matrix,
+        f"These models judge all closes together and cannot be filtered; closes of all time: {'; '.join(said)}."
+        if said
+        else "",
+    )
 
 
 def _cell(one: Credited, name: str, total: float, top: float) -> dict[str, Any]:
@@ -285,7 +299,9 @@ def _flows(found: Sequence[dict[str, Any]]) -> list[tuple[int, str, str, float]]
 
 def _flow_says(flows: Sequence[tuple[int, str, str, float]]) -> str:
     strong = sorted(flows, key=lambda flow: -flow[3])[:3]
-    return "Journeys of won leads, channel by channel. Strongest: " + "; ".join(f"{a} to {b} {c:,.0f}" for _, a, b, c in strong)
+    return "Journeys of won leads, channel by channel. Strongest: " + "; ".join(
+        f"{a} to {b} {c:,.0f}" for _, a, b, c in strong
+    )
 
 
 def _cohorts(edition: Edition, choice: Choice) -> list[list[str]]:
@@ -301,5 +317,3 @@ def _cohorts(edition: Edition, choice: Choice) -> list[list[str]]:
 
 def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-

@@ -57,6 +57,8 @@ def chosen(query: Mapping[str, str], edition: Edition) -> Choice:
         if not known
     ]
     if wrong:
-        raise Refusal(HTTPStatus.BAD_REQUEST, f"There is no {' and no '.join(wrong)}. Choose from the lists of the page.")
+        raise Refusal(
+            HTTPStatus.BAD_REQUEST, f"There is no {' and no '.join(wrong)}. Choose from the lists of the page."
+        )
     since = ALWAYS if period == "all" else edition.as_of - timedelta(days=int(period))
     return Choice(since, name, value, campaign)

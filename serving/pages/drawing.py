@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 Point = tuple[float, float]
 HALF = 0.5
+WIDE = 1100.0  # of a chart that fills a section; on a narrow screen it is scrolled
 
 
 def _svg(kind: str, width: float, height: float, says: str, parts: Iterator[str]) -> Markup:
@@ -32,7 +33,9 @@ def _line(x1: float, y1: float, x2: float, y2: float, name: str) -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{name}"/>'
 
 
-def interval(said: float, low: float, high: float, top: float, says: str, usual: float | None = None, width: float = 150) -> Markup:
+def interval(
+    said: float, low: float, high: float, top: float, says: str, usual: float | None = None, width: float = 150
+) -> Markup:
     """Return a bar up to what is said, with its interval, on a scale from 0 to ``top``; ``usual`` is marked."""
 
     def parts() -> Iterator[str]:
@@ -49,16 +52,30 @@ def interval(said: float, low: float, high: float, top: float, says: str, usual:
 
 def bar(value: float, top: float, says: str, width: float = 120) -> Markup:
     """Return a plain bar on a scale from 0 to ``top``."""
-    return _svg("plainbar", width, 10, says, iter([
-        _rect(0, 1, width, 8, "track", 4), _rect(0, 1, max(value, 0) / (top or 1) * width, 8, "bar", 4)]))
+    return _svg(
+        "plainbar",
+        width,
+        10,
+        says,
+        iter([_rect(0, 1, width, 8, "track", 4), _rect(0, 1, max(value, 0) / (top or 1) * width, 8, "bar", 4)]),
+    )
 
 
 def lever(effect: float, top: float, says: str, width: float = 90) -> Markup:
     """Return a bar from the middle to the right for what raises, to the left for what lowers."""
     middle, reach = width / 2, min(abs(effect) / (top or 1), 1) * width / 2
-    return _svg("lever", width, 12, says, iter([
-        _rect(middle if effect > 0 else middle - reach, 2, reach, 8, "bar" if effect > 0 else "against", 2),
-        _line(middle, 0, middle, 12, "axis")]))
+    return _svg(
+        "lever",
+        width,
+        12,
+        says,
+        iter(
+            [
+                _rect(middle if effect > 0 else middle - reach, 2, reach, 8, "bar" if effect > 0 else "against", 2),
+                _line(middle, 0, middle, 12, "axis"),
+            ]
+        ),
+    )
 
 
 def ticks(top: float, most: int = 5) -> list[float]:
@@ -75,14 +92,11 @@ def ticks(top: float, most: int = 5) -> list[float]:
     return [round(step * i, 12) for i in range(math.ceil(top / step - 1e-9) + 1)]
 
 
-Format = "str"
-
-
 def columns(
-    labels: Sequence[str], series: Sequence[tuple[str, Sequence[float]]], says: str, unit: str = "", height: float = 180
+    labels: Sequence[str], series: Sequence[tuple[str, Sequence[float]]], says: str, unit: str = "", height: float = 220
 ) -> Markup:
     """Return columns side by side: one group for each label, one column in it for each series."""
-    left, bottom, width = 44.0, 24.0, 640.0
+    left, bottom, width = 44.0, 24.0, WIDE
     steps = ticks(max((value for _, values in series for value in values), default=1))
     top, inner = steps[-1], height - bottom - 10
 
@@ -107,10 +121,10 @@ def columns(
 
 def lines(
     labels: Sequence[str], middle: Sequence[float], low: Sequence[float], high: Sequence[float], says: str,
-    height: float = 190,
+    height: float = 220,
 ) -> Markup:  # fmt: skip
     """Return shares (0 to 1) over time as a line with its band."""
-    left, bottom, width = 44.0, 24.0, 640.0
+    left, bottom, width = 44.0, 24.0, WIDE
     steps = ticks(max([*high, *middle, 0.01]))
     top, inner = steps[-1], height - bottom - 10
     gap = (width - left - 16) / max(len(labels) - 1, 1)
@@ -134,7 +148,9 @@ def lines(
     return _svg("chart", width, height, says, parts())
 
 
-def promises(promised: Sequence[float], realised: Sequence[float], sizes: Sequence[float], says: str, side: float = 320) -> Markup:
+def promises(
+    promised: Sequence[float], realised: Sequence[float], sizes: Sequence[float], says: str, side: float = 320
+) -> Markup:
     """Return a reliability diagram: what was promised against what came true, with 90 % intervals of chance."""
     left, bottom = 44.0, 40.0
     steps = ticks(max([*promised, *realised, 0.05]), 4)
@@ -173,7 +189,9 @@ def sankey(flows: Sequence[tuple[int, str, str, float]], says: str, width: float
 
     def parts() -> Iterator[str]:
         out, into = [dict(column) for column in top], [dict(column) for column in top]
-        for step, source, target, count in sorted(flows, key=lambda flow: (flow[0], top[flow[0]][flow[1]], top[flow[0] + 1][flow[2]])):
+        for step, source, target, count in sorted(
+            flows, key=lambda flow: (flow[0], top[flow[0]][flow[1]], top[flow[0] + 1][flow[2]])
+        ):
             thick = count * scale
             x1, x2 = pitch * step + bar_width, pitch * (step + 1)
             y1, y2 = out[step][source], into[step + 1][target]
@@ -189,7 +207,13 @@ def sankey(flows: Sequence[tuple[int, str, str, float]], says: str, width: float
             for name, count in column.items():
                 tall = max(count * scale, 1)
                 yield _rect(pitch * step, top[step][name], bar_width, tall, "node won" if name == WON else "node", 2)
-                yield _text(pitch * step + bar_width + 5, top[step][name] + max(tall / 2 + 4, 8), f"{name} {count:,.0f}", "start", "halo")
+                yield _text(
+                    pitch * step + bar_width + 5,
+                    top[step][name] + max(tall / 2 + 4, 8),
+                    f"{name} {count:,.0f}",
+                    "start",
+                    "halo",
+                )
 
     return _svg("sankey", width, height, says, parts())
 

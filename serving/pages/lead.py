@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from itertools import groupby, pairwise
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
@@ -17,11 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from features.history import History
-from features.ingestion import ingest
-from serving.messages import Lead, ScoreRequest, Stage, Touch
+from serving.messages import FeedbackRequest, Lead, ScoreRequest, Stage, Touch
 from serving.pages import drawing
 from serving.pages.site import Form, Refusal, Site, back
-from serving.pages.words import called, counted, day, fact, kind, percent, plain
+from serving.pages.words import called, day, fact, kind, percent, plain
 from serving.replies import LeadReply, StoredScore
 
 REASONS = ("unable to reach", "inaccurate data", "no interest or need", "no budget", "no fit", "not now", "duplicate",
@@ -39,7 +36,12 @@ def one_lead(site: Site, request: Request, _form: Form) -> Response:
     spec = site.desk.champion.scorer.spec
     score, usual = lead.score, site.desk.model().base_rate
     reasons = [
-        {"way": "up" if r.effect > 0 else "down", "effect": r.effect, "fact": fact(r.text), "times": np.exp(abs(r.effect))}
+        {
+            "way": "up" if r.effect > 0 else "down",
+            "effect": r.effect,
+            "fact": fact(r.text),
+            "times": np.exp(abs(r.effect)),
+        }
         for r in (score.reasons if score else [])
     ]
     strongest = max((abs(reason["effect"]) for reason in reasons), default=1)
@@ -64,8 +66,13 @@ def moves(site: Site, request: Request, _form: Form) -> Response:
     lead = site.desk.lead(request.path_params["lead_id"], now)
     resident = site.desk.residence.now
     if lead.score is None or resident is None:
-        raise Refusal(HTTPStatus.NOT_FOUND, "There is nothing to try: the lead is not scored, or the service is still reading.")
-    idle, ends = site.desk.settings.attribution.exclude_kinds, {*site.desk.settings.goal.won, *site.desk.settings.goal.lost}
+        raise Refusal(
+            HTTPStatus.NOT_FOUND, "There is nothing to try: the lead is not scored, or the service is still reading."
+        )
+    idle, ends = (
+        site.desk.settings.attribution.exclude_kinds,
+        {*site.desk.settings.goal.won, *site.desk.settings.goal.lost},
+    )
     tried = [(kind(name), Touch(occurred_at=now - timedelta(seconds=1), kind=name, channel=channel))
              for name, channel in _usual_channels(resident.history) if name not in idle]  # fmt: skip
     tried += [(f"Reaches the stage {plain(name)}", Stage(occurred_at=now - timedelta(seconds=1), stage=name))
@@ -74,7 +81,9 @@ def moves(site: Site, request: Request, _form: Form) -> Response:
     odds = [p / (1 - p) for p in said]
     here = lead.score.probability / (1 - lead.score.probability)
     then = [here * other / odds[0] for other in odds[1:]]
-    found = [{"what": what, "probability": o / (1 + o), "times": o / here} for (what, _), o in zip(tried, then, strict=True)]
+    found = [
+        {"what": what, "probability": o / (1 + o), "times": o / here} for (what, _), o in zip(tried, then, strict=True)
+    ]
     found = sorted(found, key=lambda one: -abs(np.log(one["times"])))[:SHOWN_MOVES]
     found.sort(key=lambda one: -one["probability"])
     top = drawing.ticks(max([one["probability"] for one in found] + [lead.score.probability]))[-1]
@@ -83,20 +92,17 @@ def moves(site: Site, request: Request, _form: Form) -> Response:
 
 
 def judge(site: Site, request: Request, form: Form) -> Response:
-    """Store that a rep accepts or rejects a lead, through the door that files go through."""
-    by = site.demand(request, "score")
+    """Store that a rep accepts or rejects a lead, durably, before the page comes back."""
+    by, now = site.demand(request, "ingest"), site.clock()
     lead_id, verdict, reason = request.path_params["lead_id"], form.get("verdict", ""), form.get("reason", "")
     if verdict == "rejected" and reason not in REASONS:
-        raise Refusal(HTTPStatus.BAD_REQUEST, "A rejection without a reason teaches nobody. Choose one, then reject the lead.")
-    site.desk.lead(lead_id, site.clock())
-    row = {"lead_id": lead_id, "at": site.clock().isoformat(), "verdict": verdict, "by": form.get("by", "").strip()[:80] or by}
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "feedback.jsonl"
-        file.write_text(json.dumps(row | ({"reason": reason} if verdict == "rejected" else {})), "utf-8")
-        (stored,) = ingest(site.desk.lake, site.desk.settings, [file], site.clock())
-    if stored.refused:
-        raise Refusal(HTTPStatus.BAD_REQUEST, " ".join(stored.reasons))
-    return back(f"/my-leads/{quote(lead_id, safe='')}?said={verdict if verdict in {'accepted', 'rejected'} else ''}")
+        raise Refusal(
+            HTTPStatus.BAD_REQUEST, "A rejection without a reason teaches nobody. Choose one, then reject the lead."
+        )
+    site.desk.lead(lead_id, now)
+    site.desk.intake.feedback(FeedbackRequest.model_validate({"lead_id": lead_id, "verdict": verdict, "by": form.get("by", "").strip() or by,
+                                                              "reason": reason or None, "at": now}), now)  # fmt: skip
+    return back(f"/my-leads/{quote(lead_id, safe='')}?said={verdict}")
 
 
 def _bar(score: Any, usual: float) -> object:
@@ -134,21 +140,39 @@ def _causes(stored: Sequence[StoredScore]) -> Iterator[dict[str, Any]]:
             why = f"Another model speaks: {later.model_version} instead of {earlier.model_version}."
         elif name is not None and abs(moved[name]) > 0.05:
             text = fact((now.get(name) or then[name]).text)[0]
-            why = f"{text}: {'raises more' if moved[name] > 0 else 'lowers more'} than before" if name in now else f"No longer: {text}"
-        yield {"at": later.as_of, "probability": later.probability, "change": later.probability - earlier.probability, "why": why}
+            why = (
+                f"{text}: {'raises more' if moved[name] > 0 else 'lowers more'} than before"
+                if name in now
+                else f"No longer: {text}"
+            )
+        yield {
+            "at": later.as_of,
+            "probability": later.probability,
+            "change": later.probability - earlier.probability,
+            "why": why,
+        }
 
 
 def _timeline(events: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield what happened, the latest first; the same on the same day is one line with its count."""
+
     def alike(event: dict[str, Any]) -> tuple[Any, ...]:
         what = event["what"]
-        of = {"touch": ("kind", "channel", "campaign"), "stage": ("stage",), "feedback": ("verdict", "reason")}.get(what, ())
+        of = {"touch": ("kind", "channel", "campaign"), "stage": ("stage",), "feedback": ("verdict", "reason")}.get(
+            what, ()
+        )
         return (what, event["at"].date(), *(event.get(name) for name in of))
 
     for _, group in groupby(events, alike):
         same = list(group)
         event = same[0]
-        yield {"what": event["what"], "at": event["at"], "count": len(same), "text": _told(event), "sub": _beside(event)}
+        yield {
+            "what": event["what"],
+            "at": event["at"],
+            "count": len(same),
+            "text": _told(event),
+            "sub": _beside(event),
+        }
 
 
 def _told(event: dict[str, Any]) -> str:
@@ -163,7 +187,9 @@ def _told(event: dict[str, Any]) -> str:
 
 def _beside(event: dict[str, Any]) -> str:
     if event["what"] == "version":
-        return ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in event.get("attributes", {}).items() if value)[:160]
+        return ", ".join(
+            f"{name.replace('_', ' ')}: {value}" for name, value in event.get("attributes", {}).items() if value
+        )[:160]
     parts = [event.get("channel"), event.get("campaign"), event.get("reason"), event.get("by")]
     if event.get("amount"):
         parts.append(f"{event['amount']:,.0f} {event.get('currency', '')}")

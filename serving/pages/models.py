@@ -80,7 +80,9 @@ def change(site: Site, request: Request, form: Form) -> Response:
             capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False, cwd=Path(__file__).parents[2],
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise Refusal(HTTPStatus.GATEWAY_TIMEOUT, "The trial of the model takes too long. The champion stays.") from None
+        raise Refusal(
+            HTTPStatus.GATEWAY_TIMEOUT, "The trial of the model takes too long. The champion stays."
+        ) from None
     if done.returncode:
         said = done.stderr.strip().rpartition("\n")[2].partition(": ")[2]
         raise Refusal(HTTPStatus.CONFLICT, said or "The model could not be promoted. The champion stays.")
@@ -96,7 +98,9 @@ def _versions(folder: Path, serves: str) -> list[dict[str, Any]]:
         except (OSError, ValueError):  # a model without its card is still a model
             card = {}
         found.append({"version": file.parent.name, "serves": file.parent.name == serves, "card": card})
-    return sorted(found, key=lambda one: (one["card"].get("as_of") or "", one["version"]), reverse=True)[:SHOWN_VERSIONS]
+    return sorted(found, key=lambda one: (one["card"].get("as_of") or "", one["version"]), reverse=True)[
+        :SHOWN_VERSIONS
+    ]
 
 
 def _runs(workspace: Path) -> dict[str, dict[str, str]]:
@@ -129,7 +133,12 @@ def _reliability(found: dict[str, list[float]] | None, what: str) -> object:
     total = sum(leads)
     said = sum(p * n for p, n in zip(promised, leads, strict=True)) / total
     came = sum(r * n for r, n in zip(realised, leads, strict=True)) / total
-    return drawing.promises(promised, realised, leads, f"{what}: promised {percent(said)} on average, came true {percent(came)}, of {counted(total, 'score')}.")
+    return drawing.promises(
+        promised,
+        realised,
+        leads,
+        f"{what}: promised {percent(said)} on average, came true {percent(came)}, of {counted(total, 'score')}.",
+    )
 
 
 def _rows(promised: Sequence[float], realised: Sequence[float], leads: Sequence[float]) -> list[tuple[str, ...]]:
@@ -146,5 +155,3 @@ def _weekly(weekly: Sequence[dict[str, Any]]) -> object:
 
 def _freshness(edition: Edition) -> list[tuple[str, str, str]]:
     return [(plain(row["name"]), number(row["rows"]), day(row["latest"])) for row in edition.rows("FROM freshness")]
-
-

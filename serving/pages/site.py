@@ -83,7 +83,9 @@ class Site:
     def _answered(self, page: Page, request: Request, form: Form) -> Response:
         try:
             if request.method == "POST" and not hmac.compare_digest(form.get(CSRF, ""), self.csrf(request)):
-                raise Refusal(HTTPStatus.FORBIDDEN, "This form is older than the service. Load the page again, then send it.")
+                raise Refusal(
+                    HTTPStatus.FORBIDDEN, "This form is older than the service. Load the page again, then send it."
+                )
             return page(self, request, form)
         except ValidationError as error:
             return self.refusal(request, HTTPStatus.BAD_REQUEST, sentence(error))
@@ -124,7 +126,10 @@ class Site:
         """Return whose token it is, if it may do what needs a scope."""
         token = request.scope.get("touchstone.token", ANYONE)
         if not token.allows(scope):
-            raise Refusal(HTTPStatus.FORBIDDEN, f"Your token may only look. This takes one with the scope {scope}: ask whoever runs the service.")
+            raise Refusal(
+                HTTPStatus.FORBIDDEN,
+                f"Your token may only look. This takes one with the scope {scope}: ask whoever runs the service.",
+            )
         return str(token.name)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 NOTHING = "–"
@@ -140,8 +140,17 @@ def fact(text: str) -> tuple[str, str]:
     for direction in ("raises", "lowers"):
         what, found, rest = text.partition(f", {direction} the odds")
         if found:
-            return ATTRIBUTE.sub(lambda match: plain(match[1]), what), rest.partition("; ")[2]
+            return about(what), rest.partition("; ")[2]
     return text, ""
+
+
+def about(text: str) -> str:
+    """Return what a feature means, with an attribute called as people call it.
+
+    >>> about("landing_page of the lead, as known then")
+    'Landing page'
+    """
+    return ATTRIBUTE.sub(lambda match: plain(match[1]), text)
 
 
 def brief(text: str) -> str:
@@ -169,5 +178,5 @@ def called(attributes: dict[str, Any], lead_id: str) -> str:
 
 FILTERS = {
     "percent": percent, "number": number, "money": money, "day": day, "ago": ago, "span": span, "kind": kind,
-    "plain": plain, "arrow": arrow, "fact": fact, "trend": trend, "counted": counted,
+    "plain": plain, "arrow": arrow, "fact": fact, "trend": trend, "about": about, "counted": counted,
 }  # fmt: skip

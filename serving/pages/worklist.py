@@ -59,7 +59,9 @@ def my_leads(site: Site, request: Request, _form: Form) -> Response:
 def my_leads_file(site: Site, request: Request, _form: Form) -> Response:
     """Return the leads that match as CSV."""
     query = {name: value for name, value in asked(request).items() if name in FILTERS}
-    found = site.desk.leads(LeadsQuery.model_validate_strings({"limit": str(MOST_IN_FILE), **query}).asked(), site.clock())
+    found = site.desk.leads(
+        LeadsQuery.model_validate_strings({"limit": str(MOST_IN_FILE), **query}).asked(), site.clock()
+    )
     columns = ("lead_id", "name", "about", "owner", "stage", "probability", "low", "high", "grade", "trend", "raised_by",
                "lowered_by", "amount", "currency", "expected_close", "last_touch_at")  # fmt: skip
     rows = []
