@@ -18,19 +18,22 @@ from pathlib import Path
 
 import httpx
 
-from attribution import runs
-from features.history import microseconds
-from features.ingestion import files_in, ingest
-from features.lake import Lake
-from features.reading import read_history
-from features.settings import Settings
-from features.verbs import columns_of
-from serving import batch, ledger
-from serving.running import running
-from serving.scorer import champion
-from simulation.company import Company
-from simulation.files import write
-from training.train import train
+ROOT = Path(__file__).parents[1]
+sys.path[0] = str(ROOT)  # not this folder, whose features.py is no package
+
+from attribution import runs  # noqa: E402
+from features.history import microseconds  # noqa: E402
+from features.ingestion import files_in, ingest  # noqa: E402
+from features.lake import Lake  # noqa: E402
+from features.reading import read_history  # noqa: E402
+from features.settings import Settings  # noqa: E402
+from features.verbs import columns_of  # noqa: E402
+from serving import batch, ledger  # noqa: E402
+from serving.running import running  # noqa: E402
+from serving.scorer import champion  # noqa: E402
+from simulation.company import Company  # noqa: E402
+from simulation.files import write  # noqa: E402
+from training.train import train  # noqa: E402
 
 NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
 LEADS, DAYS = 200_000, 540
@@ -73,8 +76,8 @@ def pages(lead: str) -> list[str]:
     """Return every page, as people open and filter it."""
     return [
         "/my-leads", "/my-leads?search=software&grade=A", "/my-leads?order=amount&offset=500", f"/my-leads/{lead}",
-        f"/my-leads/{lead}/moves", "/channels", "/channels?period=all&model=first", "/channels?segment=industry%3DSoftware",
-        "/alignment", "/alignment?period=all", "/models",
+        f"/my-leads/{lead}/moves", "/channels", "/channels?period=all&model=first",
+        "/channels?segment=industry%3DSoftware", "/alignment", "/alignment?period=all", "/models",
     ]  # fmt: skip
 
 
@@ -115,6 +118,7 @@ def prepare(folder: Path) -> None:
 
 
 def cpu_seconds() -> float:
+    """Return what this process, which is client and service at once, has used."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 

@@ -20,7 +20,7 @@ ASSETS = "/assets/"  # open to anyone: the sign-in page looks like the others
 def routes(desk: Desk, clock: Callable[[], datetime]) -> list[Route]:
     """Return the routes of the pages. They pass the guard; GET and POST /sign-in and the assets are open to anyone.
 
-    Whose token it is, is in ``request.scope["touchstone.token"]``; what a page needs beyond the scope read, it asks for.
+    Whose token it is, is in ``request.scope["touchstone.token"]``; a page asks for what it needs beyond the scope read.
     """
     site = Site(desk, clock)
     shown = {

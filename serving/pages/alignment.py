@@ -11,14 +11,14 @@ from serving.pages import drawing
 from serving.pages.book import Edition
 from serving.pages.choice import CAMPAIGN, PERIODS, SEGMENT, Choice, chosen
 from serving.pages.site import Form, Site, asked
-from serving.pages.words import number, percent, plain, span
+from serving.pages.words import NOTHING, number, percent, plain, span
 
 PASSED = ("mql", "marketingqualifiedlead", "sal", "sql")  # the first of these that the lake knows is the hand-over
 HOT = 0.2  # probability when first scored, from which on a lead is hot
 WEEKS = 12
-FEWEST = 5  # leads of which a median is worth telling
+WEEKLY_COUNTS = ("passed", "accepted", "rejected")
 
-KNOWN_STAGES = "SELECT stage, count(*) AS leads, median(epoch(entered_at - created_at)) AS reached FROM moves JOIN book USING (lead_id) GROUP BY stage"
+KNOWN_STAGES = "SELECT stage, count(*) AS leads FROM moves JOIN book USING (lead_id) GROUP BY stage"
 FUNNEL = f"""
     SELECT stage, count(*) AS leads FROM moves JOIN book USING (lead_id)
     WHERE created_at >= $since AND {SEGMENT} AND {CAMPAIGN} GROUP BY stage
@@ -28,9 +28,10 @@ PASSED_ON = f"""
     SELECT count(*) AS passed, count(*) FILTER (verdict = 'accepted') AS accepted,
            count(*) FILTER (verdict = 'rejected') AS rejected,
            median(epoch(sales_at - entered_at) / 86400) FILTER (sales_at >= entered_at) AS days,
-           median(epoch(sales_at - entered_at) / 86400) FILTER (sales_at >= entered_at AND first_probability >= {HOT}) AS hot_days,
+           median(epoch(sales_at - entered_at) / 86400)
+               FILTER (sales_at >= entered_at AND first_probability >= {HOT}) AS hot_days,
            count(*) FILTER (first_probability >= {HOT}) AS hot,
-           count(*) FILTER (first_probability >= {HOT} AND sales_at IS NULL AND won_at IS NULL AND lost_at IS NULL) AS hot_waiting
+           count(*) FILTER (first_probability >= {HOT} AND coalesce(sales_at, won_at, lost_at) IS NULL) AS hot_waiting
     FROM moves JOIN book USING (lead_id) LEFT JOIN verdicts USING (lead_id)
     WHERE stage = $passed AND entered_at >= $since AND {SEGMENT} AND {CAMPAIGN}
 """
@@ -44,11 +45,13 @@ WEEKLY = f"""
            median(epoch(sales_at - entered_at) / 86400) FILTER (sales_at >= entered_at) AS days,
            count(*) FILTER (won_at IS NOT NULL) AS won
     FROM moves JOIN book USING (lead_id) LEFT JOIN verdicts USING (lead_id)
-    WHERE stage = $passed AND entered_at >= $as_of - INTERVAL {7 * WEEKS} DAY AND {SEGMENT} AND {CAMPAIGN} GROUP BY week ORDER BY week
+    WHERE stage = $passed AND entered_at >= $as_of - INTERVAL {7 * WEEKS} DAY AND {SEGMENT} AND {CAMPAIGN}
+    GROUP BY week ORDER BY week
 """
 BANDS = f"""
     SELECT CASE WHEN first_probability < .05 THEN '0 to 5 %' WHEN first_probability < .1 THEN '5 to 10 %'
-                WHEN first_probability < .2 THEN '10 to 20 %' WHEN first_probability < .4 THEN '20 to 40 %' ELSE 'above 40 %' END AS band,
+                WHEN first_probability < .2 THEN '10 to 20 %' WHEN first_probability < .4 THEN '20 to 40 %'
+                ELSE 'above 40 %' END AS band,
            count(*) AS leads, avg(first_probability) AS promised,
            avg(CAST(coalesce(won_at <= first_scored_at + $horizon * INTERVAL 1 DAY, false) AS INTEGER)) AS realised
     FROM book WHERE first_scored_at + $horizon * INTERVAL 1 DAY <= $as_of AND {SEGMENT} AND {CAMPAIGN}
@@ -68,21 +71,20 @@ def alignment(site: Site, request: Request, _form: Form) -> Response:
     (tally,) = edition.rows(PASSED_ON, choice.values(**more))
     why_not, weekly, bands = (edition.rows(sql, choice.values(**more)) for sql in (WHY_NOT, WEEKLY, BANDS))
     funnel = _funnel(site, edition, choice)
-    judged = tally["accepted"] + tally["rejected"]
+    judged, refused = tally["accepted"] + tally["rejected"], sum(row["leads"] for row in why_not)
     return site.show(
-        request, "alignment.html", query=query, as_of=edition.as_of, period_said=choice.said(edition.as_of), periods=PERIODS,
+        request, "alignment.html", query=query, as_of=edition.as_of, period_said=choice.said(edition.as_of),
+        periods=PERIODS,
         segments=[(f"{name}={value}", f"{plain(name)}: {value}") for name, value in edition.segments],
         campaigns=[(name, name) for name in edition.campaigns], passed=plain(passed), tally=tally, judged=judged,
         accepted_share=tally["accepted"] / judged if judged else None, hot=HOT, horizon=horizon,
-        why_not=[(row["reason"] or "no reason given", f"{number(row['leads'])} ({percent(row['leads'] / sum(r['leads'] for r in why_not))})",
+        why_not=[(row["reason"] or "no reason given", f"{number(row['leads'])} ({_share(row['leads'], refused)})",
                   row["leads"], ()) for row in why_not],
         top_why_not=max((row["leads"] for row in why_not), default=1),
         bands=bands, top_band=max((max(row["promised"], row["realised"]) for row in bands), default=1),
         funnel=funnel, top_funnel=funnel[0][2] if funnel else 1,
-        weekly_chart=drawing.columns([f"{row['week'].day} {row['week']:%b}" for row in weekly], [
-            ("passed on", [row["passed"] for row in weekly]), ("accepted", [row["accepted"] for row in weekly]),
-            ("rejected", [row["rejected"] for row in weekly])], _weekly_says(weekly)) if weekly else "",
-        weekly=[(f"week of {row['week'].day} {row['week']:%b}", number(row["passed"]), number(row["accepted"]), number(row["rejected"]),
+        weekly_chart=_weekly_chart(weekly) if weekly else "",
+        weekly=[(f"week of {row['week'].day} {row['week']:%b}", *(number(row[name]) for name in WEEKLY_COUNTS),
                  span(row["days"]), number(row["won"])) for row in weekly],
     )  # fmt: skip
 
@@ -105,11 +107,19 @@ def _funnel(site: Site, edition: Edition, choice: Choice) -> list[tuple[str, str
     names = [row["stage"] for row in order if row["stage"] not in goal.lost and row["stage"] in reached]
     steps = [("Created", created["leads"]), *((plain(name), reached[name]) for name in names)]
     before = [steps[0][1], *(count for _, count in steps)]
-    return [(name, number(count), count, (percent(count / last) if last else "–", percent(count / steps[0][1]) if steps[0][1] else "–"))
-            for (name, count), last in zip(steps, before, strict=False)]  # fmt: skip
+    return [
+        (name, number(count), count, (_share(count, last), _share(count, steps[0][1])))
+        for (name, count), last in zip(steps, before, strict=False)
+    ]
 
 
-def _weekly_says(weekly: list[dict[str, Any]]) -> str:
+def _share(part: float, whole: float) -> str:
+    return percent(part / whole) if whole else NOTHING
+
+
+def _weekly_chart(weekly: list[dict[str, Any]]) -> object:
     latest = weekly[-1]
-    return (f"Leads passed on, accepted and rejected by week; in the latest {latest['passed']} were passed on, "
+    says = (f"Leads passed on, accepted and rejected by week; in the latest {latest['passed']} were passed on, "
             f"{latest['accepted']} accepted, {latest['rejected']} rejected.")  # fmt: skip
+    labels = [f"{row['week'].day} {row['week']:%b}" for row in weekly]
+    return drawing.columns(labels, [(plain(name), [row[name] for row in weekly]) for name in WEEKLY_COUNTS], says)

@@ -34,23 +34,22 @@ MOST_TRAITS = 6  # such attributes
 
 KNOWN = """
     CREATE TEMP TABLE known AS
-    SELECT lead_id, min(created_at) AS created_at, arg_max(owner, observed_at) AS owner,
-           arg_max(attributes, observed_at) AS attributes
+    SELECT lead_id, min(created_at) AS created_at, arg_max(attributes, observed_at) AS attributes
     FROM leads WHERE observed_at < $as_of AND lead_id NOT IN (SELECT record FROM merged WHERE record <> lead_id)
     GROUP BY lead_id
 """
 ORIGINS = """
     CREATE TEMP TABLE reached AS
-    SELECT lead_id, count(*) AS touches, min(occurred_at) AS first_touch_at,
+    SELECT lead_id, count(*) AS touches,
            coalesce(arg_max(struct_pack(channel, event_id), occurred_at) FILTER (occurred_at <= created_at),
                     arg_min(struct_pack(channel, event_id), occurred_at)) AS origin,
-           min(occurred_at) FILTER (kind LIKE 'sales%' AND occurred_at >= created_at) AS sales_at,
-           count(*) FILTER (kind LIKE 'sales%') AS sales_touches
+           min(occurred_at) FILTER (kind LIKE 'sales%' AND occurred_at >= created_at) AS sales_at
     FROM found JOIN known USING (lead_id) WHERE NOT coalesce(machine, false) GROUP BY lead_id
 """
 MOVES = """
     CREATE TABLE moves AS
-    SELECT coalesce(merged.lead_id, stages.lead_id) AS lead_id, stage, min(occurred_at) AS entered_at, any_value(reason) AS reason
+    SELECT coalesce(merged.lead_id, stages.lead_id) AS lead_id, stage, min(occurred_at) AS entered_at,
+           any_value(reason) AS reason
     FROM stages LEFT JOIN merged ON merged.record = stages.lead_id
     WHERE greatest(occurred_at, received_at) < $as_of GROUP BY ALL
 """
@@ -68,7 +67,8 @@ SAID = """
 DEALS = """
     CREATE TEMP TABLE deals AS
     WITH latest AS (
-        SELECT lead_id, arg_max(amount, occurred_at) AS amount, coalesce(arg_max(currency, occurred_at), $currency) AS currency
+        SELECT lead_id, arg_max(amount, occurred_at) AS amount,
+               coalesce(arg_max(currency, occurred_at), $currency) AS currency
         FROM stages WHERE amount IS NOT NULL AND greatest(occurred_at, received_at) < $as_of GROUP BY lead_id),
     worth AS (SELECT currency, arg_max(rate, day) AS rate FROM rates GROUP BY currency)
     SELECT lead_id, CAST(amount AS DOUBLE) * CASE WHEN latest.currency = $currency THEN 1 ELSE rate END AS amount
@@ -76,21 +76,25 @@ DEALS = """
 """
 BOOK = """
     CREATE TABLE book AS
-    SELECT known.lead_id, created_at, owner, coalesce(origin.channel, '(no touch)') AS channel, coalesce(campaign, '') AS campaign,
-           coalesce(reached.touches, 0) AS touches, first_touch_at, sales_at, coalesce(sales_touches, 0) AS sales_touches,
-           won.entered_at AS won_at, CASE WHEN won.entered_at IS NULL THEN lost.entered_at END AS lost_at, lost.reason AS lost_reason,
+    SELECT known.lead_id, created_at, coalesce(origin.channel, '(no touch)') AS channel,
+           coalesce(campaign, '') AS campaign, coalesce(reached.touches, 0) AS touches, sales_at,
+           won.entered_at AS won_at, CASE WHEN won.entered_at IS NULL THEN lost.entered_at END AS lost_at,
            value_cents / 100.0 AS value, amount, first_scored_at, first_probability, probability
     FROM known LEFT JOIN reached USING (lead_id) LEFT JOIN deals USING (lead_id) LEFT JOIN said USING (lead_id)
-    LEFT JOIN (SELECT lead_id, min(entered_at) AS entered_at FROM moves WHERE stage IN (SELECT unnest($won::VARCHAR[])) GROUP BY lead_id) AS won USING (lead_id)
-    LEFT JOIN (SELECT lead_id, min(entered_at) AS entered_at, any_value(reason) AS reason FROM moves WHERE stage IN (SELECT unnest($lost::VARCHAR[])) GROUP BY lead_id) AS lost USING (lead_id)
+    LEFT JOIN (SELECT lead_id, min(entered_at) AS entered_at FROM moves
+               WHERE stage IN (SELECT unnest($won::VARCHAR[])) GROUP BY lead_id) AS won USING (lead_id)
+    LEFT JOIN (SELECT lead_id, min(entered_at) AS entered_at FROM moves
+               WHERE stage IN (SELECT unnest($lost::VARCHAR[])) GROUP BY lead_id) AS lost USING (lead_id)
     LEFT JOIN worth_of USING (lead_id)
-    LEFT JOIN (SELECT event_id, campaign FROM touches SEMI JOIN (SELECT origin.event_id AS event_id FROM reached) USING (event_id)) AS named
+    LEFT JOIN (SELECT event_id, campaign FROM touches
+               SEMI JOIN (SELECT origin.event_id AS event_id FROM reached) USING (event_id)) AS named
         ON named.event_id = origin.event_id
 """
 JOURNEYS = f"""
     CREATE TABLE journeys AS
     WITH led AS (
-        SELECT lead_id, found.channel, occurred_at, event_id, lag(found.channel) OVER (PARTITION BY lead_id ORDER BY occurred_at, event_id) AS before
+        SELECT lead_id, found.channel, occurred_at, event_id,
+               lag(found.channel) OVER (PARTITION BY lead_id ORDER BY occurred_at, event_id) AS before
         FROM found JOIN book USING (lead_id)
         WHERE NOT coalesce(machine, false) AND kind NOT IN (SELECT unnest($idle::VARCHAR[]))
               AND occurred_at <= coalesce(won_at, lost_at, $as_of))
@@ -99,16 +103,18 @@ JOURNEYS = f"""
 """
 CREDIT = """
     CREATE TABLE credit AS
-    SELECT model, earned.lead_id, earned.channel, coalesce(touched.campaign, '') AS campaign, CAST(occurred_at AS DATE) AS touched_on,
-           won_at, hash(earned.lead_id) % 100 AS bucket, sum(credit) AS credit, CAST(sum(earned.value) AS DOUBLE) AS value
+    SELECT model, earned.lead_id, earned.channel, coalesce(touched.campaign, '') AS campaign,
+           CAST(occurred_at AS DATE) AS touched_on, won_at, hash(earned.lead_id) % 100 AS bucket,
+           sum(credit) AS credit, CAST(sum(earned.value) AS DOUBLE) AS value
     FROM credits AS earned LEFT JOIN book ON book.lead_id = earned.lead_id
-    LEFT JOIN (SELECT event_id, campaign, occurred_at FROM touches SEMI JOIN (SELECT event_id FROM credits WHERE run_id = $run) USING (event_id)) AS touched
+    LEFT JOIN (SELECT event_id, campaign, occurred_at FROM touches
+               SEMI JOIN (SELECT event_id FROM credits WHERE run_id = $run) USING (event_id)) AS touched
         ON touched.event_id = earned.event_id
     WHERE run_id = $run GROUP BY ALL
 """
 PROMISES = """
     CREATE TABLE promises AS
-    SELECT CAST(date_trunc('week', as_of) AS DATE) AS week, least(floor(probability * 20), 19) / 20 AS band, horizon_days, model_version,
+    SELECT CAST(date_trunc('week', as_of) AS DATE) AS week, least(floor(probability * 20), 19) / 20 AS band,
            count(*) AS leads, sum(probability) AS promised,
            count(*) FILTER (mature) AS matured, sum(probability) FILTER (mature) AS promised_of_matured,
            count(*) FILTER (mature AND won_at > as_of AND won_at <= as_of + horizon_days * INTERVAL 1 DAY) AS won
@@ -146,7 +152,7 @@ class Edition:
     versions: Mapping[str, int]
 
     def rows(self, sql: str, values: Mapping[str, object] = MappingProxyType({})) -> list[dict[str, Any]]:
-        """Return the answer of a query over the tables book, journeys, moves, credit, verdicts, spent, promises, traits."""
+        """Return the answer of a query over the tables of the book."""
         asked = {name: value for name, value in values.items() if f"${name}" in sql}
         return list(self.connection.cursor().sql(sql, params=asked).to_arrow_table().to_pylist())
 
@@ -183,9 +189,9 @@ class Book:
     def edition(self, now: datetime) -> Edition | None:
         """Return the book as it is; None while the first is being made. A new one is begun if the lake has changed."""
         here = self._edition
-        if here is None or (now - here.as_of > PAUSE and here.versions != self._lake.current_versions(READ)):
-            if self._making.acquire(blocking=False):
-                threading.Thread(target=self._make, args=(now,), name="book", daemon=True).start()
+        is_old = here is None or (now - here.as_of > PAUSE and here.versions != self._lake.current_versions(READ))
+        if is_old and self._making.acquire(blocking=False):
+            threading.Thread(target=self._make, args=(now,), name="book", daemon=True).start()
         return here
 
     def make(self, now: datetime) -> Edition:

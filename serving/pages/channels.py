@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -73,9 +74,12 @@ VELOCITY = f"""
           AND lead_id IN (SELECT lead_id FROM book WHERE {SEGMENT} AND {CAMPAIGN})
     GROUP BY ALL HAVING count(*) >= {FEWEST} ORDER BY leads DESC LIMIT 8
 """
+WON_WITHIN = ", ".join(
+    f"count(*) FILTER (won_at <= created_at + INTERVAL {days} DAY) AS won_{days}" for days in COHORT_DAYS
+)
 COHORTS = f"""
     SELECT CAST(date_trunc('month', created_at) AS DATE) AS month, count(*) AS leads,
-           {", ".join(f"count(*) FILTER (won_at <= created_at + INTERVAL {days} DAY) AS won_{days}" for days in COHORT_DAYS)},
+           {WON_WITHIN},
            max(created_at) AS latest
     FROM book WHERE created_at >= $as_of - INTERVAL 12 MONTH AND {SEGMENT} AND {CAMPAIGN} GROUP BY month ORDER BY month
 """
@@ -99,7 +103,7 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
     query = asked(request)
     choice, currency = chosen(query, edition), site.desk.settings.attribution.currency
     horizon = site.desk.champion.scorer.spec.horizon_days
-    table = _table(site, edition, choice, query)
+    table = _table(edition, choice, query)
     best = max((row for row in table.rows if not row["apart"]), key=lambda row: row["credit"], default=None)
     quality = edition.rows(QUALITY, choice.values(horizon=int(horizon), as_of=edition.as_of))
     closing, paths = (edition.rows(sql, choice.values()) for sql in (CLOSING, PATHS))
@@ -107,23 +111,27 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
     flows = _flows(edition.rows(WON_PATHS, choice.values()))
     names = [f"{plain(row['before'])} → {plain(row['stage'])}" for row in velocity]
     said = (f"{number(table.total['won'])} deals closed, worth {money(table.total['value'], currency)}, for "
-            f"{money(table.total['cost'], currency)} of spend."
-            + (f" {best['channel']} earned most of them, by {plain(table.model).lower()}." if best and best["credit"] else ""))  # fmt: skip
+            f"{money(table.total['cost'], currency)} of spend.")  # fmt: skip
+    if best and best["credit"]:
+        said += f" {best['channel']} earned most of them, by {plain(table.model).lower()}."
     matrix, whole_only = _matrix(site, table)
     return site.show(
         request, "channels.html", query=query, said=said, as_of=edition.as_of, period_said=choice.said(edition.as_of),
         periods=PERIODS, models=[(name, plain(name)) for name in edition.models if name != USUAL_MODEL],
         segments=[(f"{name}={value}", f"{plain(name)}: {value}") for name, value in edition.segments],
-        campaigns=[(name, name) for name in edition.campaigns], model=table.model, book_rows=table.rows, total=table.total,
+        campaigns=[(name, name) for name in edition.campaigns], model=table.model, book_rows=table.rows,
+        total=table.total,
         top_credit=max((row["credit"] for row in table.rows), default=1), flip=_flip(table), agree=_agree(table),
         compared=[name for name, _ in table.compared], matrix=matrix, whole_only=whole_only,
         quality=quality, top_quality=max((max(row["promised"], row["realised"]) for row in quality), default=1),
-        closing=[(row["channel"], span(row["days"]), row["days"], (number(row["touches"]), number(row["won"]))) for row in closing],
+        closing=[(row["channel"], span(row["days"]), row["days"], (number(row["touches"]), number(row["won"])))
+                 for row in closing],
         top_closing=max((row["days"] for row in closing), default=1),
         flows=flows, flow_chart=drawing.sankey(flows, _flow_says(flows)),
         flow_rows=[(source, target, number(step + 1), number(count)) for step, source, target, count in flows],
         paths=[row | {"rate": row["won"] / row["leads"]} for row in paths],
-        velocity=[(name, span(row["days"]), row["days"], (number(row["leads"]),)) for name, row in zip(names, velocity, strict=True)],
+        velocity=[(name, span(row["days"]), row["days"], (number(row["leads"]),))
+                  for name, row in zip(names, velocity, strict=True)],
         top_velocity=max((row["days"] for row in velocity), default=1),
         cohorts=_cohorts(edition, choice),
     )  # fmt: skip
@@ -131,16 +139,13 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
 
 def channels_file(site: Site, request: Request, _form: Form) -> Response:
     """Return a table of the page as CSV."""
-    edition = (
-        site.book.make(site.clock()) if site.book.edition(site.clock()) is None else site.book.edition(site.clock())
-    )
-    assert edition is not None
+    edition = site.book.edition(site.clock()) or site.book.make(site.clock())
     query = asked(request)
     choice, wanted = chosen(query, edition), query.get("table", "channels")
     if wanted == "paths":
         found = edition.rows(PATHS, choice.values())
         return site.table("paths", ("path", "won", "leads", "revenue"), [list(row.values()) for row in found])
-    table = _table(site, edition, choice, query)
+    table = _table(edition, choice, query)
     if wanted == "models":
         rows = [(name, channel, one.closes[channel], one.low[channel], one.high[channel], one.value[channel])
                 for name, one in table.compared for channel in one.closes]  # fmt: skip
@@ -160,7 +165,7 @@ class Table:
     cost: dict[str, float]
 
 
-def _table(site: Site, edition: Edition, choice: Choice, query: dict[str, str]) -> Table:
+def _table(edition: Edition, choice: Choice, query: dict[str, str]) -> Table:
     model = query.get("model", USUAL_MODEL)
     if model not in edition.models:
         model = USUAL_MODEL if USUAL_MODEL in edition.models or not edition.models else edition.models[0]
@@ -176,12 +181,13 @@ def _table(site: Site, edition: Edition, choice: Choice, query: dict[str, str]) 
     left = won["won"] - sum(one.closes.values()), won["value"] - sum(one.value.values())
     rest = dict.fromkeys(("leads", "low", "high", "pipeline", "cost", "cac", "roas", "roi"))
     if rows or won["won"]:
-        rows.append({"channel": REST if choice.campaign else NOBODY, "credit": abs(left[0]) if abs(left[0]) < 1e-6 else left[0],
-                     "value": round(left[1], 2), "apart": True, **rest})  # fmt: skip
+        rows.append({"channel": REST if choice.campaign else NOBODY, "credit": round(left[0], 6) + 0.0,
+                     "value": round(left[1], 2) + 0.0, "apart": True, **rest})  # fmt: skip
     spent, back = sum(cost.values()), sum(realized.values())
     total = {
         "leads": sum(row["leads"] or 0 for row in rows), "credit": won["won"], "won": won["won"], "value": won["value"],
-        "pipeline": sum(row["pipeline"] or 0 for row in rows), "cost": spent, "cac": spent / won["won"] if won["won"] else None,
+        "pipeline": sum(row["pipeline"] or 0 for row in rows), "cost": spent,
+        "cac": spent / won["won"] if won["won"] else None,
         "roas": won["value"] / spent if spent else None, "roi": (back - spent) / spent if spent else None,
     }  # fmt: skip
     compared = sorted(by_model.items(), key=lambda item: (item[0] != model, item[0]))
@@ -229,7 +235,8 @@ def _flip(table: Table) -> str:
     if len(best) < 2:
         return ""
     parts = [f"{channel} by {_listed(models)}" for channel, models in best.items()]
-    return f"which paid channel brings most for its money depends on it: {'; '.join(parts)}. Do not move budget on one of them alone."
+    return (f"which paid channel brings most for its money depends on it: {'; '.join(parts)}. "
+            "Do not move budget on one of them alone.")  # fmt: skip
 
 
 def _agree(table: Table) -> str:
@@ -244,7 +251,8 @@ def _agree(table: Table) -> str:
         apart[name] = (shares[high] - shares[low], low, shares[low], high, shares[high])
     name = max(apart, key=lambda one: apart[one][0])
     _, low, least, high, most = apart[name]
-    return f"they are furthest apart on {name}: {percent(least)} by {plain(low).lower()}, {percent(most)} by {plain(high).lower()}"
+    parts = (f"{percent(least)} by {plain(low).lower()}", f"{percent(most)} by {plain(high).lower()}")
+    return f"they are furthest apart on {name}: {', '.join(parts)}"
 
 
 def _matrix(site: Site, table: Table) -> tuple[list[tuple[str, list[dict[str, Any]]]], str]:
@@ -259,21 +267,18 @@ def _matrix(site: Site, table: Table) -> tuple[list[tuple[str, list[dict[str, An
     matrix = [(name, [_cell(one, name, total, top) for _, one in table.compared]) for name in names]
     run = ledger.run(site.desk.workspace) or {"models": {}}
     whole = [model for model in run["models"] if model not in dict(table.compared)]
-    said = []
-    for model in whole:
-        given = run["models"][model]
-        best = sorted(given, key=lambda name: -given[name]["credit"])[:3]
-        parts = ", ".join(
-            f"{name} {number(given[name]['credit'], 1)} ({number(given[name]['low'], 1)} to {number(given[name]['high'], 1)})"
-            for name in best
-        )
-        said.append(f"{plain(model)}: {parts}")
-    return (
-        matrix,
-        f"These models judge all closes together and cannot be filtered; closes of all time: {'; '.join(said)}."
-        if said
-        else "",
+    said = "; ".join(_best_three(model, run["models"][model]) for model in whole)
+    why = "These models judge all closes together and cannot be filtered; closes of all time: "
+    return matrix, f"{why}{said}." if said else ""
+
+
+def _best_three(model: str, given: dict[str, dict[str, float]]) -> str:
+    """Return the channels to which a model gives most, with their closes and intervals."""
+    best = sorted(given.items(), key=lambda item: -item[1]["credit"])[:3]
+    parts = (
+        f"{name} {number(one['credit'], 1)} ({number(one['low'], 1)} to {number(one['high'], 1)})" for name, one in best
     )
+    return f"{plain(model)}: {', '.join(parts)}"
 
 
 def _cell(one: Credited, name: str, total: float, top: float) -> dict[str, Any]:
@@ -292,7 +297,7 @@ def _flows(found: Sequence[dict[str, Any]]) -> list[tuple[int, str, str, float]]
     flows: dict[tuple[int, str, str], float] = {}
     for row in found:
         steps = [name if name in kept else "Other" for name in row["path"]] + [drawing.WON]
-        for step, (source, target) in enumerate(zip(steps, steps[1:], strict=False)):
+        for step, (source, target) in enumerate(pairwise(steps)):
             flows[step, source, target] = flows.get((step, source, target), 0) + row["leads"]
     return sorted(((*link, count) for link, count in flows.items()), key=lambda flow: (flow[0], -flow[3]))
 

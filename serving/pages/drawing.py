@@ -17,7 +17,8 @@ WIDE = 1100.0  # of a chart that fills a section; on a narrow screen it is scrol
 
 def _svg(kind: str, width: float, height: float, says: str, parts: Iterator[str]) -> Markup:
     size = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
-    return Markup(f'<svg class="{kind}" {size} role="img" aria-label="{escape(says)}">{"".join(parts)}</svg>')  # noqa: S704  # every text in it is escaped
+    named = f'role="img" aria-label="{escape(says)}"'
+    return Markup(f'<svg class="{kind}" {size} {named}>{"".join(parts)}</svg>')  # noqa: S704  # every text is escaped
 
 
 def _text(x: float, y: float, text: str, *classes: str) -> str:
@@ -26,7 +27,12 @@ def _text(x: float, y: float, text: str, *classes: str) -> str:
 
 def _rect(x: float, y: float, width: float, height: float, name: str, round_: float = 0) -> str:
     corner = f' rx="{round_:g}"' if round_ else ""
-    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}" class="{name}"{corner}/>'
+    size = f'width="{max(width, 0):.1f}" height="{max(height, 0):.1f}"'
+    return f'<rect x="{x:.1f}" y="{y:.1f}" {size} class="{name}"{corner}/>'
+
+
+def _dot(x: float, y: float, radius: float, says: str) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="dot"><title>{escape(says)}</title></circle>'
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, name: str) -> str:
@@ -141,7 +147,7 @@ def lines(
         yield f'<polyline class="curve" points="{_points([*zip(xs, map(y, middle), strict=True)])}"/>'
         every = max(1, math.ceil(len(labels) / 8))
         for i, label in enumerate(labels):
-            yield f'<circle cx="{xs[i]:.1f}" cy="{y(middle[i]):.1f}" r="2.5" class="dot"><title>{escape(f"{label}: {middle[i]:.1%}")}</title></circle>'
+            yield _dot(xs[i], y(middle[i]), 2.5, f"{label}: {middle[i]:.1%}")
             if i % every == 0 and (i == 0 or i + every <= len(labels)):
                 yield _text(xs[i], height - 6, label, "middle" if i else "start")
 
@@ -170,7 +176,7 @@ def promises(
         for said, came, size in zip(promised, realised, sizes, strict=True):
             reach = 1.645 * math.sqrt(max(came * (1 - came), 0.25 / size) / size)
             yield _line(x(said), y(max(came - reach, 0)), x(said), y(came + reach), "whisker")
-            yield f'<circle cx="{x(said):.1f}" cy="{y(came):.1f}" r="4" class="dot"><title>{escape(f"promised {said:.1%}, came true {came:.1%} of {size:,.0f}")}</title></circle>'
+            yield _dot(x(said), y(came), 4, f"promised {said:.1%}, came true {came:.1%} of {size:,.0f}")
         yield _text(x(top / 2), side - 4, "promised", "middle") + _text(left + 4, 20, "came true", "start")
 
     return _svg("reliability", side, side, says, parts())
@@ -197,12 +203,12 @@ def sankey(flows: Sequence[tuple[int, str, str, float]], says: str, width: float
             y1, y2 = out[step][source], into[step + 1][target]
             out[step][source] += thick
             into[step + 1][target] += thick
-            bend = (x2 - x1) / 2
-            yield (
-                f'<path class="flow{" won" if target == WON else ""}" d="M{x1:.1f} {y1:.1f}C{x1 + bend:.1f} {y1:.1f} {x2 - bend:.1f} {y2:.1f} {x2:.1f} {y2:.1f}'
-                f'L{x2:.1f} {y2 + thick:.1f}C{x2 - bend:.1f} {y2 + thick:.1f} {x1 + bend:.1f} {y1 + thick:.1f} {x1:.1f} {y1 + thick:.1f}Z">'
-                f"<title>{escape(f'{source} → {target}: {count:,.0f}')}</title></path>"
-            )
+            bend = (x1 + x2) / 2
+            over = f"M{x1:.1f} {y1:.1f}C{bend:.1f} {y1:.1f} {bend:.1f} {y2:.1f} {x2:.1f} {y2:.1f}"
+            y1, y2 = y1 + thick, y2 + thick
+            under = f"L{x2:.1f} {y2:.1f}C{bend:.1f} {y2:.1f} {bend:.1f} {y1:.1f} {x1:.1f} {y1:.1f}Z"
+            yield f'<path class="flow{" won" if target == WON else ""}" d="{over}{under}">'
+            yield f"<title>{escape(f'{source} → {target}: {count:,.0f}')}</title></path>"
         for step, column in enumerate(columns_):
             for name, count in column.items():
                 tall = max(count * scale, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -35,28 +36,30 @@ def one_lead(site: Site, request: Request, _form: Form) -> Response:
     lead = site.desk.lead(request.path_params["lead_id"], now)
     spec = site.desk.champion.scorer.spec
     score, usual = lead.score, site.desk.model().base_rate
-    reasons = [
+    reasons: list[dict[str, Any]] = [
         {
             "way": "up" if r.effect > 0 else "down",
             "effect": r.effect,
             "fact": fact(r.text),
-            "times": np.exp(abs(r.effect)),
+            "times": math.exp(abs(r.effect)),
         }
         for r in (score.reasons if score else [])
     ]
-    strongest = max((abs(reason["effect"]) for reason in reasons), default=1)
+    strongest = max((abs(reason["effect"]) for reason in reasons), default=1.0)
     verdicts = [event for event in lead.timeline if event["what"] == "feedback"]
     stages = [event for event in lead.timeline if event["what"] == "stage"]
     amounts = [event for event in stages if event.get("amount")]
     known = {name: value for name, value in lead.attributes.items() if value is not None}
+    closes = score.as_of + timedelta(days=score.days_to_close) if score and score.days_to_close is not None else None
+    sub = [("Fit: who they are", score.fit), ("Engagement: what they do", score.engagement)] if score else []
     return site.show(
         request, "lead.html", lead=lead, score=score, name=called(lead.attributes, lead.lead_id), usual=usual,
-        address=quote(lead.lead_id, safe=""), reasons=reasons, strongest=strongest, verdict=verdicts[0] if verdicts else None,
-        stage=stages[0] if stages else None, amount=amounts[0] if amounts else None, known=known,
-        bar=_bar(score, usual) if score else "", outlook=_outlook(score, spec.horizon_days) if score else [],
-        closes=score.as_of + timedelta(days=score.days_to_close) if score and score.days_to_close is not None else None,
-        chart=_chart(lead.scores), causes=list(_causes(lead.scores)), timeline=list(_timeline(lead.timeline)), why_not=REASONS,
-        said=request.query_params.get("said"), sub=[("Fit: who they are", score.fit), ("Engagement: what they do", score.engagement)] if score else [],
+        address=quote(lead.lead_id, safe=""), reasons=reasons, strongest=strongest, known=known, closes=closes, sub=sub,
+        verdict=verdicts[0] if verdicts else None, stage=stages[0] if stages else None,
+        amount=amounts[0] if amounts else None, bar=_bar(score, usual) if score else "",
+        outlook=_outlook(score, spec.horizon_days) if score else [], chart=_chart(lead.scores),
+        causes=list(_causes(lead.scores)), timeline=list(_timeline(lead.timeline)), why_not=REASONS,
+        said=request.query_params.get("said"),
     )  # fmt: skip
 
 
@@ -69,26 +72,23 @@ def moves(site: Site, request: Request, _form: Form) -> Response:
         raise Refusal(
             HTTPStatus.NOT_FOUND, "There is nothing to try: the lead is not scored, or the service is still reading."
         )
-    idle, ends = (
-        site.desk.settings.attribution.exclude_kinds,
-        {*site.desk.settings.goal.won, *site.desk.settings.goal.lost},
-    )
-    tried = [(kind(name), Touch(occurred_at=now - timedelta(seconds=1), kind=name, channel=channel))
-             for name, channel in _usual_channels(resident.history) if name not in idle]  # fmt: skip
-    tried += [(f"Reaches the stage {plain(name)}", Stage(occurred_at=now - timedelta(seconds=1), stage=name))
-              for name in resident.history.stages.names["stage"] if name not in ends]  # fmt: skip
-    said = _tried(site, lead, [event for _, event in tried], now)
-    odds = [p / (1 - p) for p in said]
+    how, goal, then = site.desk.settings.attribution, site.desk.settings.goal, now - timedelta(seconds=1)
+    tried: list[tuple[str, Touch | Stage]] = [
+        (kind(name), Touch(occurred_at=then, kind=name, channel=channel))
+        for name, channel in _usual_channels(resident.history) if name not in how.exclude_kinds
+    ]  # fmt: skip
+    tried += [(f"Reaches the stage {plain(name)}", Stage(occurred_at=then, stage=name))
+              for name in resident.history.stages.names["stage"] if name not in {*goal.won, *goal.lost}]  # fmt: skip
+    said = [p / (1 - p) for p in _tried(site, lead, [event for _, event in tried], now)]
     here = lead.score.probability / (1 - lead.score.probability)
-    then = [here * other / odds[0] for other in odds[1:]]
-    found = [
-        {"what": what, "probability": o / (1 + o), "times": o / here} for (what, _), o in zip(tried, then, strict=True)
-    ]
-    found = sorted(found, key=lambda one: -abs(np.log(one["times"])))[:SHOWN_MOVES]
-    found.sort(key=lambda one: -one["probability"])
-    top = drawing.ticks(max([one["probability"] for one in found] + [lead.score.probability]))[-1]
-    return site.show(request, "moves.html", moves=found, lead=lead, top=top, address=quote(lead.lead_id, safe=""),
-                     name=called(lead.attributes, lead.lead_id))  # fmt: skip
+    odds = [here * other / said[0] for other in said[1:]]
+    order = sorted(range(len(odds)), key=lambda i: -abs(math.log(odds[i] / here)))[:SHOWN_MOVES]
+    found = sorted(((odds[i] / (1 + odds[i]), tried[i][0]) for i in order), reverse=True)
+    top = drawing.ticks(max([lead.score.probability, *(share for share, _ in found)]))[-1]
+    return site.show(
+        request, "moves.html", moves=found, lead=lead, top=top, address=quote(lead.lead_id, safe=""),
+        name=called(lead.attributes, lead.lead_id),
+    )  # fmt: skip
 
 
 def judge(site: Site, request: Request, form: Form) -> Response:
@@ -100,8 +100,9 @@ def judge(site: Site, request: Request, form: Form) -> Response:
             HTTPStatus.BAD_REQUEST, "A rejection without a reason teaches nobody. Choose one, then reject the lead."
         )
     site.desk.lead(lead_id, now)
-    site.desk.intake.feedback(FeedbackRequest.model_validate({"lead_id": lead_id, "verdict": verdict, "by": form.get("by", "").strip() or by,
-                                                              "reason": reason or None, "at": now}), now)  # fmt: skip
+    row = {"lead_id": lead_id, "verdict": verdict, "reason": reason or None, "at": now,
+           "by": form.get("by", "").strip() or by}  # fmt: skip
+    site.desk.intake.feedback(FeedbackRequest.model_validate(row), now)
     return back(f"/my-leads/{quote(lead_id, safe='')}?said={verdict}")
 
 

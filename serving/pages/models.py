@@ -25,11 +25,18 @@ from serving.scorer import MANIFEST
 CARD = "card.json"
 SHOWN_VERSIONS, SHOWN_SLICES, SHOWN_WEEKS = 12, 12, 26
 COMMAND_SECONDS = 120
-METRICS = (("roc_auc", "ROC AUC", "ranks a won lead above a lost one"), ("log_loss", "Log loss", "nats; less is better"),
-           ("ece", "Calibration error", "mean distance of promise and outcome"), ("brier", "Brier score", "less is better"),
-           ("pr_auc", "PR AUC", "precision over recall"), ("lift_at_10", "Lift of the top tenth", "times the base rate"))  # fmt: skip
+RELIABILITY = ("promised", "realised", "leads")
+METRICS = (
+    ("roc_auc", "ROC AUC", "ranks a won lead above a lost one"),
+    ("log_loss", "Log loss", "nats; less is better"),
+    ("ece", "Calibration error", "mean distance of promise and outcome"),
+    ("brier", "Brier score", "less is better"),
+    ("pr_auc", "PR AUC", "precision over recall"),
+    ("lift_at_10", "Lift of the top tenth", "times the base rate"),
+)
 LIVE = """
-    SELECT band, sum(promised_of_matured) / sum(matured) AS promised, sum(won) / sum(matured) AS realised, sum(matured) AS leads
+    SELECT band, sum(promised_of_matured) / sum(matured) AS promised, sum(won) / sum(matured) AS realised,
+           sum(matured) AS leads
     FROM promises WHERE matured > 0 GROUP BY band HAVING sum(matured) >= 10 ORDER BY band
 """
 WEEKLY = f"""
@@ -46,22 +53,22 @@ def model(site: Site, request: Request, _form: Form) -> Response:
         return site.show(request, "wait.html")
     folder, serves = site.desk.workspace / "models", site.desk.model()
     versions = _versions(folder, serves.version)
-    card = next((one["card"] for one in versions if one["version"] == serves.version), {})
+    card: dict[str, Any] = next((one["card"] for one in versions if one["version"] == serves.version), {})
     live, weekly = edition.rows(LIVE), list(reversed(edition.rows(WEEKLY)))
     held_back = card.get("reliability")
     runs = _runs(site.desk.workspace)
     for one in versions:
         one["run"] = runs.get(one["version"])
+    slices = sorted(card.get("slices", []), key=lambda one: -float(one["ece"]))[:SHOWN_SLICES]
     return site.show(
         request, "model.html", serves=serves, card=card, metrics=_metrics(card), versions=versions,
         before=[version for version in serves.served_before if (folder / version / MANIFEST).exists()],
         may_promote=request.scope["touchstone.token"].allows("admin"), said=request.query_params.get("said"),
-        tracking=os.environ.get("MLFLOW_TRACKING_URI", ""), reliability=_reliability(held_back, "On later data, held back"),
-        reliability_rows=_rows(*(held_back[name] for name in ("promised", "realised", "leads"))) if held_back else [],
-        live=_reliability(_columns(live), "Of stored scores"), live_rows=_rows(*_columns(live).values()) if live else [],
-        live_leads=sum(row["leads"] for row in live), slices=sorted(card.get("slices", []), key=lambda one: -one["ece"])[:SHOWN_SLICES],
-        drift=card.get("drift"), weekly=[(f"week of {row['week'].day} {row['week']:%b}", number(row["leads"]), percent(row["mean"]),
-                                          percent(row["realised"])) for row in weekly],
+        tracking=os.environ.get("MLFLOW_TRACKING_URI", ""), slices=slices, drift=card.get("drift"),
+        reliability=_reliability(held_back, "On later data, held back"),
+        reliability_rows=_rows(*(held_back[name] for name in RELIABILITY)) if held_back else [],
+        live=_reliability(_columns(live), "Of stored scores"), live_leads=sum(row["leads"] for row in live),
+        live_rows=_rows(*_columns(live).values()) if live else [], weekly=[_week(row) for row in weekly],
         weekly_chart=_weekly(weekly), freshness=_freshness(edition), as_of=edition.as_of,
         top_effect=max((one["mean_effect"] for one in card.get("features", [])), default=1),
     )  # fmt: skip
@@ -123,13 +130,13 @@ def _metrics(card: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    return {name: [float(row[name]) for row in rows] for name in ("promised", "realised", "leads")}
+    return {name: [float(row[name]) for row in rows] for name in RELIABILITY}
 
 
 def _reliability(found: dict[str, list[float]] | None, what: str) -> object:
     if not found or not found["leads"]:
         return ""
-    promised, realised, leads = (found[name] for name in ("promised", "realised", "leads"))
+    promised, realised, leads = (found[name] for name in RELIABILITY)
     total = sum(leads)
     said = sum(p * n for p, n in zip(promised, leads, strict=True)) / total
     came = sum(r * n for r, n in zip(realised, leads, strict=True)) / total
@@ -149,8 +156,14 @@ def _weekly(weekly: Sequence[dict[str, Any]]) -> object:
     if len(weekly) < 2:
         return ""
     means = [row["mean"] for row in weekly]
-    says = f"Mean promised probability of open leads by week: {percent(means[0])} at first, {percent(means[-1])} in the latest."
+    first, latest = percent(means[0]), percent(means[-1])
+    says = f"Mean promised probability of open leads by week: {first} at first, {latest} in the latest."
     return drawing.lines([f"{row['week'].day} {row['week']:%b}" for row in weekly], means, means, means, says)
+
+
+def _week(row: dict[str, Any]) -> tuple[str, ...]:
+    week = f"week of {row['week'].day} {row['week']:%b}"
+    return week, number(row["leads"]), percent(row["mean"]), percent(row["realised"])
 
 
 def _freshness(edition: Edition) -> list[tuple[str, str, str]]:

@@ -39,7 +39,8 @@ HERE = Path(__file__).parent
 ASSETS = HERE / "assets"
 CSRF = "csrf"
 HEADERS = {
-    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+    "object-src 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cache-control": "no-store",
@@ -82,10 +83,7 @@ class Site:
 
     def _answered(self, page: Page, request: Request, form: Form) -> Response:
         try:
-            if request.method == "POST" and not hmac.compare_digest(form.get(CSRF, ""), self.csrf(request)):
-                raise Refusal(
-                    HTTPStatus.FORBIDDEN, "This form is older than the service. Load the page again, then send it."
-                )
+            self._check(request, form)
             return page(self, request, form)
         except ValidationError as error:
             return self.refusal(request, HTTPStatus.BAD_REQUEST, sentence(error))
@@ -93,6 +91,13 @@ class Site:
             return self.refusal(request, error.status, str(error))
         except (BentoMLException, TouchstoneError) as error:
             return self.refusal(request, getattr(error, "error_code", HTTPStatus.BAD_REQUEST), str(error))
+
+    def _check(self, request: Request, form: Form) -> None:
+        if request.method == "POST" and not hmac.compare_digest(
+            form.get(CSRF, "").encode(), self.csrf(request).encode()
+        ):
+            why = "This form is older than the service. Load the page again, then send it."
+            raise Refusal(HTTPStatus.FORBIDDEN, why)
 
     def show(self, request: Request, template: str, status: int = 200, **what: Any) -> Response:
         """Return a page."""

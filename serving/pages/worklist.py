@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -22,6 +22,10 @@ HEADS = (
     ("lead_id", "Lead", "who"), ("probability", "Will close", "chance"), ("grade", "Grade, trend", ""),
     (None, "Why", "wide"), ("amount", "Amount, stage", "n wide"), (None, "Expected close", "n wide"),
     ("last_touch_at", "Last touch", "wide"), ("owner", "Owner", "wide"),
+)  # fmt: skip
+IN_FILE = (
+    "lead_id", "name", "about", "owner", "stage", "probability", "low", "high", "grade", "trend", "raised_by",
+    "lowered_by", "amount", "currency", "closes", "last_touch_at",
 )  # fmt: skip
 TALLY = """
     SELECT count(*) AS leads, sum(probability) AS expected, sum(probability * CAST(amount AS DOUBLE)) AS worth,
@@ -62,18 +66,15 @@ def my_leads_file(site: Site, request: Request, _form: Form) -> Response:
     found = site.desk.leads(
         LeadsQuery.model_validate_strings({"limit": str(MOST_IN_FILE), **query}).asked(), site.clock()
     )
-    columns = ("lead_id", "name", "about", "owner", "stage", "probability", "low", "high", "grade", "trend", "raised_by",
-               "lowered_by", "amount", "currency", "expected_close", "last_touch_at")  # fmt: skip
-    rows = []
-    for lead in map(_row, found.leads):
-        why = dict(reversed(lead["why"]))
-        closes = lead["closes"].date().isoformat() if lead["closes"] else ""
-        rows.append([
-            lead["lead_id"], lead["name"], lead["about"], lead["owner"], lead["stage"], lead["probability"], lead["low"],
-            lead["high"], lead["grade"], lead["trend"], why.get("up", ""), why.get("down", ""), lead["amount"],
-            lead["currency"], closes, lead["last_touch_at"] and lead["last_touch_at"].isoformat(),
-        ])  # fmt: skip
-    return site.table("my-leads", columns, rows)
+    return site.table("my-leads", IN_FILE, [[_cell(lead, name) for name in IN_FILE] for lead in map(_row, found.leads)])
+
+
+def _cell(lead: dict[str, Any], name: str) -> object:
+    if name in {"raised_by", "lowered_by"}:
+        way = "up" if name == "raised_by" else "down"
+        return next((reason for direction, reason in lead["why"] if direction == way), "")
+    value = lead[name]
+    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
 
 
 def save_view(site: Site, request: Request, form: Form) -> Response:
