@@ -41,6 +41,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/bpic2012.py
 	$(BIN)/python benchmarks/leads.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/simulation.py
 	$(BIN)/python benchmarks/truth.py

@@ -31,6 +31,12 @@ def finish(document: dict[str, Any], json: bool, quiet: bool, show: Callable[[],
         show()
 
 
+def warn(sentence: str) -> None:
+    """Print a sentence, if there is one, on standard error: something went wrong that stopped nothing."""
+    if sentence:
+        typer.echo(sentence, err=True)
+
+
 def print_json(document: dict[str, Any]) -> None:
     """Print one JSON document on standard output."""
     typer.echo(jsonlib.dumps(document, ensure_ascii=False, indent=2, default=str, allow_nan=False))
@@ -74,6 +80,28 @@ def _show(
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def show_synced(results: Sequence[Any]) -> None:
+    """Print what became of the scores of each connected system, and of a dry run what would change."""
+    for one in results:
+        typer.echo(
+            f"{one.system}: {one.written:,} written, {one.unchanged:,} unchanged, {one.withheld:,} withheld, "
+            f"{one.refused:,} refused"
+        )
+        for reason in one.reasons:
+            typer.echo(f"  {reason}")
+        if one.changes:
+            rows = [
+                (change["lead_id"], _percent(change["probability_before"]), _percent(change["probability"]),
+                 f"{change['grade_before'] or '–'} → {change['grade']}")
+                for change in one.changes[:SHOWN]
+            ]  # fmt: skip
+            _show(f"{len(one.changes):,} would be written", ("lead", "was", "is", "grade"), rows)
+
+
+def _percent(probability: float | None) -> str:
+    return "–" if probability is None else f"{probability:.1%}"
 
 
 def show_ingested(results: Sequence[Any]) -> None:

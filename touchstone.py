@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json as jsonlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -37,7 +39,7 @@ AsOf = Annotated[
 Port = Annotated[int | None, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)]
 HERE = Path()
 
-DONE, FAILED, USAGE, REFUSED, NOTHING_TO_DO = 0, 1, 2, 3, 4
+DONE, FAILED, USAGE, REFUSED, NOTHING_TO_DO, PARTLY = 0, 1, 2, 3, 4, 5
 
 
 @app.command()
@@ -120,7 +122,10 @@ def init(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) 
 
 @app.command()
 def ingest(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Files or folders: CSV, Parquet or JSON Lines.")] = None,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Files or folders (CSV, Parquet, JSON Lines), or hubspot, salesforce, marketo, mailchimp."),
+    ] = None,
     workspace: Workspace = HERE,
     retry: Annotated[
         bool, typer.Option("--retry", help="Take quarantined rows again, after a mapping is mended.")
@@ -128,7 +133,9 @@ def ingest(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Read history from files into the lake; refused rows are kept in quarantine with a sentence each."""
+    """Read history from files or connected systems into the lake; refused rows go to quarantine, with a sentence."""
+    from connectors.mapping import SYSTEMS, mapped
+    from features.errors import Partly
     from features.ingestion import files_in
     from features.ingestion import ingest as ingest_files
     from features.lake import Lake
@@ -137,14 +144,25 @@ def ingest(
 
     if not paths and not retry:
         raise typer.BadParameter("Name files or folders, or give --retry.")
-    files, lake, settings = files_in(paths or []), Lake(workspace / "lake"), read_settings(workspace)
+    systems = [str(path) for path in paths or [] if str(path) in SYSTEMS and not path.exists()]
+    files = files_in(path for path in paths or [] if str(path) not in systems)
+    lake, settings, partly = Lake(workspace / "lake"), read_settings(workspace), None
     with terminal.progress(quiet, "Reading files", len(files) or None) as step:
         results = ingest_files(lake, settings, files, _now(), step)
         if retry:
-            results += retry_quarantined(lake, settings, _now(), step)
+            results += retry_quarantined(lake, mapped(settings, workspace), _now(), step)
+        try:
+            for system in systems:
+                for result in _landed(system, workspace, step):
+                    results.append(result)  # what was landed before the day's quota was used up counts
+        except Partly as stopped:
+            partly = stopped
+    document: dict[str, Any] = {"files": [vars(result) for result in results]}
     terminal.finish(
-        {"files": [vars(result) for result in results]}, json, quiet, lambda: terminal.show_ingested(results)
+        document | ({"partly": str(partly)} if partly else {}), json, quiet, lambda: terminal.show_ingested(results)
     )
+    if partly:
+        raise partly
     if any(result.refused for result in results):
         raise typer.Exit(REFUSED)
     if not any(result.stored for result in results):
@@ -227,6 +245,7 @@ def train(workspace: Workspace = HERE, as_of: AsOf = None, json: Json = False, q
     with terminal.progress(quiet, "Training", 4) as step:
         trained = train_model(Lake(workspace / "lake"), settings, workspace, cut, step)
     terminal.finish(vars(trained), json, quiet, lambda: terminal.show_trained(trained))
+    terminal.warn(trained.unrecorded)
     if not trained.promoted:
         raise typer.Exit(REFUSED)
 
@@ -343,6 +362,39 @@ def attribute(
     terminal.finish(run.summary(), json, quiet, lambda: terminal.show_credit(run.summary()))
 
 
+@app.command()
+def sync(
+    systems: Annotated[
+        list[str] | None, typer.Argument(help="hubspot, salesforce, marketo or mailchimp; default: all that were read.")
+    ] = None,
+    workspace: Workspace = HERE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be written.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the scores that changed back to the connected systems."""
+    from connectors.mapping import SYSTEMS
+    from connectors.writeback import sync as write_back
+    from features.errors import NothingToDo
+    from features.settings import read_settings
+
+    settings = read_settings(workspace)
+    named = systems or [system for system in SYSTEMS if (workspace / "connectors" / system).exists()]
+    if not named:
+        raise NothingToDo("No system was read yet. Give `touchstone ingest hubspot`, or name a system.")
+    results = []
+    with terminal.progress(quiet, "Writing scores back") as step:
+        for system in named:
+            with _connected(system, workspace) as (connection, dock):
+                band = getattr(settings.connectors, system).band
+                results.append(write_back(connection, dock, band, step, dry=dry_run))
+    terminal.finish({"systems": [vars(one) for one in results]}, json, quiet, lambda: terminal.show_synced(results))
+    if any(one.refused for one in results):
+        raise typer.Exit(PARTLY)
+    if not any(one.written or one.changes for one in results):
+        raise typer.Exit(NOTHING_TO_DO)
+
+
 @models.command("list")
 def models_list(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) -> None:
     """List the models, the latest first, and say which one serves."""
@@ -383,19 +435,60 @@ def models_promote(
     quiet: Quiet = False,
 ) -> None:
     """Let a model serve, after it was loaded on trial."""
+    from training.registry import marked
     from training.registry import serve as serve_version
 
     said = {"champion": serve_version(workspace / "models", version)}
     terminal.finish(said, json, quiet, lambda: typer.echo(f"{version} is champion."))
+    terminal.warn(marked(workspace, version))
 
 
 @models.command("rollback")
 def models_rollback(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) -> None:
     """Let the model serve that served before."""
-    from training.registry import serve_again
+    from training.registry import marked, serve_again
 
     version = serve_again(workspace / "models")
     terminal.finish({"champion": version}, json, quiet, lambda: typer.echo(f"{version} is champion again."))
+    terminal.warn(marked(workspace, version))
+
+
+@tokens.command("create")
+def tokens_create(
+    name: Annotated[str, typer.Argument(help="Whose token it is, or what for.")],
+    scope: Annotated[list[str], typer.Option(help="read, score, ingest or admin (all of them); repeat for several.")],
+    workspace: Workspace = HERE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make a token and print it, once."""
+    from serving.tokens import create
+
+    made = {"name": name, "scopes": scope, "token": create(workspace, name, scope, _now())}
+    terminal.finish(made, json, quiet, lambda: typer.echo(made["token"]))
+
+
+@tokens.command("list")
+def tokens_list(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) -> None:
+    """List the tokens; what proves them is not kept."""
+    from serving.tokens import listed
+
+    found = listed(workspace)
+    terminal.finish({"tokens": found}, json, quiet, lambda: terminal.show_tokens(found))
+
+
+@tokens.command("revoke")
+def tokens_revoke(
+    name: Annotated[str, typer.Argument(help="The token that is to be refused from now on.")],
+    workspace: Workspace = HERE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Take a token away; a running service refuses it at once."""
+    from serving.tokens import revoke
+
+    revoke(workspace, name)
+    terminal.finish({"revoked": name}, json, quiet, lambda: typer.echo(f"{name} is revoked."))
 
 
 @tokens.command("create")
@@ -514,13 +607,13 @@ def serve(
 
 def main() -> None:
     """Run a command; an error that the user can mend is one sentence and an exit status, not a traceback."""
-    from features.errors import ConfigError, NothingToDo, TouchstoneError
+    from features.errors import ConfigError, NothingToDo, Partly, TouchstoneError
 
     try:
         app()
     except TouchstoneError as error:
         typer.secho(f"{type(error).__name__}: {error}", err=True, fg=typer.colors.RED)
-        status = {ConfigError: USAGE, NothingToDo: NOTHING_TO_DO}.get(type(error), FAILED)
+        status = {ConfigError: USAGE, NothingToDo: NOTHING_TO_DO, Partly: PARTLY}.get(type(error), FAILED)
         sys.exit(status)
     except KeyboardInterrupt:
         sys.exit(FAILED)
@@ -544,6 +637,33 @@ def _prepared(workspace: Path, files: Path, now: datetime) -> Any:
     if not (workspace / FILE).exists():
         (workspace / FILE).write_text(settings_page(), "utf-8")
     return read_settings(workspace)
+
+
+@contextmanager
+def _connected(system: str, workspace: Path) -> Iterator[tuple[Any, Any]]:
+    """Hold a connected system and the dock where it lands."""
+    import os
+
+    import httpx
+
+    from connectors.connections import World, connected
+    from features.lake import Lake
+    from features.settings import read_settings
+
+    lake, settings = Lake(workspace / "lake"), read_settings(workspace)
+    with (
+        httpx.Client() as http,
+        connected(system, workspace, lake, settings, _now(), World(os.environ, http)) as connection,
+    ):
+        yield connection
+
+
+def _landed(system: str, workspace: Path, step: Any) -> Iterator[Any]:
+    """Yield what became of what is new in a connected system."""
+    from connectors.landing import land
+
+    with _connected(system, workspace) as (connection, dock):
+        yield from land(dock, connection.session, connection.readings(), step)
 
 
 def _now() -> datetime:

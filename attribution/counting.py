@@ -5,21 +5,28 @@ often to one bucket drawn for it. Over buckets, the sums vary as a Poisson count
 totals vary, whether a row stands for one journey or for many. Where there are few journeys, each ending of each is a
 bucket of its own, and its Poisson counts can be drawn exactly. Source: Chamandy, Muralidharan, Najmi, Naidu (2012),
 Estimating uncertainty for massive data streams.
+
+Journeys may come part by part, so that a file of any length takes little memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from attribution.journeys import Codes, Flags, Floats, Ints, Journeys
-from attribution.rules import Rule, share_journey, weighing
+from attribution.rules import DECAY, ENDS, Rule, share_journey, shares, weighing
 
-BUCKETS = 256
-EXACT_NUMBERS = 2_000_000  # that buckets of single endings may hold before they are shared; 16 MB
+U = np.uint64  # of places in compiled code: none is negative, and none is asked whether it is
+BUCKETS = 128
+FEWEST_BUCKETS = 64  # where a bucket holds many numbers
+SHARED_NUMBERS = 2_000_000  # that shared buckets hold at most, if these are not too few then; 16 MB
+EXACT_NUMBERS = 2_000_000  # that buckets of single endings may hold before they are shared
+LOOKED_UP = 32  # touches of journeys whose parts by place are looked up
 
 
 class Spread(NamedTuple):
@@ -41,74 +48,183 @@ class Counts(NamedTuple):
     moves_by_bucket: Floats  # (b, k + 1, k + 2)
 
 
+class Counted(NamedTuple):
+    """What is known of journeys once they are counted."""
+
+    channels: tuple[str, ...]  # k
+    counts: Counts
+    where: Spread
+    value_cents: int  # of journeys with touches
+    untouched: float  # conversions of journeys without any
+    untouched_cents: int
+
+
+def counted(journeys: Journeys, rules: Sequence[Rule], *, transitions: bool) -> Counted:
+    """Everything at once; without ``transitions``, the moves stay empty."""
+    k = len(journeys.channels)
+    where = spread(journeys, max(1, k * len(rules) + transitions * (k + 1) * (k + 2)))
+    bare = ~journeys.touched
+    return Counted(
+        journeys.channels,
+        counts(journeys, rules, where, transitions=transitions),
+        where,
+        int(journeys.value_cents[~bare].sum()),
+        float(journeys.conversions[bare].sum()),
+        int(journeys.value_cents[bare].sum()),
+    )
+
+
+def counted_in_parts(parts: Iterable[Journeys], rules: Sequence[Rule], *, transitions: bool) -> Counted:
+    """Count journeys that come part by part, in shared buckets.
+
+    A part names the channels of those before it first, in the same order; the answer has them in the order of their
+    names.
+    """
+    found, channels, rows = _nothing(0, len(rules), FEWEST_BUCKETS, transitions=transitions), tuple[str, ...](), 0
+    value_cents, untouched, untouched_cents = 0, 0.0, 0
+    for part in parts:
+        channels, room = part.channels, len(found.converted)
+        if len(channels) > room:
+            found = _widened(found, max(2 * room, len(channels)), first=rows == 0)
+        _add(part, rules, _shared(part, rows, len(found.converted_by_bucket)), found)
+        rows += len(part.conversions)
+        bare = ~part.touched
+        if bare.any():
+            untouched += float(part.conversions[bare].sum())
+            untouched_cents += int(part.value_cents[bare].sum())
+        value_cents += int(part.value_cents.sum())
+    where = Spread(np.empty(0, np.int32), len(found.converted_by_bucket), np.empty(0), exact=False)
+    by_name = tuple(sorted(channels))
+    return Counted(by_name, _sorted(found, channels, by_name), where, value_cents - untouched_cents, untouched,
+                   untouched_cents)  # fmt: skip
+
+
 def spread(journeys: Journeys, numbers: int) -> Spread:
     """Buckets for the endings of journeys of which so many numbers are counted.
 
     The bucket of a row depends on nothing but its place, so the same journeys give the same intervals.
     """
+    happened = int(np.count_nonzero(journeys.conversions)) + int(np.count_nonzero(journeys.nulls))
+    if happened * numbers > EXACT_NUMBERS:
+        return _shared(journeys, 0, _enough(numbers))
     outcomes = np.concatenate([journeys.conversions, journeys.nulls])
-    happened = np.flatnonzero(outcomes)
     bucket = np.zeros(len(outcomes), np.int32)
-    exact = len(happened) * numbers <= EXACT_NUMBERS
-    if exact:
-        bucket[happened] = np.arange(len(happened))
-    else:
-        bucket[:] = _scattered(len(outcomes))
-    return Spread(bucket, len(happened) if exact else BUCKETS, outcomes, exact)
+    bucket[np.flatnonzero(outcomes)] = np.arange(happened)
+    return Spread(bucket, happened, outcomes, exact=True)
 
 
 def counts(journeys: Journeys, rules: Sequence[Rule], where: Spread, *, transitions: bool) -> Counts:
-    """Everything at once; without ``transitions``, the moves stay empty."""
-    k, r = len(journeys.channels), len(rules)
-    moves = (k + 1, k + 2) if transitions else (0, 0)
-    found = Counts(
-        converted=np.zeros((k, r)),
-        cents=np.zeros((k, r)),
-        moves=np.zeros(moves),
-        converted_by_bucket=np.zeros((where.buckets, k, r)),
-        moves_by_bucket=np.zeros((where.buckets, *moves)),
-    )
-    longest = int(np.diff(journeys.start).max(initial=0))
-    shares = np.empty(longest * len(rules))
-    _count(journeys.start, journeys.channel, journeys.value_cents, shares, where.bucket, where.outcomes, where.exact,
-           *weighing(journeys, rules), *found)  # fmt: skip
+    """Count journeys in given buckets."""
+    found = _nothing(len(journeys.channels), len(rules), where.buckets, transitions=transitions)
+    _add(journeys, rules, where, found)
     return found
 
 
+def _enough(numbers: int) -> int:
+    """Return how many buckets there are of so many numbers each."""
+    return int(np.clip(SHARED_NUMBERS // numbers, FEWEST_BUCKETS, BUCKETS))
+
+
+def _shared(journeys: Journeys, rows_before: int, buckets: int) -> Spread:
+    outcomes = np.concatenate([journeys.conversions, journeys.nulls])
+    return Spread(_scattered(rows_before, len(journeys.conversions), buckets), buckets, outcomes, exact=False)
+
+
+def _nothing(k: int, r: int, buckets: int, *, transitions: bool) -> Counts:
+    moves = (k + 1, k + 2) if transitions else (0, 0)
+    return Counts(np.zeros((k, r)), np.zeros((k, r)), np.zeros(moves), np.zeros((buckets, k, r)),
+                  np.zeros((buckets, *moves)))  # fmt: skip
+
+
+def _widened(narrow: Counts, to: int, *, first: bool) -> Counts:
+    """Return the sums in the room for so many channels; the first time, with as many buckets as that asks for."""
+    k, r = narrow.converted.shape
+    transitions, buckets = len(narrow.moves) > 0, len(narrow.converted_by_bucket)
+    buckets = _enough(to * r + transitions * (to + 1) * (to + 2)) if first else buckets
+    wide = _nothing(to, r, buckets, transitions=transitions)
+    if first:
+        return wide
+    for name in ("converted", "cents", "converted_by_bucket"):
+        getattr(wide, name)[..., :k, :] = getattr(narrow, name)
+    for was, now in ((narrow.moves, wide.moves), (narrow.moves_by_bucket, wide.moves_by_bucket)):
+        now[..., :k, :k], now[..., to:, :k] = was[..., :k, :k], was[..., k:, :k]
+        now[..., :k, to:], now[..., to:, to:] = was[..., :k, k:], was[..., k:, k:]
+    return wide
+
+
+def _sorted(found: Counts, channels: tuple[str, ...], by_name: tuple[str, ...]) -> Counts:
+    """Return the sums with channels in another order, without the room that is left."""
+    place, room = {name: code for code, name in enumerate(channels)}, len(found.converted)
+    order = np.array([place[name] for name in by_name], np.int64)
+    source, target = np.append(order, room), np.concatenate([order, [room, room + 1]])
+    moves, by_bucket = found.moves, found.moves_by_bucket
+    if moves.size:
+        moves, by_bucket = moves[np.ix_(source, target)], by_bucket[:, source[:, None], target]
+    return Counts(found.converted[order], found.cents[order], moves, found.converted_by_bucket[:, order], by_bucket)
+
+
+def _add(journeys: Journeys, rules: Sequence[Rule], where: Spread, found: Counts) -> None:
+    """Add journeys to the sums; leading rules that only ask for places are looked up, which is quick."""
+    longest = int(np.diff(journeys.start).max(initial=0))
+    placed = _parts_by_place(list(takewhile(lambda rule: by_place_alone(rule, journeys), rules)))
+    _count(journeys.start, journeys.channel, journeys.value_cents, np.empty(longest), where.bucket, where.outcomes,
+           where.exact, placed, *weighing(journeys, rules), *found)  # fmt: skip
+
+
+def by_place_alone(rule: Rule, journeys: Journeys) -> bool:
+    """Say whether a rule asks for nothing but the place of a touch in its journey."""
+    return rule.form == ENDS or (rule.form == DECAY and journeys.age_days is None)
+
+
+def _parts_by_place(rules: Sequence[Rule]) -> Floats:
+    """Return the parts of the touches of journeys of 1 touch, 2 touches, …, one below the other (t, r)."""
+    start = np.append(0, np.cumsum(np.arange(1, LOOKED_UP + 1)))
+    none, nothing = np.zeros(LOOKED_UP), np.zeros(LOOKED_UP, np.int64)
+    each = Journeys(("any",), start, np.zeros(start[-1], np.int32), None, none, none, nothing)
+    return np.array([shares(each, rule) for rule in rules]).reshape(len(rules), start[-1]).T.copy()
+
+
 @njit(cache=True, nogil=True)
-def _scattered(endings: int) -> Codes:
-    """Pseudo-random buckets (splitmix64 of the row)."""
-    bucket = np.empty(endings, np.int32)
-    for i in range(endings):
-        x = np.uint64(i + 1) * np.uint64(0x9E3779B97F4A7C15)
+def _scattered(rows_before: int, rows: int, buckets: int) -> Codes:
+    """Pseudo-random buckets of conversions and nulls (2m,): splitmix64 of the ending."""
+    bucket = np.empty(2 * rows, np.int32)
+    for i in range(2 * rows):
+        ending = 2 * (rows_before + i) if i < rows else 2 * (rows_before + i - rows) + 1
+        x = np.uint64(ending + 1) * np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        bucket[i] = np.int32((x >> np.uint64(33)) % np.uint64(BUCKETS))
+        bucket[i] = np.int32((x >> np.uint64(33)) % np.uint64(buckets))
     return bucket
 
 
 @njit(cache=True, nogil=True)
 def _count(  # noqa: C901  # one pass
     start: Ints, channel: Codes, value_cents: Ints, share: Floats, bucket: Codes, outcomes: Floats, exact: bool,
-    forms: Codes, numbers: Floats, direct: Flags, age: Floats, milestone: Codes, converted: Floats, cents: Floats,
-    moves: Floats, converted_by_bucket: Floats, moves_by_bucket: Floats,
+    placed: Floats, forms: Codes, numbers: Floats, direct: Flags, age: Floats, milestone: Codes,
+    converted: Floats, cents: Floats, moves: Floats, converted_by_bucket: Floats, moves_by_bucket: Floats,
 ) -> None:  # fmt: skip
-    m, k, longest = len(start) - 1, len(moves) - 1, len(share) // max(len(forms), 1)
+    m, k = len(start) - 1, len(moves) - 1
     for j in range(m):
         begin, end = start[j], start[j + 1]
-        if begin == end:
+        n = end - begin
+        if n == 0:
             continue
         won, value = outcomes[j], float(value_cents[j])
         if won != 0 or value != 0:
-            b, weight = bucket[j], (1.0 if won else 0.0) if exact else np.sqrt(won)
-            for rule in range(len(forms)):
-                share_journey(
-                    j, begin, end, rule, channel, forms, numbers, direct, age, milestone, share, rule * longest
-                )
-            for i in range(end - begin):
-                c = channel[begin + i]
-                for rule in range(len(forms)):
-                    part = share[rule * longest + i]
+            b, weight, done = U(bucket[j]), (1.0 if won else 0.0) if exact else np.sqrt(won), 0
+            if n <= LOOKED_UP:
+                done, first = placed.shape[1], n * (n - 1) // 2
+                for i in range(n):
+                    c, row = U(channel[U(begin + i)]), U(first + i)
+                    for rule in range(U(done)):
+                        part = placed[row, rule]
+                        converted[c, rule] += won * part
+                        cents[c, rule] += value * part
+                        converted_by_bucket[b, c, rule] += weight * part
+            for rule in range(done, len(forms)):
+                share_journey(j, begin, end, rule, channel, forms, numbers, direct, age, milestone, share, 0)
+                for i in range(n):
+                    c, part = U(channel[U(begin + i)]), share[i]
                     converted[c, rule] += won * part
                     cents[c, rule] += value * part
                     converted_by_bucket[b, c, rule] += weight * part
@@ -116,12 +232,12 @@ def _count(  # noqa: C901  # one pass
             for ending in range(2):
                 times = outcomes[j + ending * m]
                 if times != 0:
-                    b, at = bucket[j + ending * m], k
+                    b, at = U(bucket[j + ending * m]), U(k)
                     weight = 1.0 if exact else np.sqrt(times)
                     for i in range(begin, end):
-                        c = channel[i]
+                        c = U(channel[U(i)])
                         moves[at, c] += times
                         moves_by_bucket[b, at, c] += weight
                         at = c
-                    moves[at, k + ending] += times
-                    moves_by_bucket[b, at, k + ending] += weight
+                    moves[at, U(k + ending)] += times
+                    moves_by_bucket[b, at, U(k + ending)] += weight

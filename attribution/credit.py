@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from difflib import get_close_matches
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
 
+from attribution.counting import Counted, counted, counted_in_parts
 from attribution.journeys import Ints, Journeys, Names
-from attribution.models import BEST_ORDER, MARKOV, MODELS, SCORE_ADJUSTED, Earned, earned
+from attribution.models import BEST_ORDER, MARKOV, MODELS, SCORE_ADJUSTED, Earned, counted_alone, counting_for, earned
+from attribution.paths import joined
 from attribution.rules import HALF_LIFE_DAYS, RULES, Rule, shares, time_decay
 from attribution.shares import split_cents, whole
 from features.errors import DataError
@@ -44,7 +47,7 @@ class Attribution:
 
 
 def credit(
-    journeys: Journeys,
+    journeys: Journeys | Iterable[Journeys],
     models: Sequence[str],
     half_life_days: float = HALF_LIFE_DAYS,
     replicates: int = 200,
@@ -54,7 +57,7 @@ def credit(
     """Credit of channels and touches under each model, with 90 % intervals for the channels.
 
     Args:
-        journeys: what happened.
+        journeys: what happened; or parts of it as of ``paths``, which are joined only if a model asks for it.
         models: names out of MODELS or ``own``, ``markov:2`` and so on; of BY_STAGES where journeys know stages.
         half_life_days: of ``time_decay``, above 0.
         replicates: draws of the bootstrap, at least 1.
@@ -69,19 +72,18 @@ def credit(
 
     """
     rules = {**RULES, "time_decay": time_decay(half_life_days), **own}
-    _admit(models, rules, journeys, half_life_days, replicates)
-    by_model = [(each, _rows(each, rules.get(each.model), journeys))
-                for each in earned(journeys, list(dict.fromkeys(models)), rules, replicates, seed)]  # fmt: skip
-    untouched = ~journeys.touched
+    stages = journeys.stages if isinstance(journeys, Journeys) else ()
+    _admit(models, rules, stages, half_life_days, replicates)
+    asked = list(dict.fromkeys(models))
+    seen, complete = _counted(journeys, asked, rules)
+    by_model = [(each, _rows(each, rules.get(each.model), seen, complete))
+                for each in earned(seen, complete, asked, rules, replicates, seed)]  # fmt: skip
     touches = pd.concat([rows for _, rows in by_model], ignore_index=True)
     return Attribution(
         models=tuple(each.model for each, _ in by_model),
-        channels=pd.concat([_by_channel(each, rows, journeys.channels) for each, rows in by_model], ignore_index=True),
+        channels=pd.concat([_by_channel(each, rows, seen.channels) for each, rows in by_model], ignore_index=True),
         touches=touches.drop(columns="cents").assign(value=_money(touches["cents"].to_numpy())),
-        unattributed={
-            "credit": float(journeys.conversions[untouched].sum()),
-            "value": _money(journeys.value_cents[untouched].sum(keepdims=True))[0],
-        },
+        unattributed={"credit": seen.untouched, "value": _money(np.array([seen.untouched_cents]))[0]},
     )
 
 
@@ -102,8 +104,23 @@ def _line(line: Unattributed) -> dict[str, float]:
     return {"credit": line["credit"], "value": float(line["value"])}
 
 
+def _counted(
+    journeys: Journeys | Iterable[Journeys], models: Sequence[str], rules: Mapping[str, Rule]
+) -> tuple[Counted, Journeys | None]:
+    """Return what is counted of journeys; and these, if they are few or a model asks for them."""
+    names, transitions = counting_for(models, rules)
+    named = [rules[name] for name in names]
+    if not isinstance(journeys, Journeys):
+        parts = iter(journeys)
+        first = list(islice(parts, 2))
+        if len(first) > 1 and all(counted_alone(name, rules) for name in models):
+            return counted_in_parts(chain(first, parts), named, transitions=transitions), None
+        journeys = joined(chain(first, parts))
+    return counted(journeys, named, transitions=transitions), journeys
+
+
 def _admit(
-    models: Sequence[str], rules: Mapping[str, Rule], journeys: Journeys, half_life_days: float, replicates: int
+    models: Sequence[str], rules: Mapping[str, Rule], stages: Sequence[str], half_life_days: float, replicates: int
 ) -> None:
     """Refuse a request that cannot be done, with all its problems."""
     known = (*(name for name in MODELS if name not in rules), *rules, BEST_ORDER, SCORE_ADJUSTED)
@@ -113,9 +130,7 @@ def _admit(
         problems.append("No model is named.")
     if problems:
         problems.append(f"Known models: {', '.join(known)}.")
-    stageless = [
-        name for name in models if name in rules and not {*rules[name].stages, "rest"} <= {*journeys.stages, "rest"}
-    ]
+    stageless = [name for name in models if name in rules and not {*rules[name].stages, "rest"} <= {*stages, "rest"}]
     if stageless:
         problems.append(
             f"{', '.join(stageless)} gives credit to the touches before a stage, and these journeys know no stages. "
@@ -137,26 +152,21 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     return f'Model "{name}" is not known' + (f'; did you mean "{nearest[0]}"?' if nearest else ".")
 
 
-def _rows(each: Earned, rule: Rule | None, journeys: Journeys) -> pd.DataFrame:
+def _rows(each: Earned, rule: Rule | None, seen: Counted, journeys: Journeys | None) -> pd.DataFrame:
     """Return what earned something: model, lead_id, event_id, channel, credit, cents."""
-    if rule is None or journeys.event_id is None or journeys.lead_id is None:
-        credit, cents, channel = each.credit, _cents(each, journeys), np.arange(len(journeys.channels))
-        rows = np.flatnonzero((credit != 0) | (cents != 0))
+    if rule is None or journeys is None or journeys.event_id is None or journeys.lead_id is None:
+        total = np.array([seen.value_cents])
+        credit, cents = each.credit, whole(each.cents, total, np.array([0, len(each.cents)]))
+        rows, channel = np.flatnonzero((credit != 0) | (cents != 0)), np.arange(len(seen.channels))
         lead_id = event_id = np.full(len(rows), None)
     else:
         share, journey = shares(journeys, rule), journeys.journey
         credit, cents = share * journeys.conversions[journey], split_cents(journeys.value_cents, share, journeys.start)
         rows, channel = np.flatnonzero((credit > 0) | (cents != 0)), journeys.channel.astype(np.int64)
         lead_id, event_id = journeys.lead_id[journey[rows]], journeys.event_id[rows]
-    names = np.array(journeys.channels, dtype=object)[channel[rows]]
+    names = np.array(seen.channels, dtype=object)[channel[rows]]
     texts = {"lead_id": lead_id, "event_id": event_id, "channel": names}
     return pd.DataFrame({"model": each.model, **texts}, dtype="str").assign(credit=credit[rows], cents=cents[rows])
-
-
-def _cents(each: Earned, journeys: Journeys) -> Ints:
-    """Whole cents of each channel; they add up to all that journeys with touches brought."""
-    total = journeys.value_cents[journeys.touched].sum(keepdims=True)
-    return whole(each.cents, total, np.array([0, len(each.cents)]))
 
 
 def _by_channel(each: Earned, rows: pd.DataFrame, channels: Sequence[str]) -> pd.DataFrame:

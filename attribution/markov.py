@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from attribution.bootstrap import replicated
+from attribution.counting import Counts, Spread
 from attribution.journeys import Floats
+
+EACH = 64  # channels up to which every replicate's chain is solved
 
 
 def removal_effects(counts: Floats) -> Floats:
@@ -37,6 +41,43 @@ def removal_effects(counts: Floats) -> Floats:
 def removal_credit(counts: Floats) -> Floats:
     """Conversions (..., k) handed out in proportion to removal effects, from counts (..., k + 1, k + 2)."""
     return in_proportion(removal_effects(counts), counts[..., -2].sum(axis=-1))
+
+
+def varied_credit(counts: Counts, where: Spread, drawn: Floats) -> Floats:
+    """Conversions (replicates, k) as they might have been handed out: every replicate's chain is solved.
+
+    Where shared buckets hold many channels, the probabilities of conversion are taken as linear around those that were.
+    """
+    if where.exact or len(counts.moves) <= EACH:
+        return removal_credit(replicated(counts.moves, counts.moves_by_bucket, where, drawn))
+    x, pulls = linear(counts.moves, counts.moves_by_bucket)
+    converted = counts.moves[:, -2].sum() + (drawn - 1) @ counts.moves_by_bucket[..., -2].sum(axis=-1)
+    varied = x + (drawn - 1) @ pulls
+    every = varied[:, -1:]
+    effects = np.divide(every - varied[:, :-1], every, out=np.zeros((len(drawn), len(x) - 1)), where=every > 0)
+    return in_proportion(effects.clip(0, 1), converted.clip(0))
+
+
+def linear(counts: Floats, more: Floats) -> tuple[Floats, Floats]:
+    """Probability of conversion without each channel and without none (k + 1,), and what more moves change (b, k + 1).
+
+    With v the expected visits to s and x the probability of conversion from there, one more move from s to u changes
+    that of the start by v_s (x_u − x_s) / (moves from s). Without a channel, v and x follow from N by one update.
+    """
+    k = len(counts) - 1
+    out = counts.sum(axis=1, keepdims=True)
+    moves = np.divide(counts, out, out=np.zeros(counts.shape), where=out > 0)
+    a, r = moves[k, :k], moves[:k, k]
+    N = np.linalg.inv(np.eye(k) - moves[:k, :k])  # noqa: N806
+    converts, visits, own = N @ r, a @ N, np.diagonal(N)
+    x = np.column_stack([converts[:, None] - N * (converts / own), converts])
+    x = np.vstack([x, a @ x])
+    v = np.column_stack([visits[:, None] - (N / own[:, None]).T * visits, visits])
+    v = np.vstack([v, np.ones(k + 1)])
+    reached = np.vstack([x[:k], np.ones(k + 1), np.zeros(k + 1)])
+    per_move = np.divide(v, out, out=np.zeros(v.shape), where=out > 0)
+    change = (more.reshape(-1, k + 2) @ reached).reshape(len(more), k + 1, k + 1)
+    return x[k], np.einsum("bsc,sc->bc", change, per_move) - more.sum(axis=-1) @ (x * per_move)
 
 
 def in_proportion(effects: Floats, total: Floats) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +12,9 @@ from attribution.bootstrap import draws, interval, replicated
 from attribution.chains import best_order, chain
 from attribution.chains import removal_credit as removal_credit_of_chain
 from attribution.coalitions import coalitions, rate_values
-from attribution.counting import Counts, Spread, counts, spread
+from attribution.counting import Counted, Counts, Spread
 from attribution.journeys import Floats, Journeys
-from attribution.markov import removal_credit
+from attribution.markov import removal_credit, varied_credit
 from attribution.rules import MILESTONES, RULES, Rule
 
 MARKOV = re.compile(r"markov:(auto|[1-9])")
@@ -35,20 +35,31 @@ class Earned(NamedTuple):
     high: Floats
 
 
+def counted_alone(name: str, rules: Mapping[str, Rule]) -> bool:
+    """Say whether a model asks for no more than ``counting`` counts."""
+    return name in rules or name == "markov:1"
+
+
+def counting_for(models: Sequence[str], rules: Mapping[str, Rule]) -> tuple[list[str], bool]:
+    """Return the rules among models, those by place first, and whether transitions are asked for."""
+    return sorted((name for name in models if name in rules), key=lambda name: rules[name].form), "markov:1" in models
+
+
 def earned(
-    journeys: Journeys, models: Sequence[str], rules: Mapping[str, Rule], replicates: int, seed: int
-) -> Iterator[Earned]:
-    """Yield what each model gives; names are those of rules, ``markov:K``, ``markov:auto`` or ``shapley_rate``."""
-    asked = [name for name in models if name in rules]
-    k, transitions = len(journeys.channels), "markov:1" in models
-    where = spread(journeys, max(1, k * len(asked) + transitions * (k + 1) * (k + 2)))
-    found = counts(journeys, [rules[name] for name in asked], where, transitions=transitions)
-    drawn = draws(where, replicates, seed)
+    seen: Counted, journeys: Journeys | None, models: Sequence[str], rules: Mapping[str, Rule], replicates: int,
+    seed: int,
+) -> Iterator[Earned]:  # fmt: skip
+    """Yield what each model gives; names are those of rules, ``markov:K``, ``markov:auto`` or ``shapley_rate``.
+
+    What was counted is ``counting_for`` these models; without journeys, all of them have to be ``counted_alone``.
+    """
+    asked, _ = counting_for(models, rules)
+    drawn = draws(seen.where, replicates, seed)
     for name in models:
         if name in rules:
-            yield _by_rule(name, asked.index(name), found, where, drawn)
+            yield _by_rule(name, asked.index(name), seen.counts, seen.where, drawn)
         else:
-            yield _together(name, journeys, found, where, drawn)
+            yield _together(name, journeys, seen, drawn)
 
 
 def _by_rule(name: str, row: int, found: Counts, where: Spread, drawn: Floats) -> Earned:
@@ -56,31 +67,23 @@ def _by_rule(name: str, row: int, found: Counts, where: Spread, drawn: Floats) -
     return Earned(name, now, found.cents[:, row], *interval(replicated(now, by_bucket, where, drawn)))
 
 
-def _together(name: str, journeys: Journeys, found: Counts, where: Spread, drawn: Floats) -> Earned:
+def _together(name: str, journeys: Journeys | None, seen: Counted, drawn: Floats) -> Earned:
     """Return what a model gives that looks at all journeys together; value goes as conversions do."""
-    give = {"markov:1": _by_chain_of_one, SHAPLEY_RATE: _by_rate}.get(name, _by_chain)
-    now, varied = give(name, journeys, found, where, drawn)
+    if name == "markov:1":
+        now, varied = removal_credit(seen.counts.moves), varied_credit(seen.counts, seen.where, drawn)
+    elif journeys is None:
+        raise ValueError(f"{name} asks for the journeys themselves")
+    elif name == SHAPLEY_RATE:
+        now, varied = _by_rate(journeys, seen.where, drawn)
+    else:
+        order = best_order(journeys)[0] if name == BEST_ORDER else int(name.removeprefix("markov:"))
+        now, varied = removal_credit_of_chain(chain(journeys, order), seen.where, drawn)
     total = now.sum()
-    value = int(journeys.value_cents[journeys.touched].sum())
     share = now / total if total else np.full(len(now), 1 / max(len(now), 1))
-    return Earned(name, now, value * share, *interval(varied))
+    return Earned(name, now, seen.value_cents * share, *interval(varied))
 
 
-Give = Callable[[str, Journeys, Counts, Spread, Floats], tuple[Floats, Floats]]
-
-
-def _by_chain_of_one(
-    _name: str, _journeys: Journeys, found: Counts, where: Spread, drawn: Floats
-) -> tuple[Floats, Floats]:
-    return removal_credit(found.moves), removal_credit(replicated(found.moves, found.moves_by_bucket, where, drawn))
-
-
-def _by_chain(name: str, journeys: Journeys, _found: Counts, where: Spread, drawn: Floats) -> tuple[Floats, Floats]:
-    order = best_order(journeys)[0] if name == BEST_ORDER else int(name.removeprefix("markov:"))
-    return removal_credit_of_chain(chain(journeys, order), where, drawn)
-
-
-def _by_rate(_name: str, journeys: Journeys, _found: Counts, where: Spread, drawn: Floats) -> tuple[Floats, Floats]:
+def _by_rate(journeys: Journeys, where: Spread, drawn: Floats) -> tuple[Floats, Floats]:
     """Return Shapley values of the rate as conversions: times all journeys with touches."""
     sets = coalitions(journeys)
     touched, s, m = np.flatnonzero(journeys.touched), len(sets.member), len(journeys.conversions)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from attribution.journeys import Codes, Flags, Floats, Ints, Journeys
-from attribution.tokens import EMPTY, GAP, Lexicon, lexicon, parsed
+from attribution.tokens import EMPTY, GAP, lexicon, parsed
 from features.errors import DataError
 
 REQUIRED = ("path", "conversions")
@@ -24,72 +25,79 @@ ROWS_AT_ONCE = 100_000
 
 
 def read_paths(file: Path) -> Journeys:
-    """Journeys of a CSV or Parquet file with the columns path, conversions, value? and nulls?.
+    """Journeys of a file of ``path_parts``, all at once."""
+    return joined(path_parts(file))
+
+
+def joined(parts: Iterable[Journeys]) -> Journeys:
+    """All journeys of ``path_parts`` together, with channels in the order of their names."""
+    found = list(parts)
+    touches = np.cumsum([0, *(len(part.channel) for part in found)])
+    start = [part.start[1:] + before for part, before in zip(found, touches, strict=False)]
+
+    def column(name: str) -> Any:
+        return np.concatenate([getattr(part, name) for part in found])
+
+    if not found:
+        return _named((), np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0), np.empty(0), np.empty(0, np.int64))
+    rows = (column(name) for name in ("channel", "conversions", "nulls", "value_cents"))
+    return _named(found[-1].channels, np.concatenate([np.zeros(1, np.int64), *start]), *rows)
+
+
+def path_parts(file: Path) -> Iterator[Journeys]:
+    """Journeys of a CSV or Parquet file with the columns path, conversions, value? and nulls?, part by part.
 
     A path is channels with ``>`` between them. Value is what all its conversions brought, in main units, and
     is kept exactly, to the cent. An empty value or nulls is 0. Paths have no times: touches are one day apart.
+    Channels are in the order in which they are met, so a part's begin with those of the part before.
 
-    Raises DataError, which names everything that is wrong with the file.
+    Raises DataError at the end, which names everything that is wrong with the file: what came until then is void.
     """
     try:
-        return _read(file)
+        yield from _parts(file)
     except FileNotFoundError:
         raise DataError(f"{file} does not exist. Give a CSV or Parquet file.") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{file.name} cannot be read: {error}. Give a CSV or Parquet file.") from error
 
 
-def _read(file: Path) -> Journeys:
-    rows, tables = _tables(file)
+def _parts(file: Path) -> Iterator[Journeys]:
     known, problems, done = lexicon(), Problems(), 0
-    start, channel = np.zeros(rows + 1, np.int64), np.empty(4 * rows, np.int32)
-    conversions, nulls, value_cents = np.empty(rows), np.empty(rows), np.empty(rows, np.int64)
-    for table in tables:
-        here = slice(done, done + len(table))
-        texts = pc.fill_null(table["path"].combine_chunks().cast(pa.large_string()), "")
+    for table in _tables(file):
+        texts = table["path"].combine_chunks().cast(pa.large_string())
+        texts = pc.fill_null(texts, "") if texts.null_count else texts
         paths, known = parsed(texts, known)
-        start[here.start + 1 : here.stop + 1] = start[done] + paths.start[1:]
-        channel = _room(channel, start[done], start[here.stop])
-        channel[start[done] : start[here.stop]] = paths.channel
-        conversions[here], nulls[here] = _counts(table["conversions"]), _counts(table["nulls"], missing=0.0)
-        value_cents[here], is_amount = _cents(table["value"])
+        conversions, nulls = _counts(table["conversions"]), _counts(table["nulls"], missing=0.0)
+        value_cents, is_amount = _cents(table["value"])
         problems.add("path", texts, paths.state == EMPTY, "is empty", done)
         problems.add("path", texts, paths.state == GAP, "lacks a channel beside a separator", done)
-        problems.add("conversions", table["conversions"], ~_is_count(conversions[here]), "is not a count", done)
+        problems.add("conversions", table["conversions"], ~_is_count(conversions), "is not a count", done)
         problems.add("value", table["value"], ~is_amount, "is not an amount", done)
-        problems.add("nulls", table["nulls"], ~_is_count(nulls[here]), "is not a count", done)
-        done = here.stop
+        problems.add("nulls", table["nulls"], ~_is_count(nulls), "is not a count", done)
+        done += len(table)
+        if not problems.found:
+            yield Journeys(tuple(known.names()), paths.start, paths.channel, None, conversions, nulls, value_cents)
     if problems.found:
-        raise DataError(f"{file.name}: {' '.join(problems.sentences(rows))} {REMEDY} Nothing was read.")
-    return _named(known, start, channel[: start[-1]], conversions, nulls, value_cents)
+        raise DataError(f"{file.name}: {' '.join(problems.sentences(done))} {REMEDY} Nothing was read.")
 
 
 def path_journeys(paths: pd.DataFrame) -> Journeys:
     """One journey a row of ``paths``: path, conversions, nulls, value_cents; an empty path has no touch."""
     steps, known = parsed(pa.array(paths["path"].to_numpy(dtype=object), pa.large_string()), lexicon())
     conversions, nulls = (paths[name].to_numpy(np.float64) for name in ("conversions", "nulls"))
-    return _named(known, steps.start, steps.channel, conversions, nulls, paths["value_cents"].to_numpy(np.int64))
-
-
-def _room(channel: Codes, used: int, wanted: int) -> Codes:
-    if wanted <= len(channel):
-        return channel
-    more = np.empty(max(2 * len(channel), wanted), np.int32)
-    more[:used] = channel[:used]
-    return more
+    return _named(
+        known.names(), steps.start, steps.channel, conversions, nulls, paths["value_cents"].to_numpy(np.int64)
+    )
 
 
 def _named(
-    known: Lexicon, start: Ints, channel: Codes, conversions: Floats, nulls: Floats, value_cents: Ints
+    names: Sequence[str], start: Ints, channel: Codes, conversions: Floats, nulls: Floats, value_cents: Ints
 ) -> Journeys:
     """Journeys with channels in the order of their names."""
-    names = known.names()
     order = sorted(range(len(names)), key=names.__getitem__)
     rank = np.empty(len(names), np.int32)
     rank[order] = np.arange(len(names), dtype=np.int32)
-    if len(channel):
-        np.take(rank, channel, out=channel, mode="clip")
-    return Journeys(tuple(names[code] for code in order), start, channel, None, conversions, nulls, value_cents)
+    return Journeys(tuple(names[code] for code in order), start, rank[channel], None, conversions, nulls, value_cents)
 
 
 class Problems:
@@ -122,16 +130,16 @@ def _shown(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _tables(file: Path) -> tuple[int, Iterator[pa.Table]]:
-    """How many rows there are, and tables of some of them each, with COLUMNS; those that a file may lack are empty."""
+def _tables(file: Path) -> Iterator[pa.Table]:
+    """Yield tables of some rows each, with COLUMNS; those that a file may lack are empty."""
     if file.suffix.lower() == ".parquet":
         parquet = pq.ParquetFile(file)
         present = _present(file, parquet.schema_arrow.names)
-        batches = parquet.iter_batches(ROWS_AT_ONCE, columns=present, use_threads=False)
-        return parquet.metadata.num_rows, (_complete(pa.table(batch)) for batch in batches)
-    texts = _csv(file)
-    table = pa.Table.from_pandas(texts[_present(file, list(texts.columns))], preserve_index=False)
-    return len(table), iter([_complete(table)])
+        for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=present, use_threads=False):
+            yield _complete(pa.table(batch))
+    else:
+        texts = _csv(file)
+        yield _complete(pa.Table.from_pandas(texts[_present(file, list(texts.columns))], preserve_index=False))
 
 
 def _present(file: Path, columns: list[str]) -> list[str]:

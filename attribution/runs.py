@@ -18,7 +18,7 @@ from attribution.credit import Attribution, credit, summary
 from attribution.journeys import journeys
 from attribution.lead_days import Probability, adjusted, kinds_of, lead_days, own_history, table
 from attribution.models import SCORE_ADJUSTED
-from attribution.paths import read_paths
+from attribution.paths import path_parts
 from attribution.rules import RULES, Rule, by_milestone, by_place
 from features.contract import INGESTED, schema
 from features.errors import ConfigError, DataError
@@ -200,8 +200,8 @@ def attribute_paths(file: Path, settings: Settings, models: Sequence[str] = ()) 
     """
     how = settings.attribution
     named = list(models) or how.models
-    seen = read_paths(file)
     content = hashlib.sha256(file.read_bytes()).hexdigest()
     return Run(
-        run_id(content, how.model_dump(), named), credit(seen, named, how.half_life_days, own=own_rules(settings))
+        run_id(content, how.model_dump(), named),
+        credit(path_parts(file), named, how.half_life_days, own=own_rules(settings)),
     )

@@ -95,8 +95,9 @@ def _all_parsed(offset: Ints, text: Bytes, words: Words, known: Lexicon) -> tupl
 @njit(cache=True, nogil=True, inline="always")
 def _word(words: Words, at: int) -> U:
     """Return the eight bytes that begin at a byte."""
-    shift = U(8) * U(at & 7)
-    return U((words[at >> 3] >> shift) | ((words[(at >> 3) + 1] << U(1)) << (U(63) - shift)))
+    place = U(at)  # unsigned, so that no negative place has to be thought of
+    shift = U(8) * (place & U(7))
+    return U((words[place >> U(3)] >> shift) | ((words[(place >> U(3)) + U(1)] << U(1)) << (U(63) - shift)))
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -115,7 +116,7 @@ def _parse(  # noqa: C901, PLR0912, PLR0915  # one loop nest: a call with so man
     for j in range(row, len(offset) - 1):
         at, i, end, gap = start[j], offset[j], offset[j + 1], False
         while True:
-            while i < end and text[i] <= BLANK:
+            while i < end and text[U(i)] <= BLANK:
                 i += 1
             begin = i
             while i < end:  # to the next ">"
@@ -127,7 +128,7 @@ def _parse(  # noqa: C901, PLR0912, PLR0915  # one loop nest: a call with so man
                 i += WORD
             i = min(i, end)
             last = i
-            while last > begin and text[last - 1] <= BLANK:
+            while last > begin and text[U(last - 1)] <= BLANK:
                 last -= 1
             length, code = last - begin, -1
             if length == 0:
@@ -138,9 +139,13 @@ def _parse(  # noqa: C901, PLR0912, PLR0915  # one loop nest: a call with so man
                     head &= (U(1) << U(8 * length)) - U(1)
                 tail = head if length < WORD else _word(words, last - WORD)
                 slot = _slot(head, tail, len(slots))
-                while code < 0 and slots[slot]:
-                    code = slots[slot] - 1
-                    if heads[code] != head or tails[code] != tail or name_start[code + 1] - name_start[code] != length:
+                while code < 0 and slots[U(slot)]:
+                    code = slots[U(slot)] - 1
+                    if (
+                        heads[U(code)] != head
+                        or tails[U(code)] != tail
+                        or name_start[U(code + 1)] - name_start[U(code)] != length
+                    ):
                         code = -1
                     for k in range(WORD, length - WORD):
                         if code >= 0 and text[begin + k] != names[name_start[code] + k]:
@@ -155,7 +160,7 @@ def _parse(  # noqa: C901, PLR0912, PLR0915  # one loop nest: a call with so man
                         names[name_start[code] + k] = text[begin + k]
                     name_start[code + 1] = name_start[code] + length
                     size[0] = code + 1
-                channel[at] = code
+                channel[U(at)] = code
                 at += 1
             if i >= end:
                 break

@@ -48,8 +48,9 @@ CREATE TEMP MACRO date_of(t) AS CASE
 CREATE TEMP MACRO money_of(t) AS TRY_CAST(t AS DECIMAL(18, 4));
 CREATE TEMP MACRO flag_of(t) AS CASE WHEN lower(t) IN ('true', '1', 'yes') THEN true
     WHEN lower(t) IN ('false', '0', 'no') THEN false END;
-CREATE TEMP MACRO json_of(t) AS CASE  -- merging into {} leaves out what is null, as an empty column is left out
-    WHEN NOT json_valid(t) THEN NULL WHEN json_type(t) = 'OBJECT' THEN CAST(json_merge_patch('{}', t) AS VARCHAR) END;
+CREATE TEMP MACRO object_of(t) AS CASE WHEN NOT json_valid(t) THEN NULL WHEN json_type(t) = 'OBJECT' THEN t END;
+CREATE TEMP MACRO json_of(t) AS  -- merging into {} leaves out what is null, as an empty column is left out
+    CASE WHEN object_of(t) IS NOT NULL THEN CAST(json_merge_patch('{}', t) AS VARCHAR) END;
 
 CREATE TEMP MACRO missing(name, t) AS CASE WHEN t IS NULL THEN name || ' is empty.' END;
 CREATE TEMP MACRO wrong(name, t, value, remedy) AS
@@ -74,8 +75,8 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
         present: those names, and those of REFUSAL, BY_RULES, BY_SIGNS that are there; other columns are NULL.
         timezone: zone of times written without one, or None.
 
-    The result has the table's columns, ``row_hash``, ``raw``, and ``why``: NULL for a good row, else its
-    sentences. The connection must know ``MACROS``.
+    The result has the table's columns, ``row_hash``, ``raw``, ``given``: the key as it came, if it did, and ``why``:
+    NULL for a good row, else its sentences. The connection must know ``MACROS``.
 
     """
     table = TABLES[name]
@@ -87,6 +88,7 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
     complaints += [f"CASE WHEN NOT ({rule.holds}) THEN {literal(rule.sentence)} END" for rule in table.rules]
     filled = (f"coalesce({quoted(c.name)}, {quoted(c.default or c.name)}) AS {quoted(c.name)}" for c in table.columns)
     key = quoted(table.key)
+    given = next((_text(c) for c in table.columns if c.name == table.key), "NULL::VARCHAR")
     said = [c.name for c in table.columns if c.name in present or c.default]
     identity = _hash(column for column in said if column in table.identity) if table.identity else ROW_HASH
     made = [f"coalesce({key}, {identity}) AS {key}"]
@@ -96,7 +98,7 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
     return f"""
         WITH texts AS (SELECT raw, {", ".join([*beside, *texts])} FROM {mapped}),
              typed AS (SELECT *, {", ".join(values)} FROM texts),
-             filled AS (SELECT raw, {", ".join(map(quoted, BESIDE))},
+             filled AS (SELECT raw, {", ".join(map(quoted, BESIDE))}, {given} AS given,
                                coalesce({quoted(REFUSAL)}, nullif(concat_ws(' ', {", ".join(complaints)}), '')) AS why,
                                {", ".join(filled)} FROM typed),
              hashed AS (SELECT *, {_hash(said)} AS {ROW_HASH} FROM filled)
@@ -107,7 +109,8 @@ def admission(name: str, mapped: str, present: set[str], timezone: str | None) -
 def filled_columns(name: str, present: set[str]) -> set[str]:
     """Return the columns of a table, and its rows' hash, that admission can fill from a file with those ``present``."""
     table = TABLES[name]
-    told = {column for sign, column in ((BY_RULES, "channel"), (BY_SIGNS, "machine")) if sign in present}
+    told = {"channel"} if BY_RULES in present else set()
+    told |= {"machine"} if name == "touches" else set()
     return present | told | {table.key, ROW_HASH} | {column.name for column in table.columns if column.default}
 
 
@@ -144,4 +147,5 @@ def _complaints(column: Column, zone: str) -> list[str]:
     }.get(column.type)
     found = f"coalesce({text}, {quoted(BY_RULES)})" if column.name == "channel" else text
     complaints = [f"missing({name}, {found})"] if column.required else []
-    return complaints + ([f"wrong({name}, {text}, {quoted(column.name)}, {remedy})"] if remedy else [])
+    held = f"object_of({text})" if column.type == "json" else quoted(column.name)  # the object itself need not be made
+    return complaints + ([f"wrong({name}, {text}, {held}, {remedy})"] if remedy else [])

@@ -107,7 +107,7 @@ RULE_SETS: dict[str, tuple[Rule, ...]] = {
 
 
 def define_channels(connection: duckdb.DuckDBPyConnection, channels: Channels) -> None:
-    """Make the macros ``category_of(source)`` and ``channel_by_rules(*FIELDS)``; own rules come before the set's.
+    """Make the table ``source_categories`` and the macro ``channel_by_rules(*FIELDS)``; own rules come first.
 
     Raises:
         ConfigError: naming every rule of touchstone.toml that cannot be used.
@@ -124,8 +124,6 @@ def define_channels(connection: duckdb.DuckDBPyConnection, channels: Channels) -
         [list(source_categories()), list(source_categories().values())],
     )
     connection.execute(f"""
-        CREATE OR REPLACE TEMP MACRO category_of(source) AS
-            (SELECT category FROM source_categories WHERE named = source);
         CREATE OR REPLACE TEMP MACRO channel_by_rules({", ".join(FIELDS)}) AS
             CASE {listed} ELSE {literal(UNASSIGNED)} END;
     """)

@@ -4,7 +4,8 @@ TouchstoneError
 ├── ConfigError     touchstone.toml says something that cannot be done
 ├── DataError       a file, a row or a request is not what the contract asks for
 ├── ModelError      a model's files are missing, damaged or do not fit the history
-└── NothingToDo     the command found no work; not a failure
+├── NothingToDo     the command found no work; not a failure
+└── Partly          the command did a part of its work, and goes on when it is given again
 
 Every message is a sentence: where, what came, what was expected, what to do.
 """
@@ -30,3 +31,7 @@ class ModelError(TouchstoneError):
 
 class NothingToDo(TouchstoneError):
     """The command found no work."""
+
+
+class Partly(TouchstoneError):
+    """The command did a part of its work."""

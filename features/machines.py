@@ -25,7 +25,7 @@ SAID = (
 )  # fmt: skip
 AGENTS = ("user_agent", "userAgent", "User Agent", "context_user_agent")
 SOUGHT = (*SAID, *AGENTS, "delivered_at")
-WORDS = "[Bb]ot|[Mm]achine|[Aa]gent|filteredEvent|delivered_at"  # one is in each of these; most rows have none
+PARTS = ("bot", "Bot", "achine", "gent", "filteredEvent", "delivered_at")  # one is in each; most rows have none
 SECONDS_OF_A_SCANNER = 2
 CRAWLERS = (
     r"(bot|crawler|spider|crawling)([^a-z]|$)", "slurp", "facebookexternalhit", "headlesschrome", "phantomjs",
@@ -41,6 +41,15 @@ CREATE OR REPLACE TEMP MACRO seconds_between(earlier, later) AS CASE WHEN says_z
 """
 
 
+def may_tell(columns: Collection[str]) -> str:
+    """Return SQL for whether a mapped touch may tell of a machine; of the others nothing need be asked."""
+    if "machine" in columns:
+        return "true"
+    if "properties" not in columns:
+        return "false"
+    return "(" + " OR ".join(f"contains(text_of(properties), {literal(part)})" for part in PARTS) + ")"
+
+
 def with_machine(relation: str, columns: Collection[str]) -> str:
     """Return SQL for ``relation``, touches as mapped, with one more column: why a machine made it, else NULL.
 
@@ -54,9 +63,9 @@ def with_machine(relation: str, columns: Collection[str]) -> str:
     said = " OR ".join([stated, *(f"flag_of({found[name]})" for name in SAID)])
     return f"""
         WITH sought AS (
-            SELECT *, CASE WHEN regexp_matches({properties}, {literal(WORDS)}) AND json_valid({properties})
-                           THEN json_extract_string({properties}, [{", ".join(literal(f"/{name}") for name in SOUGHT)}])
-                      END AS found
+            SELECT *, json_extract_string(
+                CASE WHEN {may_tell(columns)} AND json_valid({properties}) THEN {properties} END,
+                [{", ".join(literal(f"/{name}") for name in SOUGHT)}]) AS found
             FROM ({relation})),
         agents AS (SELECT *, coalesce({", ".join(found[name] for name in AGENTS)}) AS agent FROM sought)
         SELECT {", ".join(map(quoted, columns))}, CASE

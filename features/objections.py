@@ -23,12 +23,15 @@ NO = {"", "0", "f", "false", "n", "no", "none", "null"}
 Flags = NDArray[np.bool_]
 
 
-def objecting(history: History, before: int) -> Flags:
-    """Say of each lead whether its person objects, for all that is known before a moment (microseconds)."""
+def objecting(history: History, before: int, attribute: str = OBJECTION) -> Flags:
+    """Say of each lead whether its person objects, for all that is known before a moment (microseconds).
+
+    Another attribute that is said in the same way may be asked for, such as ``opted_out``.
+    """
     objects = np.zeros(len(history.lead_ids), bool)
-    if OBJECTION not in history.versions.codes:  # as in most requests, which must be quick
+    if attribute not in history.versions.codes:  # as in most requests, which must be quick
         return objects
-    codes, names = history.versions.codes[OBJECTION], history.versions.names[OBJECTION]
+    codes, names = history.versions.codes[attribute], history.versions.names[attribute]
     told = (codes >= 0) & (history.versions.known < before)
     means = np.array([name.strip().lower() not in NO for name in names], bool)
     objects[history.versions.leads()[told]] = means[codes[told]]  # versions are in order: the latest overrules

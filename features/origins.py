@@ -83,6 +83,7 @@ def with_channel(relation: str, columns: Collection[str], told: bool, settings: 
         f"lower(coalesce({given[name]}, {found[name]}, parameter(address, {literal(name)}))) AS {_told(name)}"
         for name in UTM
     )
+    properties = given["properties"]
     own_domains = (f"is_below(host, {literal(domain.lower())})" for domain in settings.channels.own_domains)
     last_resort = settings.ingest.default_channel or (DIRECT if told else None)
     judged = {
@@ -97,9 +98,9 @@ def with_channel(relation: str, columns: Collection[str], told: bool, settings: 
     }
     return f"""
         WITH sought AS (
-            SELECT *, CASE WHEN {given["channel"]} IS NULL AND json_valid({given["properties"]})
-                           THEN json_extract_string({given["properties"]}, {_list(f"/{name}" for name in SOUGHT)})
-                      END AS found
+            SELECT *, json_extract_string(
+                CASE WHEN {given["channel"]} IS NULL AND json_valid({properties}) THEN {properties} END,
+                {_list(f"/{name}" for name in SOUGHT)}) AS found
             FROM ({relation})),
         addressed AS (SELECT *, concat_ws(' ', {", ".join(found[name] for name in PAGES)}) AS address FROM sought),
         told AS (
@@ -114,9 +115,11 @@ def with_channel(relation: str, columns: Collection[str], told: bool, settings: 
                    END AS from_host
             FROM told),
         looked_up AS (
-            SELECT *, category_of(from_host) AS of_host, category_of(name_of(from_host)) AS of_name,
-                   nullif(category_of(parent_of(from_host)), 'search') AS of_parent
-            FROM referred),
+            SELECT referred.*, hosts.category AS of_host, names.category AS of_name,
+                   nullif(parents.category, 'search') AS of_parent
+            FROM referred LEFT JOIN source_categories AS hosts ON hosts.named = from_host
+                          LEFT JOIN source_categories AS names ON names.named = name_of(from_host)
+                          LEFT JOIN source_categories AS parents ON parents.named = parent_of(from_host)),
         derived AS (
             SELECT *, CASE WHEN NOT untold THEN {_told("utm_source")}
                            WHEN click_id IS NOT NULL THEN proved_source(click_id)
@@ -128,7 +131,8 @@ def with_channel(relation: str, columns: Collection[str], told: bool, settings: 
                         ELSE coalesce(proved_medium(click_id),
                                       medium_of(from_host, coalesce(of_host, of_name))) END AS medium
             FROM looked_up),
-        categorised AS (SELECT *, category_of(source) AS category FROM derived),
+        categorised AS (
+            SELECT derived.*, category FROM derived LEFT JOIN source_categories ON named = source),
         judged AS (
             SELECT *, CASE WHEN {given["channel"]} IS NULL
                         THEN channel_by_rules({", ".join(judged[field] for field in FIELDS)}) END AS judged

@@ -169,7 +169,7 @@ class Training(Section):
 
     trees: int = Field(150, description="trees of each member of the ensemble", gt=0)
     learning_rate: float = Field(0.04, gt=0, description="step of each tree")
-    leaves: int = Field(8, description="leaves of each tree", gt=1)
+    leaves: int = Field(8, description="leaves of each tree, which is at most 10 splits deep", gt=1)
     rows_per_leaf: int = Field(20, description="least number of snapshots in a leaf", gt=0)
     column_fraction: float = Field(0.7, description="share of features each tree may use", gt=0, le=1)
     row_fraction: float = Field(0.8, description="share of snapshots each tree sees", gt=0, le=1)
@@ -221,6 +221,77 @@ class Serve(Section):
     port: int = Field(3000, description="port on 127.0.0.1; 0 takes a free one", ge=0, le=65535)
 
 
+class Connector(Section):
+    """What every connected system has."""
+
+    mapping: Path | None = Field(
+        None, description="a mapping of your own, in place of connectors/mappings/", examples=["our-mapping.toml"]
+    )
+    share_of_quota: float = Field(0.5, description="share of a day's calls that may be ours", gt=0, le=1)
+    band: float = Field(0.02, description="a probability is written again once it moved so far", ge=0)
+
+
+class HubSpot(Connector):
+    """HubSpot; HUBSPOT_TOKEN, or the _CLIENT_ID, _CLIENT_SECRET and _REFRESH_TOKEN, are in the environment."""
+
+    base_url: str = Field("https://api.hubapi.com", description="address of the interface")
+    version: str = Field("2026-09", description="of the interface, as its paths name it: 2026-09, 2026-03 or v3")
+    calls_a_day: int = Field(650_000, description="limit of the account", gt=0)
+    calls_in_10_seconds: int = Field(190, description="limit of the account", gt=0)
+    searches_a_second: int = Field(4, description="limit of the account", gt=0)
+    web_events: bool = Field(False, description="read page visits, a call for each contact; Enterprise accounts only")
+    public_url: str = Field(
+        "", description="where HubSpot sends its webhooks to, as it is written there: they are signed with it",
+        examples=["https://touchstone.example.com/webhooks/hubspot"],
+    )  # fmt: skip
+
+
+class Salesforce(Connector):
+    """Salesforce; SALESFORCE_CLIENT_ID and SALESFORCE_CLIENT_SECRET are in the environment."""
+
+    base_url: str = Field(
+        "", description="your My Domain address", examples=["https://example.my.salesforce.com"]
+    )  # fmt: skip
+    version: str = Field("62.0", description="of the interface")
+    calls_a_day: int = Field(100_000, description="limit of the organization, of 24 hours", gt=0)
+    calls_in_20_seconds: int = Field(100, description="our own limit; Salesforce has none but for slow calls", gt=0)
+    bulk_from: int = Field(2_000, description="so many changed scores of one object are written as a bulk job", gt=0)
+
+
+class Marketo(Connector):
+    """Marketo; MARKETO_CLIENT_ID and MARKETO_CLIENT_SECRET are in the environment."""
+
+    base_url: str = Field(
+        "", description="your instance's address, without /rest", examples=["https://123-abc-456.mktorest.com"]
+    )  # fmt: skip
+    version: str = Field("v1", description="of the interface")
+    calls_a_day: int = Field(50_000, description="limit of the subscription", gt=0)
+    calls_in_20_seconds: int = Field(50, description="half of what Marketo lets everybody together do", gt=0)
+    bulk_from: int = Field(3_000, description="so many changed scores are written as an import of files", gt=0)
+
+
+class Mailchimp(Connector):
+    """Mailchimp; MAILCHIMP_API_KEY is in the environment; its end, such as us1, tells the address."""
+
+    base_url: str = Field(
+        "", description="address of the interface; unset: https://<end of the key>.api.mailchimp.com",
+        examples=["https://us1.api.mailchimp.com"],
+    )  # fmt: skip
+    version: str = Field("3.0", description="of the interface")
+    audience: str = Field("", description="id of the audience whose members are read", examples=["a1b2c3d4e5"])
+    calls_a_day: int = Field(1_000_000, description="our own limit; Mailchimp has none", gt=0)
+    calls_a_second: int = Field(10, description="our own limit; Mailchimp limits only calls at one time, to 10", gt=0)
+
+
+class Connectors(Section):
+    """The systems that history comes from and scores go back to."""
+
+    hubspot: HubSpot = HubSpot()  # type: ignore[call-arg]  # every field has a default
+    salesforce: Salesforce = Salesforce()  # type: ignore[call-arg]
+    marketo: Marketo = Marketo()  # type: ignore[call-arg]
+    mailchimp: Mailchimp = Mailchimp()  # type: ignore[call-arg]
+
+
 class Settings(BaseSettings):
     """Everything that a workspace configures."""
 
@@ -236,6 +307,7 @@ class Settings(BaseSettings):
     training: Training = Training()  # type: ignore[call-arg]
     attribution: Attribution = Attribution()  # type: ignore[call-arg]
     serve: Serve = Serve()  # type: ignore[call-arg]
+    connectors: Connectors = Connectors()
 
     @classmethod
     def settings_customise_sources(
@@ -306,13 +378,19 @@ def _page_lines() -> Iterator[str]:
             yield EXAMPLE_SOURCE
             continue
         kind = section.annotation
-        if not (isinstance(kind, type) and issubclass(kind, Section)):
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from _section_lines(name, kind)
+
+
+def _section_lines(name: str, kind: type[Section]) -> Iterator[str]:
+    yield f"\n[{name}]  # {kind.__doc__}"
+    for key, field in kind.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from _section_lines(f"{name}.{key}", field.annotation)
             continue
-        yield f"\n[{name}]  # {kind.__doc__}"
-        for key, field in kind.model_fields.items():
-            unset = field.default is None or bool(field.examples)
-            value = _toml((field.examples or [""])[0] if unset else field.default)
-            yield f"{'# ' if unset else ''}{key} = {value}  # {field.description}"
+        unset = field.default is None or bool(field.examples)
+        value = _toml((field.examples or [""])[0] if unset else field.default)
+        yield f"{'# ' if unset else ''}{key} = {value}  # {field.description}"
 
 
 def _toml(value: object) -> str:

@@ -6,7 +6,6 @@ is stored. Few keys come twice; they are found by a number of eight bytes each, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -56,19 +55,14 @@ def sieve(
     try:
         theirs = erased.take_out(connection, present)
         connection.execute(f"CREATE TEMP VIEW admitted AS {admission(source.table, 'mapped', present, zone)}")
-        connection.execute(
-            'CREATE TEMP TABLE bad AS SELECT to_json(raw) AS "row", why FROM admitted WHERE why IS NOT NULL'
-        )
+        _mark(connection, source.table)
         if any(not isinstance(column, str) and column.sql for column in source.columns.values()):
             evaluated = ", ".join(f"max(hash({quoted(name)}))" for name in sorted(present - {BY_RULES, BY_SIGNS}))
             connection.execute(f"SELECT {evaluated} FROM mapped").fetchall()  # an expression fails now, or never
     except (duckdb.DataError, duckdb.ProgrammingError) as error:
         raise misfit(connection, source, file, error) from None
-    bad = _count(connection, "SELECT count(*) FROM bad")
-    _mark(connection, source.table, present, lambda rows: admission(source.table, rows, present, zone))
+    arrived, bad = connection.sql("SELECT count(*), count(*) FILTER (bad) FROM marks").fetchall()[0]
     _compare(connection, source.table, present, "why IS NULL" if bad else "true")
-    _refuse(connection, source.table, file.name, as_of)
-    arrived = _count(connection, "SELECT count(mark) FROM marks")
     doubted = {
         verdict: (keys, rows)
         for verdict, keys, rows in connection.sql(
@@ -76,6 +70,7 @@ def sieve(
         ).fetchall()
     }
     clashes = doubted.get("clash", (0, 0))[1]
+    _refuse(connection, source.table, file.name, as_of, bool(bad), bool(clashes))
     fresh = arrived - bad - sum(rows for _, rows in doubted.values()) + doubted.get("fresh", (0, 0))[0]
     reasons = connection.sql(f"SELECT DISTINCT why FROM refused ORDER BY why LIMIT {EXAMPLES}").fetchall()
     return Sieved(
@@ -95,16 +90,17 @@ def _known_zone(connection: duckdb.DuckDBPyConnection, zone: str | None) -> str 
     return zone
 
 
-def _mark(connection: duckdb.DuckDBPyConnection, name: str, present: set[str], admitted: Callable[[str], str]) -> None:
-    """Make ``marks``, a number for the key of each row; rows without one need all their content for it."""
+def _mark(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Make ``marks``: of each row a number for its key, and whether it is bad.
+
+    A row that came without a key needs all its content for it, so these are marked apart.
+    """
     key = quoted(TABLES[name].key)
-    given = f"text_of({key})" if TABLES[name].key in present else "NULL"
-    unkeyed = admitted(f"(FROM mapped WHERE {given} IS NULL)")
-    connection.execute(
-        f"CREATE TEMP TABLE marks AS SELECT CASE WHEN {given} <> '' THEN hash({given}) END AS mark FROM mapped"
-    )
-    if _count(connection, "SELECT count(*) - count(mark) FROM marks"):
-        connection.execute(f"INSERT INTO marks SELECT hash({key}) FROM ({unkeyed})")
+    connection.execute(f"""
+        CREATE TEMP TABLE marks AS
+            SELECT hash(given) AS mark, why IS NOT NULL AS bad FROM admitted WHERE given IS NOT NULL;
+        INSERT INTO marks SELECT hash({key}), why IS NOT NULL FROM admitted WHERE given IS NULL;
+    """)
 
 
 def _compare(connection: duckdb.DuckDBPyConnection, name: str, present: set[str], good: str) -> None:
@@ -118,11 +114,15 @@ def _compare(connection: duckdb.DuckDBPyConnection, name: str, present: set[str]
     every = ", ".join(quoted(c) if c in filled else f"NULL AS {quoted(c)}" for c in schema(name).names)
     connection.execute(f"""
         CREATE TEMP TABLE doubtful AS
-            SELECT mark FROM marks GROUP BY mark HAVING count(mark) > 1
+            SELECT mark FROM marks GROUP BY mark HAVING count(*) > 1
             UNION SELECT mark FROM marks SEMI JOIN (SELECT hash({key}) AS mark FROM {quoted(name)}) USING (mark);
-        CREATE TEMP TABLE doubted AS
-            SELECT {both}, count(*) AS times
-            FROM admitted SEMI JOIN doubtful ON hash({key}) = mark WHERE {good} GROUP BY ALL;
+    """)
+    in_doubt = f"SEMI JOIN doubtful ON hash({key}) = mark WHERE {good}"
+    undoubted = f"ANTI JOIN doubtful ON hash({key}) = mark WHERE {good}"
+    if not _count(connection, "SELECT count(*) FROM doubtful"):  # as is usual: the file need not be read for it
+        in_doubt, undoubted = "WHERE false", f"WHERE {good}"
+    connection.execute(f"""
+        CREATE TEMP TABLE doubted AS SELECT {both}, count(*) AS times FROM admitted {in_doubt} GROUP BY ALL;
         CREATE TEMP TABLE verdicts AS
             WITH held AS (SELECT {key}, {ROW_HASH} AS held FROM {quoted(name)} SEMI JOIN doubted USING ({key})),
                  contested AS (SELECT {key} FROM doubted GROUP BY {key} HAVING count(*) > 1)
@@ -131,15 +131,18 @@ def _compare(connection: duckdb.DuckDBPyConnection, name: str, present: set[str]
                         WHEN held IS NOT NULL OR {key} IN (FROM contested) THEN 'clash' ELSE 'fresh' END AS verdict
             FROM doubted LEFT JOIN held USING ({key});
         CREATE TEMP VIEW fresh AS SELECT {every} FROM (  -- what is empty throughout need not be sorted
-            FROM (SELECT {columns} FROM admitted ANTI JOIN doubtful ON hash({key}) = mark WHERE {good}
+            FROM (SELECT {columns} FROM admitted {undoubted}
                   UNION ALL
                   SELECT DISTINCT ON ({key}) {columns}
-                  FROM admitted SEMI JOIN (FROM verdicts WHERE verdict = 'fresh') AS v USING ({key}) WHERE {good})
+                  FROM (FROM admitted {in_doubt}) AS admitted
+                  SEMI JOIN (FROM verdicts WHERE verdict = 'fresh') AS v USING ({key}))
             ORDER BY {order});
     """)
 
 
-def _refuse(connection: duckdb.DuckDBPyConnection, name: str, file: str, as_of: datetime) -> None:
+def _refuse(
+    connection: duckdb.DuckDBPyConnection, name: str, file: str, as_of: datetime, any_bad: bool, any_clash: bool
+) -> None:
     """Make ``refused`` of the bad rows, of those whose key is taken and of the lines that are no rows."""
     table = TABLES[name]
     key = quoted(table.key)
@@ -153,11 +156,12 @@ def _refuse(connection: duckdb.DuckDBPyConnection, name: str, file: str, as_of: 
             SELECT {literal(name)} AS "table", {literal(file)} AS source, "row", why,
                    TIMESTAMPTZ {literal(as_of.isoformat())} AS refused_at,
                    md5(concat_ws(chr(31), {literal(name)}, "row")) AS {ROW_HASH}
-            FROM (SELECT CAST("row" AS VARCHAR) AS "row", why FROM bad
+            FROM (SELECT CAST(to_json(raw) AS VARCHAR) AS "row", why
+                  FROM admitted WHERE {"why IS NOT NULL" if any_bad else "false"}
                   UNION ALL
                   SELECT CAST(to_json(raw) AS VARCHAR), {literal(clash)}
-                  FROM admitted SEMI JOIN (FROM verdicts WHERE verdict = 'clash') AS v USING ({both})
-                  WHERE why IS NULL
+                  FROM (FROM admitted WHERE {"why IS NULL" if any_clash else "false"}) AS admitted
+                  SEMI JOIN (FROM verdicts WHERE verdict = 'clash') AS v USING ({both})
                   UNION ALL
                   SELECT line, why FROM rejected);
     """)

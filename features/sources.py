@@ -7,7 +7,7 @@ A file named after a table needs no configuration, nor does one of customer even
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import duckdb
@@ -90,10 +90,15 @@ def map_columns(connection: duckdb.DuckDBPyConnection, source: Source, settings:
     if source.table == "touches":
         define_channels(connection, settings.channels)
         connection.execute(origins.MACROS + machines.MACROS)
-        mapped = origins.with_channel(mapped, ["raw", *ours], bool(TELLING & named), settings)
-        mapped = machines.with_machine(mapped, ["raw", *ours, BY_RULES])
-        added = [BY_RULES, BY_SIGNS]
     try:
+        if source.table == "touches":
+            untold, signs = _asked(connection, mapped, ours)
+            if signs:
+                mapped = machines.with_machine(mapped, ["raw", *ours])
+                added.append(BY_SIGNS)
+            if untold:
+                mapped = origins.with_channel(mapped, ["raw", *ours, *added], bool(TELLING & named), settings)
+                added.append(BY_RULES)
         connection.execute(f"CREATE TEMP VIEW mapped AS {mapped}")
     except duckdb.Error as error:
         raise misfit(connection, source, file, error) from None
@@ -113,6 +118,17 @@ def _may_tell(named: set[str], source: Source, settings: Settings) -> bool:
     """Return whether the channel of a file's touches may be found although no column is called so."""
     told = (TELLING | {"properties"}) & named or settings.ingest.default_channel or settings.channels.rules
     return source.table == "touches" and bool(told)
+
+
+def _asked(connection: duckdb.DuckDBPyConnection, mapped: str, ours: Collection[str]) -> tuple[bool, bool]:
+    """Say whether any row leaves its channel to the rules, and whether any may tell of a machine.
+
+    Where none does, the rules, which cost more than all the rest, are not asked.
+    """
+    untold = "text_of(channel) IS NULL" if "channel" in ours else "true"
+    asked = f"SELECT bool_or({untold}), bool_or({machines.may_tell(ours)}) FROM ({mapped})"
+    ((some_untold, some_signs),) = connection.sql(asked).fetchall()
+    return bool(some_untold), bool(some_signs)
 
 
 def _expressions(source: Source, theirs: dict[str, str]) -> dict[str, str]:

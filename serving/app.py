@@ -41,6 +41,7 @@ class App:
         self.pages = pages.routes(desk, clock)
         self.router = Router([*self.gets, Route(DOCS, self._docs), Route("/readyz", self._ready), *self.pages])
         self.threads = ThreadPoolExecutor(2, "answer")
+        self._turn = asyncio.Lock()
         self.draining = False
 
     def way(self, method: str, path: str) -> Way:
@@ -96,8 +97,11 @@ class App:
         if len(body) > LARGE:
             return await self._beside(lambda: self._answer(call, call.asks.model_validate_json(body)))
         request = call.asks.model_validate_json(body)
-        if isinstance(request, ScoreRequest) and self.desk.is_quick(request):
+        if isinstance(request, ScoreRequest) and self.desk.said_lately(request):
             return self._answer(call, request)
+        if isinstance(request, ScoreRequest) and self.desk.is_quick(request):
+            async with self._turn:  # between two of these the loop looks who else has come, and refuses whom it must
+                return self._answer(call, request)
         return await self._beside(lambda: self._answer(call, request))
 
     async def _beside(self, work: Callable[[], bytes]) -> bytes:

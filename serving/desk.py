@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from features.reading import read_history, tables_of_accounts
 from features.settings import Settings
 from features.verbs import Feature, Moments, columns_of
 from serving import dossier, ledger
+from serving.brought import history_brought
 from serving.champion import Champion
 from serving.doubts import Group, problems, still_open
 from serving.explanations import explanations, outlooks
@@ -39,8 +41,9 @@ from serving.replies import (
     ScoreReply,
 )  # fmt: skip
 from serving.resident import Residence
-from serving.scorer import Scorer, probability, promoted
+from serving.scorer import Scorer, promoted
 from serving.scores import Score, scores
+from serving.spec import probability
 from serving.worklist import Asked, Worklist
 
 FEW = 3  # leads that are scored without leaving the event loop
@@ -188,16 +191,16 @@ class Desk:
             leads=spec.leads,
             outcomes=spec.outcomes,
             learned_until=_moment(spec.learned_until),
-            members=len(scorer.members),
+            members=scorer.members,
             features=[FeatureLine(name=f.name, about=f.about, unit=f.unit, group=f.group) for f in spec.features],
             served_before=promoted(self.workspace / "models")[1:],
         )
 
     # What is known
 
-    def stored(self, lead_ids: Sequence[str], as_of: datetime, features: Sequence[Feature]) -> list[Group]:
+    def stored(self, lead_ids: Sequence[str], as_of: datetime, features: tuple[Feature, ...]) -> list[Group]:
         """Return leads of the lake: those in memory, and those of whom the lake knows more, in groups."""
-        more, now = columns_of(features), self.residence.now
+        more, now = _looked_at(features), self.residence.now
         here = set[str]()
         if now is not None and self.residence.is_current(more):
             here = {lead_id for lead_id in lead_ids if lead_id in now.place and lead_id not in now.stale}
@@ -213,11 +216,14 @@ class Desk:
             groups.append(_group(_asked(history, [lead_id for _, lead_id in slow], as_of), slow))
         return groups
 
-    def _sent(self, leads: list[Lead], as_of: datetime, features: Sequence[Feature]) -> list[Group]:
+    def _sent(self, leads: list[Lead], as_of: datetime, features: tuple[Feature, ...]) -> list[Group]:
         """Return leads whose history came along; what their accounts' other contacts did is in the lake."""
         if not leads:
             return []
-        lead_ids, told, more = [lead.lead_id for lead in leads], Tables(*tables(leads)), columns_of(features)
+        if len(leads) == 1 and not leads[0].account_id and not _looked_at(features):
+            moments = Moments(history_brought(leads[0]), np.zeros(1, np.int64), np.array([microseconds(as_of)]))
+            return [_group(moments, [(0, leads[0].lead_id)])]
+        lead_ids, told, more = [lead.lead_id for lead in leads], Tables(*tables(leads)), _looked_at(features)
         accounts = sorted({lead.account_id for lead in leads if lead.account_id})
         if accounts and any(feature.of == "account" for feature in features):
             told = tables_of_accounts(self.lake, accounts, lead_ids, more).with_more(told)
@@ -228,7 +234,36 @@ class Desk:
         now, alone = self.residence.now, not any(lead.account_id for lead in request.leads)
         here = now is not None and all(i in now.place and i not in now.stale for i in request.lead_ids)
         few = len(request.lead_ids) + len(request.leads) <= FEW
-        return (few and alone and (here or not request.lead_ids)) or self.said_lately(request)
+        return few and alone and (here or not request.lead_ids)
+
+    def with_colleagues(self, lead_ids: set[str]) -> set[str]:
+        """Return leads with those whose features look at them, since they share an account."""
+        now, features = self.residence.now, self.champion.scorer.spec.features
+        if now is None or not any(feature.of == "account" for feature in features):
+            return lead_ids
+        return lead_ids | now.colleagues(sorted(lead_ids))
+
+    def read_again(self, more: tuple[str, ...]) -> None:
+        """Read everything that is held in memory: others have changed the lake."""
+        resident = self.residence.read(more)
+        self.intake.seen.read()
+        with self.residence.changing:
+            self.forget([])
+            now = self.intake.clock()
+            self.worklist.make(resident.history, microseconds(now))
+            self.put_in_place(set(resident.stale), now)
+
+    def put_in_place(self, lead_ids: set[str], now: datetime) -> None:
+        """Put leads of whom more is known in their place in the work list."""
+        features = self.champion.scorer.spec.features
+        for group in self.stored(sorted(lead_ids), now, features) if lead_ids else []:
+            here = group.moments.lead[group.moments.lead >= 0]
+            self.worklist.renew(group.moments.history, here, microseconds(now))
+
+    def took_in(self, lead_ids: set[str], before: Mapping[str, int]) -> None:
+        """Take note that the service stored more of some leads; the lake was of some versions before."""
+        self.residence.told(lead_ids, before, self.residence.versions())
+        self.forget(self.with_colleagues(lead_ids))
 
     def with_colleagues(self, lead_ids: set[str]) -> set[str]:
         """Return leads with those whose features look at them, since they share an account."""
@@ -291,6 +326,12 @@ class Desk:
             self._said.move_to_end(lead_id)
         while len(self._said) > MOST_KEPT:
             self._said.popitem(last=False)
+
+
+@lru_cache(8)
+def _looked_at(features: tuple[Feature, ...]) -> tuple[str, ...]:
+    """Return ``columns_of`` some features, which a request need not find out again."""
+    return columns_of(features)
 
 
 def _group(moments: Moments, placed: Sequence[tuple[int, str]]) -> Group:

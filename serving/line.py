@@ -6,10 +6,15 @@ skewed, and one lead with a thousand visits must not set the slope. A category c
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -31,15 +36,6 @@ class Term:
     levels: tuple[float, ...] = ()
     missing: float = 0.0
 
-    def effect(self, values: Floats) -> Floats:
-        """Return what values of the feature (n) add to the log-odds (n)."""
-        unknown = np.isnan(values)
-        if self.levels:
-            known = np.array(self.levels)[np.where(unknown, 0, values).astype(np.int64)]
-        else:
-            known = self.constant + self.slope * standardised(values, self.centre, self.scale)
-        return np.where(unknown, self.missing, known)
-
     @property
     def silent(self) -> bool:
         """Say whether the feature adds nothing, whatever it is."""
@@ -53,21 +49,107 @@ class Line:
     base: float
     terms: tuple[Term, ...]
 
+    @cached_property
+    def alone(self) -> Lines:
+        """The line as the only one of several."""
+        return lines_of((self,))
+
     def effects(self, matrix: Floats) -> Floats:
         """Return what each feature (column) adds to each row's log-odds; with the base they sum to them."""
-        effects = np.zeros(matrix.shape)
-        for column, term in enumerate(self.terms):
-            if not term.silent:
-                effects[:, column] = term.effect(matrix[:, column])
-        return effects
+        return self.alone.effects(matrix)
 
     def margins(self, matrix: Floats) -> Floats:
-        """Return the log-odds of each row, added up in the order of the features."""
-        margins = np.full(len(matrix), self.base)
-        for column, term in enumerate(self.terms):
-            if not term.silent:
-                margins += term.effect(matrix[:, column])
-        return margins
+        """Return the log-odds of each row."""
+        return np.asarray(self.alone.margins(matrix)[0])
+
+
+class Table(NamedTuple):
+    """Terms by line (row) and feature (column); levels of all in one, from ``level_start`` on, so many of each."""
+
+    slope: Floats
+    constant: Floats
+    centre: Floats
+    scale: Floats
+    missing: Floats
+    level_start: NDArray[np.int64]
+    levels: NDArray[np.int64]
+    level_effects: Floats
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Several lines, asked together, so that the logarithms of a row are taken once."""
+
+    bases: Floats
+    table: Table
+
+    @property
+    def base(self) -> float:
+        """Return the mean of the bases."""
+        return float(self.bases.mean())
+
+    def margins(self, matrix: Floats) -> Floats:
+        """Return the log-odds by each line (row) for each row of the matrix (column), in the order of the features."""
+        found = np.repeat(self.bases[:, None], len(matrix), axis=1)
+        _add_margins(self.table, np.ascontiguousarray(matrix), found)
+        return found
+
+    def effects(self, matrix: Floats) -> Floats:
+        """Return what each feature (column) adds to each row's mean log-odds; with the base they sum to them."""
+        found = np.zeros(matrix.shape)
+        _add_effects(self.table, np.ascontiguousarray(matrix), found)
+        return found / len(self.bases)
+
+
+def lines_of(lines: Sequence[Line]) -> Lines:
+    """Return the lines as one table; all have as many terms."""
+    terms = [term for line in lines for term in line.terms]
+
+    def by_line(of_terms: Sequence[float]) -> Floats:
+        return np.array(of_terms, np.float64).reshape(len(lines), -1)
+
+    table = Table(
+        slope=by_line([term.slope for term in terms]),
+        constant=by_line([term.constant for term in terms]),
+        centre=by_line([term.centre for term in terms]),
+        scale=by_line([term.scale for term in terms]),
+        missing=by_line([term.missing for term in terms]),
+        level_start=by_line([0, *accumulate(len(term.levels) for term in terms)][: len(terms)]).astype(np.int64),
+        levels=by_line([len(term.levels) for term in terms]).astype(np.int64),
+        level_effects=np.array([effect for term in terms for effect in term.levels], np.float64),
+    )
+    return Lines(np.array([line.base for line in lines]), table)
+
+
+@njit(cache=True, nogil=True)
+def _add_margins(table: Table, matrix: Floats, found: Floats) -> None:
+    for row in range(len(matrix)):
+        for column in range(matrix.shape[1]):
+            value = np.float64(matrix[row, column])  # of float32, too: a row is the same row wherever it was
+            log = math.copysign(math.log1p(abs(value)), value)
+            for line in range(len(found)):
+                found[line, row] += _effect(table, line, column, value, log)
+
+
+@njit(cache=True, nogil=True)
+def _add_effects(table: Table, matrix: Floats, found: Floats) -> None:
+    for row in range(len(matrix)):
+        for column in range(matrix.shape[1]):
+            value = np.float64(matrix[row, column])  # of float32, too: a row is the same row wherever it was
+            log = math.copysign(math.log1p(abs(value)), value)
+            for line in range(len(table.slope)):
+                found[row, column] += _effect(table, line, column, value, log)
+
+
+@njit(cache=True, nogil=True)
+def _effect(table: Table, line: int, column: int, value: float, log: float) -> float:
+    if math.isnan(value):
+        return float(table.missing[line, column])
+    if table.levels[line, column]:
+        last = table.levels[line, column] - 1
+        return float(table.level_effects[table.level_start[line, column] + min(max(int(value), 0), last)])
+    far = (log - table.centre[line, column]) / table.scale[line, column]
+    return float(table.constant[line, column] + table.slope[line, column] * min(max(far, -FARTHEST), FARTHEST))
 
 
 def standardised(values: Floats, centre: float, scale: float) -> Floats:

@@ -17,7 +17,8 @@ import pandas as pd
 from features.matrix import feature_matrix
 from features.verbs import Moments
 from serving.line import Floats
-from serving.scorer import Prospect, Scorer, probability
+from serving.scorer import Scorer
+from serving.spec import Prospect, probability
 
 
 @dataclass(frozen=True)

@@ -12,23 +12,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import accumulate
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import lightgbm as lgb
 import numpy as np
-from numpy.typing import NDArray
 
 from features.durable import write_durably
 from features.errors import ModelError
-from features.verbs import Feature, feature_of
-from serving.facts import Fact, read_fact
-from serving.line import Line, read_line
+from serving.forest import Forest, forest_of
+from serving.line import Lines, lines_of
+from serving.spec import Floats, Spec, probability, read_spec
 
-Floats = NDArray[np.float64]
 MODEL, SPEC, MANIFEST = "model.txt", "spec.json", "manifest.json"
 CHAMPION = "champion.json"  # the pointer to the version that serves
 KEPT = 20  # versions that served before, for rolling back
@@ -40,72 +35,11 @@ UNTOLD, UNSEEN, UNLEARNED = 2.0, 0.4, 15.0
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Beta calibration (Kull, Silva Filho, Flach 2017): logit q = a ln p − b ln(1 − p) + c, with a, b ≥ 0."""
-
-    a: float = 1.0
-    b: float = 1.0
-    c: float = 0.0
-
-    def log_odds(self, margin: Floats) -> Floats:
-        """Return calibrated log-odds of raw log-odds."""
-        return self.c - self.a * np.logaddexp(0, -margin) + self.b * np.logaddexp(0, margin)
-
-    def slope(self, margin: Floats) -> Floats:
-        """Return the derivative of the calibrated log-odds by the raw ones."""
-        return self.a * probability(-margin) + self.b * probability(margin)
-
-
-@dataclass(frozen=True)
-class Prospect:
-    """A line that tells the probability of being won, or lost, within so many days."""
-
-    days: float
-    lost: bool
-    line: Line
-
-
-@dataclass(frozen=True)
-class Spec:
-    """All that turns trees and lines into a score.
-
-    ``leads`` is how many were learned from, ``outcomes`` how many of them were won, or were not, whichever is less,
-    ``learned_until`` the moment (microseconds) before which that was known; ``trees`` how many each member of the
-    ensemble has, in the order of the text; ``lines`` those of the members, which count for ``line_share`` of what they
-    say; ``evidence`` on what the score rests: prior, segment_rates, shrunken_model (lines alone) or model; ``ranks``
-    are 101 quantiles of the probability among leads never shown to the members that scored them; ``medians`` and
-    ``facts`` of each feature; ``prospects`` at further horizons; ``golden`` a few rows with the probability each must
-    give.
-    """
-
-    features: tuple[Feature, ...]
-    horizon_days: float
-    base_log_odds: float
-    leads: int
-    outcomes: int = 0
-    learned_until: int = 0
-    trees: tuple[int, ...] = ()
-    lines: tuple[Line, ...] = ()
-    line_share: float = 0.0
-    calibration: Calibration = field(default_factory=Calibration)
-    evidence: str = "prior"
-    ranks: tuple[float, ...] = ()
-    medians: tuple[float | None, ...] = ()
-    facts: tuple[Fact, ...] = ()
-    prospects: tuple[Prospect, ...] = ()
-    golden: tuple[tuple[tuple[float | None, ...], float], ...] = ()
-
-
-@dataclass(frozen=True)
 class Scorer:
-    """A model, ready to score from any thread.
-
-    The trees of each member are a booster of its own, always asked for all of them: LightGBM keeps the asked range in
-    the booster, where a second thread overwrites it.
-    """
+    """A model, ready to score from any thread."""
 
     spec: Spec
-    members: tuple[lgb.Booster, ...]  # their trees; none if lines speak alone, or nobody does
+    forest: Forest | None  # the trees of the members; none if lines speak alone, or nobody does
     version: str
 
     def margins(self, matrix: Floats) -> Floats:
@@ -113,31 +47,32 @@ class Scorer:
         if not self.learned or not len(matrix):
             return np.full((1, len(matrix)), self.spec.base_log_odds)
         share = self.spec.line_share
-        margins = np.zeros((len(self.members) or len(self.spec.lines), len(matrix)))
-        if self.members:
-            margins += (1 - share) * self._tree_margins(matrix)
-        if self.spec.lines:
-            margins += share * np.stack([line.margins(matrix) for line in self.spec.lines])
+        margins = np.zeros((self.members, len(matrix)))
+        if self.forest:
+            margins += (1 - share) * self.forest.margins(matrix)
+        if self.lines:
+            margins += share * self.lines.margins(matrix)
         return margins
+
+    @property
+    def members(self) -> int:
+        """How many speak together; none while there is nothing to learn from."""
+        return self.forest.members if self.forest else len(self.spec.lines)
+
+    @cached_property
+    def lines(self) -> Lines | None:
+        """The lines of the members, if there are any."""
+        return lines_of(self.spec.lines) if self.spec.lines else None
 
     @property
     def learned(self) -> bool:
         """Say whether there are members; without, every lead has the base rate."""
-        return bool(self.members or self.spec.lines)
+        return bool(self.forest or self.lines)
 
     @property
     def unseen(self) -> float:
         """Return the variance of the true log-odds among leads that the model calls alike."""
         return min(UNTOLD, UNSEEN + UNLEARNED / self.spec.outcomes) if self.learned else UNTOLD
-
-    def _tree_margins(self, matrix: Floats) -> Floats:
-        return np.stack([member.predict(matrix, raw_score=True, num_threads=1) for member in self.members])
-
-    def _tree_effects(self, matrix: Floats) -> tuple[Floats, Floats]:
-        """Return the effects of each feature on the mean raw log-odds of the trees, and in a row each their base."""
-        each = [np.asarray(member.predict(matrix, pred_contrib=True, num_threads=1)) for member in self.members]
-        effects = np.mean(each, axis=0)
-        return effects[:, :-1], effects[:, -1]
 
     def log_odds(self, margins: Floats) -> Floats:
         """Return the calibrated log-odds of each column of margins."""
@@ -175,13 +110,14 @@ class Scorer:
         """
         if not self.learned or not len(matrix):
             return np.zeros(matrix.shape)
-        share, lines = self.spec.line_share, self.spec.lines
+        share = self.spec.line_share
         effects, base = np.zeros(matrix.shape), np.zeros(len(matrix))
-        if self.members:
-            effects, base = ((1 - share) * part for part in self._tree_effects(matrix))
-        if lines:
-            effects = effects + share * np.mean([line.effects(matrix) for line in lines], axis=0)
-            base = base + share * np.mean([line.base for line in lines])
+        if self.forest:
+            effects += (1 - share) * self.forest.effects(matrix)
+            base += (1 - share) * self.forest.base
+        if self.lines:
+            effects += share * self.lines.effects(matrix)
+            base += share * self.lines.base
         moved = margins.mean(axis=0) - base
         calibrated = self.log_odds(margins) - self.spec.calibration.log_odds(base)
         stretch = np.divide(calibrated, moved, out=self.spec.calibration.slope(base), where=np.abs(moved) > TINY)
@@ -195,20 +131,6 @@ class Scorer:
         not_above = np.interp(probabilities, ranks, share)
         not_below = np.interp(-probabilities, -ranks[::-1], share)
         return np.asarray((not_above + 100 - not_below) / 2)
-
-
-def probability(log_odds: Floats) -> Floats:
-    """Return probabilities of log-odds, however large."""
-    return np.asarray(np.exp(-np.logaddexp(0, -log_odds)))
-
-
-def boosters(text: str, trees: Sequence[int]) -> tuple[lgb.Booster, ...]:
-    """Return the members of an ensemble from the text that holds the trees of all, so many of each."""
-    if not trees:
-        return ()
-    whole, starts = lgb.Booster(model_str=text), accumulate(trees, initial=0)
-    parts = (whole.model_to_string(count, start) for count, start in zip(trees, starts, strict=False))
-    return tuple(lgb.Booster(model_str=part) for part in parts)
 
 
 def save(folder: Path, spec: Spec, trees: str) -> Scorer:
@@ -244,12 +166,12 @@ def load(folder: Path) -> Scorer:
             "Nothing of it was loaded. Train again or roll back."
         )
     try:
-        spec = _spec(json.loads(contents[SPEC]))
+        spec = read_spec(json.loads(contents[SPEC]))
     except (KeyError, TypeError) as error:
         raise ModelError(
             f"The model in {folder} was written by another version of Touchstone ({error}). Train again."
         ) from None
-    scorer = Scorer(spec, boosters(contents[MODEL].decode(), spec.trees), folder.name)
+    scorer = Scorer(spec, forest_of(contents[MODEL].decode(), spec.trees, len(spec.features)), folder.name)
     _check_golden_rows(scorer, folder)
     return scorer
 
@@ -309,31 +231,13 @@ def _damaged(contents: dict[str, bytes], version: str) -> list[str]:
     return [name for name in hashes if _sha256(contents[name]) != hashes[name]]
 
 
-def _spec(read: dict[str, Any]) -> Spec:
-    features = tuple(map(feature_of, read["features"]))
-    golden = tuple((tuple(row), probability) for row, probability in read["golden"])
-    tuples = {name: tuple(read[name]) for name in ("trees", "ranks", "medians")}
-    lines, facts = tuple(map(read_line, read["lines"])), tuple(map(read_fact, read["facts"]))
-    prospects = tuple(Prospect(**one | {"line": read_line(one["line"])}) for one in read["prospects"])
-    calibration = Calibration(**read["calibration"])
-    rest = {
-        "features": features,
-        "golden": golden,
-        "lines": lines,
-        "facts": facts,
-        "prospects": prospects,
-        "calibration": calibration,
-    }
-    return Spec(**read | tuples | rest)
-
-
 def _check_golden_rows(scorer: Scorer, folder: Path) -> None:
     rows = np.array([row for row, _ in scorer.spec.golden], np.float64).reshape(-1, len(scorer.spec.features))
     expected = np.array([probability for _, probability in scorer.spec.golden])
     if not np.allclose(scorer.probabilities(rows), expected, rtol=1e-12, atol=0):
         raise ModelError(
-            f"The model in {folder} does not repeat what it said in training. Was LightGBM changed? "
-            "Install the pinned version, or train again."
+            f"The model in {folder} does not repeat what it said in training. Was Touchstone changed? "
+            "Install the version that trained it, or train again."
         )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from features.history import DAY
 from features.matrix import feature_matrix
 from features.verbs import Moments
-from serving.scorer import Floats, Scorer, Spec, probability
+from serving.scorer import Scorer
+from serving.spec import Floats, Spec, probability
 
 REASONS = 5  # up, and as many down
 GRADES = (("A", 90), ("B", 70), ("C", 40), ("D", 0))  # from this percentile on

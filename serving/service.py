@@ -39,27 +39,40 @@ IDLE_SECONDS = 75  # a connection may be kept open for
 DRAIN_SECONDS = 4  # clients have so long to take their connections elsewhere
 
 
-def service(desk: Desk) -> Any:
-    """Return the BentoML service of a desk."""
+def service(make: Callable[[], Desk]) -> Any:
+    """Return the BentoML service of the desk that is made when the service starts."""
 
     @bentoml.service(name="touchstone", metrics={"enabled": False}, logging={"access": {"enabled": False}})
     class Touchstone:
         """Close probabilities of leads, with reasons."""
 
+        def __init__(self) -> None:
+            self.desk = make()
+
         @bentoml.api(route="/score")  # type: ignore[untyped-decorator]  # BentoML ships no types
         def score(self, request: ScoreRequest, /) -> ScoresReply:
             """Score leads by id, or with their history sent along."""
-            return ScoresReply.model_validate_json(desk.scored(request, now()))
+            return ScoresReply.model_validate_json(self.desk.scored(request, now()))
 
         @bentoml.api(route="/score/flat")  # type: ignore[untyped-decorator]
         def flat(self, request: FlatRequest, /) -> FlatReply:
             """Score one lead by id, in flat keys."""
-            return desk.flat(request, now())
+            return self.desk.flat(request, now())
 
         @bentoml.api(route="/explain")  # type: ignore[untyped-decorator]
         def explain(self, request: ExplainRequest, /) -> ExplanationsReply:
             """Explain scores: the effect of every feature, and the outlook."""
-            return desk.explained(request, now())
+            return self.desk.explained(request, now())
+
+        @bentoml.api(route="/events")  # type: ignore[untyped-decorator]
+        def events(self, request: EventsRequest, /) -> EventsReply:
+            """Store new touches, stages and versions of leads, durably."""
+            return self.desk.intake.events(request, now())
+
+        @bentoml.api(route="/feedback")  # type: ignore[untyped-decorator]
+        def feedback(self, request: FeedbackRequest, /) -> EventsReply:
+            """Store that sales accepted or rejected a lead, and why."""
+            return self.desk.intake.feedback(request, now())
 
         @bentoml.api(route="/events")  # type: ignore[untyped-decorator]
         def events(self, request: EventsRequest, /) -> EventsReply:
@@ -92,7 +105,7 @@ class Application:
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_is_ours_to_mend)
         self.desk = Desk(workspace, settings, now)
         self.watch, self.audit, registry = Watch(self.desk, now), Audit(workspace, now), CollectorRegistry()
-        self.app = App(self.desk, service(self.desk).to_asgi(), registry, now)
+        self.app = App(self.desk, service(lambda: self.desk).to_asgi(), registry, now)
         self.guard = Guard(self.app, self.app.way, Limits(), keyring, registry, self.audit.write)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -14,7 +14,7 @@ ROOMS = {
     "features": set(),
     "attribution": {"features"},
     "serving": {"features", "attribution"},
-    "training": {"features", "serving.scorer", "serving.line", "serving.facts"},
+    "training": {"features", *(f"serving.{noun}" for noun in ("scorer", "spec", "forest", "pieces", "line", "facts"))},
     "connectors": {"features"},
     "simulation": {"features"},
     "terminal": set(),

@@ -13,7 +13,7 @@ from by_hand import day, eager_and_idle, moment, world
 from features.errors import DataError
 from features.history import DAY, NEVER, History
 from features.settings import Settings
-from training import backtest as backtest_module
+from training import learning
 from training.backtest import Backtest, backtest
 from training.snapshots import Labelled
 
@@ -147,13 +147,13 @@ def test_outcomes_learned_after_the_beginning_of_a_fold_change_none_of_its_predi
 
 def test_what_is_learned_from_ends_where_the_test_begins(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     learned: list[Labelled] = []
-    really_fit = backtest_module.fit
+    really_fit = learning.fit
 
     def watched(rows: Labelled, *arguments: Any) -> Any:
         learned.append(rows)
         return really_fit(rows, *arguments)
 
-    monkeypatch.setattr(backtest_module, "fit", watched)
+    monkeypatch.setattr(learning, "fit", watched)
     backtest(history, SETTINGS, LATE, [day(200), day(300)])
     latest = [rows.moments.as_of.max() + 18 * DAY for rows in learned]  # when that lead was closed
     assert [latest[0] < day(200), latest[1] < day(300)] == [True, True]
@@ -166,7 +166,7 @@ def test_a_kind_of_touch_that_is_new_after_the_beginning_is_no_feature(
     touches = [(lead, on + 1, "page_view" if on < 200 else "fair_visit", "Email") for lead, on in created.items()]
     stages = [(lead, on + 20, ("won", "lost")[i % 2]) for i, (lead, on) in enumerate(created.items())]
     asked: list[set[str]] = []
-    really_fit = backtest_module.fit
+    really_fit = learning.fit
 
     def watched(rows: Labelled, features: Any, *arguments: Any) -> Any:
         asked.append(
@@ -179,7 +179,7 @@ def test_a_kind_of_touch_that_is_new_after_the_beginning_is_no_feature(
         )
         return really_fit(rows, features, *arguments)
 
-    monkeypatch.setattr(backtest_module, "fit", watched)
+    monkeypatch.setattr(learning, "fit", watched)
     backtest(world(created, touches, stages), SETTINGS, LATE, [day(200), day(300)])
     assert asked == [{"page_view"}, {"page_view", "fair_visit"}]
 

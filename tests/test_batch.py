@@ -20,8 +20,9 @@ from features.lake import Lake
 from features.settings import Goal
 from features.verbs import Feature
 from serving.batch import open_leads, score_open, score_table, store, write
-from serving.scorer import Scorer, Spec
+from serving.scorer import Scorer
 from serving.scores import Reason, Score, scores
+from serving.spec import Spec
 
 COLUMNS = [
     "lead_id", "as_of", "horizon_days", "probability", "low", "high", "grade", "trend", "reasons", "model_version",
@@ -81,7 +82,7 @@ def test_reasons_keep_their_letters() -> None:
 
 
 def test_without_open_leads_the_table_is_empty_and_has_its_columns() -> None:
-    scorer = Scorer(Spec((Feature("age_days", "age", "Age", "days", "fit"),), 90, 0.0, 0, medians=(None,)), (), "v0")
+    scorer = Scorer(Spec((Feature("age_days", "age", "Age", "days", "fit"),), 90, 0.0, 0, medians=(None,)), None, "v0")
     table = score_open(scorer, world({"ada": 1}), GOAL, day(0))
     assert (list(table.columns), len(table)) == (COLUMNS, 0)
 

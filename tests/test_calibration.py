@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from serving.scorer import Calibration, probability
+from serving.spec import Calibration, probability
 from training import calibration as calibration_module
 
 Floats = NDArray[np.float64]

@@ -13,7 +13,8 @@ from trained import Company
 
 from features.verbs import Feature
 from serving.line import Line, Term
-from serving.scorer import Scorer, Spec
+from serving.scorer import Scorer
+from serving.spec import Spec
 from training.card import effect_curves, intervals, quality
 from training.metrics import metrics
 
@@ -123,7 +124,7 @@ def test_effect_curves_show_the_strongest_features_first_and_what_each_value_doe
     )
     line = Line(0.0, (Term(slope=0.1), Term(levels=(-1.0, 1.0, 0.0), missing=0.5)))
     scorer = Scorer(
-        Spec((visits, industry), 90, 0.0, leads=9, lines=(line,), line_share=1.0, evidence="model"), (), "v"
+        Spec((visits, industry), 90, 0.0, leads=9, lines=(line,), line_share=1.0, evidence="model"), None, "v"
     )
     matrix = np.column_stack([np.repeat([0.0, 9.0], 10), np.r_[np.tile([0.0, 1.0], 9), np.nan, np.nan]])
     first, second = effect_curves(scorer, matrix)

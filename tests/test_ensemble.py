@@ -18,7 +18,8 @@ from features.matrix import feature_matrix
 from features.settings import Training
 from features.templates import learned_features
 from features.verbs import Feature, Moments
-from serving.scorer import Calibration, Spec, boosters, probability
+from serving.forest import forest_of
+from serving.spec import Calibration, Spec, probability
 from training import ensemble
 from training.ensemble import Model, fit, merged, parts
 from training.snapshots import Labelled
@@ -111,6 +112,7 @@ def test_trees_are_grown_as_conservatively_as_lead_sized_data_asks(
         "objective": "binary",
         "learning_rate": 0.04,
         "num_leaves": 8,
+        "max_depth": 10,
         "min_data_in_leaf": 20,
         "feature_fraction": 0.7,
         "bagging_fraction": 0.8,
@@ -170,30 +172,27 @@ def test_each_lead_s_unseen_score_comes_from_a_member_that_did_not_see_it(
     )
     twice.moments.as_of[1::2] += 1000
     name_tag = np.repeat(np.arange(200.0), 2)[:, None]  # the only feature: which lead this is
-    members: list[Watched] = []
+    members: list[tuple[set[float], lgb.Booster]] = []
+    unseen: list[Floats] = []
     grow = lgb.train
 
-    class Watched:
-        """A booster that notes which leads it learned from, and which it is asked for."""
+    def watched(parameters: dict[str, Any], data: lgb.Dataset, num_boost_round: int) -> lgb.Booster:
+        members.append((set(data.data[:, 0]), grow(parameters, data, num_boost_round=num_boost_round)))
+        return members[-1][1]
 
-        def __init__(self, parameters: dict[str, Any], data: lgb.Dataset, num_boost_round: int) -> None:
-            self.seen, self.asked = set(data.data[:, 0]), set[float]()
-            self.booster = grow(parameters, data, num_boost_round=num_boost_round)
-            members.append(self)
+    def calibrated(margins: Floats, *_: Any) -> Calibration:
+        unseen.append(margins)
+        return Calibration()
 
-        def predict(self, matrix: Floats, **how: Any) -> Floats:
-            self.asked |= set(matrix[:, 0])
-            return np.asarray(self.booster.predict(matrix, **how))
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.booster, name)
-
-    monkeypatch.setattr(lgb, "train", Watched)
+    monkeypatch.setattr(lgb, "train", watched)
+    monkeypatch.setattr(ensemble, "beta_calibration", calibrated)
     monkeypatch.setattr(ensemble, "feature_matrix", lambda *_: name_tag)
-    fit(twice, (Feature("who", "age", ""),), 90, QUICK)
-    everybody = set(range(200))
-    assert [member.asked for member in members] == [everybody - member.seen for member in members]
-    assert set.union(*(member.asked for member in members)) == everybody
+    fit(twice, (Feature("who", "age", ""),), 90, QUICK.model_copy(update={"line_share": 0.0}))
+    left_out = [~np.isin(name_tag[:, 0], [*seen]) for seen, _ in members]
+    assert np.sum(left_out, axis=0).tolist() == [1] * 400
+    for rows_left_out, (_, member) in zip(left_out, members, strict=True):
+        said = np.asarray(member.predict(name_tag[rows_left_out], raw_score=True))
+        assert unseen[0][rows_left_out].tolist() == said.tolist()
 
 
 # Little to learn from
@@ -298,7 +297,7 @@ def test_lines_have_the_share_of_the_word_that_is_configured(
     scorer = fit(rows, features, 90, QUICK.model_copy(update={"line_share": share})).scorer()
     assert (scorer.spec.line_share, len(scorer.spec.lines)) == (share, 0 if share == 0 else 3)
     lines = np.mean([line.margins(matrix) for line in scorer.spec.lines] or [np.zeros(200)], axis=0)
-    trees = np.mean([member.predict(matrix, raw_score=True) for member in scorer.members], axis=0)
+    trees = scorer.forest.margins(matrix).mean(axis=0) if scorer.forest else np.zeros(200)
     assert scorer.margins(matrix).mean(axis=0) == pytest.approx((1 - share) * trees + share * lines)
 
 
@@ -370,8 +369,9 @@ def test_a_member_is_reached_by_the_number_of_its_first_tree() -> None:
 
 def test_a_loaded_member_says_what_it_said_when_it_was_grown() -> None:
     text = merged([member.model_to_string() for member in MEMBERS])
-    loaded = boosters(text, [member.num_trees() for member in MEMBERS])
-    assert [margins(member).tolist() for member in loaded] == [margins(member).tolist() for member in MEMBERS]
+    loaded = forest_of(text, [member.num_trees() for member in MEMBERS], 4)
+    assert loaded is not None
+    assert loaded.margins(ASKED).tolist() == [margins(member).tolist() for member in MEMBERS]
 
 
 def test_merging_one_member_changes_nothing() -> None:

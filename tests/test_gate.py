@@ -62,7 +62,7 @@ def test_a_model_that_keeps_its_promise_worse_than_the_champion_is_refused() -> 
     assert not found.promoted
     assert re.fullmatch(
         r"Refused: worse than the champion on later data \(log loss 0\.\d{4} against the champion's 0\.\d{4}, "
-        r"ROC AUC (0\.\d{3}) against \1\)\. The champion stays\.",
+        r"ROC AUC (0\.\d{3}) against \1, calibration error 0\.\d{3} against 0\.\d{3}\)\. The champion stays\.",
         found.why,
     )
 
@@ -72,6 +72,24 @@ def test_a_model_that_ranks_worse_than_the_champion_is_refused_though_its_loss_i
     ranks_well, ranks_at_random = (TRUE.mean() + 0.0002 * order for order in (rank, RNG.permutation(rank)))
     found = judged(ranks_at_random, ranks_well)
     assert found.why.startswith("Refused: ranks worse than the champion on later data (log loss 0.50")
+
+
+def test_a_model_that_promises_less_truly_is_refused_though_it_loses_nothing() -> None:
+    overconfident = 1 / (1 + np.exp(-1.5 * np.log(TRUE / (1 - TRUE))))
+    found = judged(overconfident, SHUFFLED)  # which knows only half of the leads, and is true of all
+    assert not judged(SHUFFLED, overconfident).why.startswith("Refused: promises")
+    assert re.match(
+        r"Refused: promises less truly than the champion on later data \(log loss (0\.\d{4}) against .*, "
+        r"calibration error 0\.0[3-9]\d against 0\.0[12]\d\)\. The champion stays\.$",
+        found.why,
+    )
+
+
+def test_a_calibration_error_that_chance_explains_refuses_nobody() -> None:
+    few, fewer = np.arange(2000) < 60, np.full(60, LABELS[:60].mean())
+    found = verdict(says(TRUE[few], LABELS[few]), base(LABELS[few]), says(fewer, LABELS[few]), NO_SLICES[:60])
+    (error,) = re.findall(r"calibration error (0\.\d{3}) against 0\.000", found.why)
+    assert (float(error) > 0.05, found.promoted) == (True, True)
 
 
 def test_a_model_that_is_worse_for_one_channel_is_refused_and_the_channel_named() -> None:

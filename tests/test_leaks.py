@@ -11,11 +11,12 @@ from tables import stage, version
 
 from features.history import NEVER, History
 from features.outcomes import outcomes_of
-from features.settings import Goal, Training
+from features.settings import Goal, Settings, Training
 from features.templates import learned_features
 from features.verbs import Feature
 from training.ensemble import fit
 from training.leaks import Leak, leaks, written_afterwards
+from training.learning import model_of, named
 
 Floats = NDArray[np.float64]
 RNG = np.random.default_rng(0)
@@ -128,3 +129,33 @@ def test_an_attribute_first_known_after_the_close_is_named() -> None:
     outcomes = outcomes_of(history, Goal.model_validate({}))
     sentence = "30 of 30 leads that were closed had no value of it before they were"
     assert written_afterwards(history, outcomes, NEVER) == (Leak("contract", sentence),)
+
+
+def signed_afterwards() -> History:
+    """Return leads that are won or lost on their 9th day; a contract is noted on the 10th, the industry at once."""
+    leads = [f"lead-{i:03}" for i in range(120)]
+    created = [version(lead, i, {"industry": "Mining"}) for i, lead in enumerate(leads)]
+    signed = [version(lead, i + 10, {"industry": "Mining", "contract": f"C{i % 3}"}) for i, lead in enumerate(leads)]
+    closes = [stage(lead, i + 9, ("won", "lost")[i % 2]) for i, lead in enumerate(leads)]
+    return history_of_rows([*created, *signed], stages=closes)
+
+
+@pytest.mark.parametrize(("keep", "looks_at"), [([], set()), (["contract"], {"contract"})])
+def test_an_attribute_first_known_after_the_close_is_not_learned_from_unless_it_is_to_be_kept(
+    keep: list[str], looks_at: set[str]
+) -> None:
+    settings = Settings.model_validate({
+        "goal": {"horizon_days": 30},
+        "snapshots": {"ages_days": [2, 5]},
+        "training": {"keep_columns": keep, "trees": 5},
+    })  # fmt: skip
+    model, rows = model_of(signed_afterwards(), settings, NEVER)
+    assert len(rows.labels) == 240
+    assert [leak.feature for leak in model.leaks] == ([] if keep else ["contract"])
+    assert {feature.column for feature in model.spec.features} & {"contract"} == looks_at
+
+
+def test_a_report_names_a_feature_by_its_name_or_by_the_attribute_that_it_looks_at() -> None:
+    contract = Feature("contract_type", "attribute", "", column="contract")
+    found = named([AMOUNT, contract, VISITS], [Leak("contract", ""), Leak("visits", ""), Leak("industry", "")])
+    assert found == ["contract_type", "visits"]

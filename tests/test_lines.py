@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from features.verbs import Feature
-from serving.line import Line, Term, read_line
-from serving.scorer import probability
+from serving.line import Line, Term, lines_of, read_line
+from serving.spec import probability
 from training.lines import SPREAD, logistic_line, segment_line
 
 Floats = NDArray[np.float64]
@@ -38,24 +39,53 @@ def labels(matrix: Floats) -> Floats:
 FEATURES = (AMOUNT, INDUSTRY, VISITS)
 
 
+def adds(term: Term, *values: float) -> list[float]:
+    """Return what a term adds to the log-odds for each of these values."""
+    column = np.array(values)[:, None]
+    margins, effects = Line(0.0, (term,)).margins(column), Line(0.0, (term,)).effects(column)
+    assert margins.tolist() == effects[:, 0].tolist()
+    return [float(value) for value in margins]
+
+
 # What a line says
 
 
 def test_a_term_adds_a_slope_for_a_number_an_effect_for_a_level_and_one_for_what_is_missing() -> None:
     number = Term(slope=0.5, constant=0.1, centre=np.log(3), scale=2.0, missing=-0.7)
-    assert number.effect(np.array([2.0, 8.0, UNKNOWN])) == pytest.approx([0.1, 0.1 + 0.25 * np.log(3), -0.7])
+    assert adds(number, 2.0, 8.0, UNKNOWN) == pytest.approx([0.1, 0.1 + 0.25 * np.log(3), -0.7])
     levels = Term(levels=(0.2, -0.3, 0.9), missing=0.4)
-    assert levels.effect(np.array([0.0, 1.0, 2.0, UNKNOWN])).tolist() == [0.2, -0.3, 0.9, 0.4]
+    assert adds(levels, 0.0, 1.0, 2.0, UNKNOWN) == [0.2, -0.3, 0.9, 0.4]
 
 
 def test_a_number_farther_than_four_standard_deviations_counts_as_four() -> None:
     term = Term(slope=1.0)
-    assert term.effect(np.array([1e9, -1e9])).tolist() == [4.0, -4.0]
+    assert adds(term, 1e9, -1e9) == [4.0, -4.0]
 
 
 def test_effects_and_base_add_up_to_the_margins(matrix: Floats, labels: Floats) -> None:
     line = logistic_line(matrix, labels, np.ones(600), FEATURES)
     assert line.base + line.effects(matrix).sum(axis=1) == pytest.approx(line.margins(matrix), abs=1e-12)
+
+
+def test_several_lines_say_what_each_says_alone(matrix: Floats, labels: Floats) -> None:
+    lines = [logistic_line(matrix[i::3], labels[i::3], np.ones(200), FEATURES) for i in range(3)]
+    together = lines_of(lines)
+    assert together.margins(matrix).tolist() == [line.margins(matrix).tolist() for line in lines]
+    assert together.base == pytest.approx(np.mean([line.base for line in lines]))
+    assert together.effects(matrix) == pytest.approx(np.mean([line.effects(matrix) for line in lines], axis=0))
+
+
+def test_a_row_alone_is_the_row_among_others_to_the_last_bit(matrix: Floats, labels: Floats) -> None:
+    line = logistic_line(matrix, labels, np.ones(600), FEATURES)
+    alone = [line.margins(matrix[i : i + 1])[0] for i in range(600)]
+    assert alone == line.margins(matrix).tolist() == line.margins(np.asfortranarray(matrix)).tolist()
+
+
+def test_a_row_of_half_the_precision_is_the_row_that_it_is(matrix: Floats, labels: Floats) -> None:
+    line = logistic_line(matrix, labels, np.ones(600), FEATURES)
+    halved: Any = matrix.astype(np.float32)
+    assert line.margins(halved).tolist() == line.margins(halved.astype(np.float64)).tolist()
+    assert line.effects(halved).tolist() == line.effects(halved.astype(np.float64)).tolist()
 
 
 def test_effects_are_nothing_on_average_over_what_was_learned_from(matrix: Floats, labels: Floats) -> None:

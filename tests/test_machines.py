@@ -11,6 +11,7 @@ import pytest
 
 from features.ingestion import ingest
 from features.lake import Lake
+from features.machines import PARTS, SOUGHT
 from features.settings import Settings
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -90,3 +91,8 @@ def test_a_flag_does_not_make_another_touch_of_a_touch(tmp_path: Path, monkeypat
     monkeypatch.undo()
     (again,) = ingest(lake, Settings(), [tmp_path / "touches.jsonl"], NOW)
     assert (again.stored, again.already_there) == (0, 1)
+
+
+def test_every_name_that_tells_of_a_machine_holds_a_part_that_is_looked_for_first() -> None:
+    assert [name for name in SOUGHT if not any(part in name for part in PARTS)] == []
+    assert [part for part in PARTS if not any(part in name for name in SOUGHT)] == []

@@ -7,12 +7,14 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from attribution.counting import counts, spread
+from attribution.bootstrap import draws, interval
+from attribution.counting import counted, counts, spread
 from attribution.journeys import Journeys
-from attribution.markov import removal_effects
+from attribution.markov import linear, removal_effects, varied_credit
 from attribution.paths import path_journeys
 
 Floats = npt.NDArray[np.float64]
@@ -123,3 +125,28 @@ def test_the_fitted_chain_converts_as_often_as_the_journeys_did(rows: list[tuple
 def test_repeats_of_a_channel_in_a_row_change_no_effect(rows: list[tuple[str, int, int]], name: str) -> None:
     repeated = [(path.replace(name, f"{name} > {name} > {name}"), *counts) for path, *counts in rows]
     np.testing.assert_allclose(list(effects(*repeated).values()), list(effects(*rows).values()), atol=1e-9)
+
+
+def test_what_more_moves_change_is_the_slope_of_the_chain_solved_anew() -> None:
+    random = np.random.default_rng(3)
+    counts = random.integers(1, 40, (6, 7)).astype(np.float64)
+    counts[5, 5] = 0
+    more = np.stack([np.zeros((6, 7)), random.random((6, 7))])
+    more[1, 5, 5] = 0
+    x, change = linear(counts, more)
+    later, _ = linear(counts + 1e-5 * more[1], more)
+    effects_by_x = 1 - x[:5] / x[5]
+    np.testing.assert_allclose(effects_by_x, removal_effects(counts), atol=1e-12)
+    np.testing.assert_allclose(change[0], 0, atol=1e-12)
+    np.testing.assert_allclose((later - x) / 1e-5, change[1], rtol=1e-3)
+
+
+def test_many_channels_vary_as_if_every_chain_was_solved(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(4)
+    rows = [(" > ".join(random.choice(list("ABCDEFGH"), random.integers(1, 6))), 60, 240) for _ in range(300)]
+    monkeypatch.setattr("attribution.counting.EXACT_NUMBERS", 0)
+    seen = counted(journeys_of(*rows), [], transitions=True)
+    drawn = draws(seen.where, 400, seed=0)
+    each = interval(varied_credit(seen.counts, seen.where, drawn))
+    monkeypatch.setattr("attribution.markov.EACH", 0)
+    np.testing.assert_allclose(interval(varied_credit(seen.counts, seen.where, drawn)), each, rtol=0.01)

@@ -21,7 +21,8 @@ from features.verbs import Feature
 from serving.batch import open_leads
 from serving.line import Line, Term
 from serving.outlook import outlook, outlook_table
-from serving.scorer import Prospect, Scorer, Spec, probability
+from serving.scorer import Scorer
+from serving.spec import Prospect, Spec, probability
 from training.prospects import prospects
 
 AGE = Feature("age", "age", "")
@@ -34,7 +35,7 @@ def says(own: float, margins: dict[float, float], lost: float | None = None, hor
     found += [] if lost is None else [Prospect(horizon, True, Line(lost, (Term(),)))]
     line = Line(own, (Term(),))
     spec = Spec((AGE,), horizon, 0.0, leads=9, lines=(line,), line_share=1.0, evidence="model", prospects=tuple(found))
-    return Scorer(spec, (), "v")
+    return Scorer(spec, None, "v")
 
 
 ONE = np.zeros((1, 1))

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from attribution.counting import counted, counted_in_parts
 from attribution.journeys import Journeys
-from attribution.paths import path_journeys, read_paths
-from attribution.rules import shares, time_decay
+from attribution.paths import path_journeys, path_parts, read_paths
+from attribution.rules import RULES, shares, time_decay
 from features.errors import DataError
 
 REMEDY = 'Write paths as "Email > Webinar", counts as numbers of 0 or more, amounts as 1234.50. Nothing was read.'
@@ -156,3 +160,31 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, text: str, reason: s
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=rf"{name} does not exist\. Give a CSV or Parquet file\."):
         read_paths(tmp_path / name)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(
+        st.tuples(st.lists(st.sampled_from(list("zyxabc")), min_size=1, max_size=40), st.integers(1, 3),
+                  st.integers(0, 3), st.integers(-500, 500)),
+        min_size=1, max_size=30,
+    )
+)  # fmt: skip
+def test_a_file_read_in_parts_counts_as_it_does_at_once(rows: list[tuple[list[str], int, int, int]]) -> None:
+    table = pd.DataFrame(
+        [(" > ".join(path), won, lost, cents / 100) for path, won, lost, cents in rows],
+        columns=["path", "conversions", "nulls", "value"],
+    )
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        file = Path(folder) / "paths.parquet"
+        table.to_parquet(file)
+        patch.setattr("attribution.paths.ROWS_AT_ONCE", 2)
+        patch.setattr("attribution.counting.EXACT_NUMBERS", 0)
+        patch.setattr("attribution.counting.FEWEST_BUCKETS", 128)
+        rules = [RULES[name] for name in ("first", "linear", "shapley", "last_non_direct", "j")]
+        parts, once = counted_in_parts(path_parts(file), rules, transitions=True), read_paths(file)
+        whole = counted(once, rules, transitions=True)
+    assert parts.channels == whole.channels
+    assert (parts.value_cents, parts.untouched) == (whole.value_cents, whole.untouched)
+    for some, all_ in zip(parts.counts, whole.counts, strict=True):
+        np.testing.assert_allclose(some, all_, atol=1e-9)

@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import lightgbm as lgb
 import numpy as np
 import pytest
 from by_hand import at_age, eager_and_idle
@@ -31,7 +30,8 @@ from features.matrix import feature_matrix
 from features.settings import Training
 from features.templates import learned_features
 from serving import scorer as scorer_module
-from serving.scorer import Calibration, Scorer, Spec, champion, load, probability, promote, save
+from serving.scorer import Scorer, champion, load, promote, save
+from serving.spec import Calibration, Spec, probability
 from training.ensemble import Model, fit
 
 Floats = NDArray[np.float64]
@@ -54,7 +54,7 @@ def saved(model: Model, tmp_path: Path) -> Path:
 
 
 def base_rate(leads: int = 99, rate: float = 0.25) -> Scorer:
-    return Scorer(Spec(FEATURES, 90, math.log(rate / (1 - rate)), leads), (), "base")
+    return Scorer(Spec(FEATURES, 90, math.log(rate / (1 - rate)), leads), None, "base")
 
 
 def sha256(content: bytes) -> str:
@@ -72,7 +72,7 @@ def test_a_saved_model_is_loaded_as_it_was(model: Model, tmp_path: Path) -> None
 
 def test_a_saved_base_rate_is_loaded_as_it_was(tmp_path: Path) -> None:
     scorer = save(tmp_path, base_rate().spec, "")
-    assert (scorer.spec, scorer.members) == (base_rate().spec, ())
+    assert (scorer.spec, scorer.forest) == (base_rate().spec, None)
     assert scorer.probabilities(MATRIX[:2]) == pytest.approx([0.25, 0.25])
 
 
@@ -122,8 +122,8 @@ def test_a_damaged_file_is_refused_before_anything_is_parsed(
     saved: Path, name: str, damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (saved / name).write_bytes(damage((saved / name).read_bytes()))
-    monkeypatch.setattr(lgb, "Booster", lambda **_: pytest.fail("LightGBM parsed a damaged file"))
-    monkeypatch.setattr(scorer_module, "_spec", lambda _: pytest.fail("a damaged spec was read"))
+    monkeypatch.setattr(scorer_module, "forest_of", lambda *_: pytest.fail("damaged trees were read"))
+    monkeypatch.setattr(scorer_module, "read_spec", lambda _: pytest.fail("a damaged spec was read"))
     sentence = (
         f"The model in {saved} is damaged: {name} changed since training. "
         "Nothing of it was loaded. Train again or roll back."
@@ -171,8 +171,8 @@ def test_a_model_that_does_not_repeat_its_golden_rows_is_refused(model: Model, t
         save(tmp_path, other, model.trees)
     (folder,) = tmp_path.iterdir()
     assert str(refused.value) == (
-        f"The model in {folder} does not repeat what it said in training. Was LightGBM changed? "
-        "Install the pinned version, or train again."
+        f"The model in {folder} does not repeat what it said in training. Was Touchstone changed? "
+        "Install the version that trained it, or train again."
     )
 
 
@@ -257,9 +257,8 @@ def test_a_champion_whose_folder_is_gone_is_refused(saved: Path) -> None:
 def test_effects_and_base_add_up_to_the_calibrated_log_odds(model: Model) -> None:
     scorer = model.scorer()
     margins = scorer.margins(MATRIX)
-    base = np.mean([member.predict(MATRIX, pred_contrib=True)[:, -1] for member in scorer.members], axis=0)
-    assert np.ptp(base) == 0
-    base = (base + np.mean([line.base for line in model.spec.lines])) / 2
+    assert scorer.forest is not None
+    base = (scorer.forest.base + np.mean([line.base for line in model.spec.lines])) / 2
     total = scorer.effects(MATRIX, margins).sum(axis=1) + model.spec.calibration.log_odds(base)
     assert total == pytest.approx(scorer.log_odds(margins), abs=1e-9)
 
@@ -298,7 +297,7 @@ def test_the_interval_of_a_base_rate_is_of_what_is_unseen_and_of_a_share_among_a
 def test_members_that_agree_are_no_surer_than_what_is_unseen_and_the_base_rate_allow(model: Model) -> None:
     base = replace(base_rate(), spec=replace(base_rate().spec, outcomes=20))
     flat = replace(base, spec=replace(base.spec, calibration=Calibration(0, 0, -1)))
-    for agreed, unseen in ((replace(base, members=model.scorer().members), 0.4 + 15 / 20), (flat, 2.0)):
+    for agreed, unseen in ((replace(base, forest=model.scorer().forest), 0.4 + 15 / 20), (flat, 2.0)):
         centre = agreed.log_odds(np.zeros((3, 1)))
         low, high = agreed.intervals(np.zeros((3, 1)))
         assert [low[0], high[0]] == pytest.approx(ends(float(centre[0]), unseen + 1 / (100 * 0.25 * 0.75)))
@@ -334,7 +333,7 @@ def test_a_base_rate_is_in_the_middle() -> None:
 @settings(deadline=None)
 @given(st.lists(PERMILLE, min_size=101, max_size=101), st.lists(PERMILLE, min_size=2))
 def test_a_higher_probability_never_has_a_lower_percentile(ranks: list[float], asked: list[float]) -> None:
-    scorer = Scorer(replace(base_rate().spec, ranks=tuple(sorted(ranks))), (), "")
+    scorer = Scorer(replace(base_rate().spec, ranks=tuple(sorted(ranks))), None, "")
     found = scorer.percentiles(np.array(sorted(asked)))
     assert (np.diff(found) >= -1e-9).all()
     assert ((found >= 0) & (found <= 100)).all()
@@ -371,8 +370,9 @@ def test_threads_that_ask_at_once_get_what_each_asked_for(model: Model) -> None:
 # What is not loaded
 
 
-def test_scoring_knows_neither_mlflow_nor_bentoml() -> None:
-    code = "import sys, serving.scorer, serving.scores, serving.batch; print({'mlflow', 'bentoml'} & {*sys.modules})"
+def test_scoring_knows_neither_mlflow_nor_bentoml_nor_lightgbm() -> None:
+    heavy = "{'mlflow', 'bentoml', 'lightgbm', 'sklearn'}"
+    code = f"import sys, serving.scorer, serving.scores, serving.batch; print({heavy} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "set()\n"
 

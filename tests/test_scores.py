@@ -18,8 +18,9 @@ from features.history import History
 from features.verbs import Feature, Moments
 from serving.batch import open_leads
 from serving.facts import Fact
-from serving.scorer import Calibration, Scorer, Spec
+from serving.scorer import Scorer
 from serving.scores import Reason, Score, scores
+from serving.spec import Calibration, Spec
 
 Floats = NDArray[np.float64]
 AGE = Feature("age_days", "age", "Days since the lead was created", "days", "fit")
@@ -34,25 +35,31 @@ KINDS = tuple(
 
 
 class Weighed:
-    """A member whose log-odds are a weighted sum of the features, so that a person can tell its effects."""
+    """Two members whose log-odds are a weighted sum of the features, so that a person can tell their effects."""
 
-    def __init__(self, weights: Sequence[float], base: float) -> None:
-        self.weights, self.base = np.array(weights), base
+    members = 2
 
-    def predict(self, matrix: Floats, *, pred_contrib: bool = False, **_: Any) -> Floats:
-        """Answer as LightGBM does: raw log-odds, or the effects and in the last column the base."""
-        effects = np.nan_to_num(matrix) * self.weights
-        base = np.full(len(matrix), self.base)
-        return np.column_stack([effects, base]) if pred_contrib else effects.sum(axis=1) + base
+    def __init__(self, weights: Sequence[float], base: float, missing: float = 0.0) -> None:
+        self.weights, self.base, self.missing = np.array(weights), base, missing
+
+    def margins(self, matrix: Floats) -> Floats:
+        """Return what both say."""
+        return np.stack([self.effects(matrix).sum(axis=1) + self.base] * self.members)
+
+    def effects(self, matrix: Floats) -> Floats:
+        """Return each feature's part of it."""
+        return np.nan_to_num(matrix, nan=self.missing) * self.weights
 
 
-def weighing(features: Sequence[Feature], weights: Sequence[float], base: float = 0.0, **spec: Any) -> Scorer:
+def weighing(
+    features: Sequence[Feature], weights: Sequence[float], base: float = 0.0, missing: float = 0.0, **spec: Any
+) -> Scorer:
     """Return a scorer of two members that agree."""
     medians = spec.pop("medians", (None,) * len(features))
     known = Spec(
         tuple(features), 90, 0.0, leads=100, outcomes=30, trees=(1, 1), evidence="model", medians=medians, **spec
     )
-    return Scorer(known, (Weighed(weights, base), Weighed(weights, base)), "v1")
+    return Scorer(known, Weighed(weights, base, missing), "v1")  # type: ignore[arg-type]
 
 
 def scored(scorer: Scorer, history: History, at: float) -> list[Score]:
@@ -188,14 +195,7 @@ def test_a_category_is_said_by_its_name(industry: str, value: str, text: str) ->
 
 
 def test_what_is_not_known_of_a_lead_can_be_a_reason_too() -> None:
-    class Silent(Weighed):
-        """A member to whom a missing value says something."""
-
-        def predict(self, matrix: Floats, **how: Any) -> Floats:
-            """Take what is missing for a one."""
-            return super().predict(np.where(np.isnan(matrix), 1.0, matrix), **how)
-
-    scorer = Scorer(weighing([INDUSTRY], [-1.0]).spec, (Silent([-1.0], 0.0),) * 2, "v1")
+    scorer = weighing([INDUSTRY], [-1.0], missing=1.0)
     (score,) = scored(scorer, world({"ada": 0}), 1)
     assert score.reasons == (
         Reason("industry", None, pytest.approx(-1.0), "Industry of the lead: unknown, lowers the odds 2.72 times"),
@@ -209,7 +209,7 @@ def test_fit_and_engagement_are_the_effects_of_their_features() -> None:
 
 
 def test_without_a_model_every_lead_has_the_base_rate_and_no_reason() -> None:
-    scorer = Scorer(Spec((AGE,), 90, math.log(1 / 3), leads=10, medians=(None,)), (), "v0")
+    scorer = Scorer(Spec((AGE,), 90, math.log(1 / 3), leads=10, medians=(None,)), None, "v0")
     ada, bob = scored(scorer, world({"ada": 0, "bob": 9}), 10)
     assert ada.probability == bob.probability == pytest.approx(0.25)
     assert (ada.percentile, ada.grade, ada.reasons, ada.evidence) == (50, "C", (), "prior")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -28,7 +29,10 @@ from features.matrix import feature_matrix
 from features.settings import Settings
 from serving.batch import open_leads
 from serving.scorer import champion
+from training import learning
 from training import train as train_module
+from training.leaks import Leak
+from training.registry import marked
 from training.tracking import Record, record
 from training.train import Trained, train
 
@@ -144,6 +148,40 @@ def test_a_team_s_server_is_used_when_the_environment_names_one(
     assert not (tmp_path / "workspace").exists()
 
 
+def test_mlflow_out_of_reach_keeps_no_model_from_serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr("training.registry.trial", lambda _: None)
+    lake = Lake(tmp_path / "lake")
+    eager_and_idle(lake)
+    result = train(lake, SETTINGS, tmp_path, moment(400))
+    assert champion(tmp_path / "models").version == result.version
+    assert (result.promoted, result.run_id) == (True, "")
+    assert result.unrecorded.startswith("MLflow at http://127.0.0.1:9 did not record it: ")
+
+
+def test_the_alias_of_the_champion_goes_where_the_champion_goes(trained_company: Company, tmp_path: Path) -> None:
+    model = trained_company.workspace / "models" / trained_company.trained.version
+    for name in ("first", "second"):
+        shutil.copytree(model, tmp_path / "models" / name)
+        record(tmp_path, Record(tmp_path / "models" / name, ["touches"], {}, {}, {}, None, {}, champion=True))
+
+    def aliases() -> list[tuple[Any, ...]]:
+        return rows_of(tmp_path, "SELECT alias, version FROM registered_model_aliases ORDER BY 1")
+
+    assert aliases() == [("champion", 2)]
+    assert (marked(tmp_path, "first"), aliases()) == ("", [("challenger", 2), ("champion", 1)])
+    assert (marked(tmp_path, "first"), aliases()) == ("", [("challenger", 2), ("champion", 1)])
+    assert (marked(tmp_path, "second"), aliases()) == ("", [("challenger", 1), ("champion", 2)])
+    sentence = "MLflow has no record of third; its alias champion stays where it is."
+    assert (marked(tmp_path, "third"), aliases()) == (sentence, [("challenger", 1), ("champion", 2)])
+
+
+def test_without_a_record_no_alias_is_set_and_no_record_begun(tmp_path: Path) -> None:
+    sentence = f"There is no record in {tmp_path / 'mlflow.db'}, so that no alias was set."
+    assert (marked(tmp_path, "first"), files_below(tmp_path)) == (sentence, [])
+
+
 def test_a_workspace_that_was_moved_keeps_its_artifacts_with_it(trained_company: Company, tmp_path: Path) -> None:
     model = trained_company.workspace / "models" / trained_company.trained.version
     run = Record(model, ["touches"], {}, {}, {}, None, {}, champion=True)
@@ -253,6 +291,21 @@ def test_a_champion_is_compared_with_on_rows_that_it_has_not_seen(
     assert len(unrecorded) == 2
 
 
+def test_a_champion_that_looks_at_a_leak_is_no_bar(
+    unrecorded: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake(tmp_path / "lake")
+    eager_and_idle(lake)
+    train(lake, SETTINGS, tmp_path, moment(110))
+    leak = Leak("age_days", "a sentence")
+    monkeypatch.setattr(learning, "written_afterwards", lambda *_: (leak,))
+    after = train(lake, SETTINGS, tmp_path, moment(175))
+    assert after.why.startswith("Not worse than the base rate (log loss ")
+    sentence = " The champion looks at age_days, which the leak report names, and was not compared with."
+    assert after.why.endswith(sentence)
+    assert (after.promoted, after.leaks, len(unrecorded)) == (True, [vars(leak)], 2)
+
+
 def test_a_lake_without_leads_cannot_be_learned_from(tmp_path: Path) -> None:
     sentence = "The lake holds no leads. Ingest some first: touchstone ingest FILE."
     with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
@@ -319,7 +372,7 @@ def test_the_registered_model_names_the_versions_it_needs(trained_company: Compa
     (needed,) = (trained_company.workspace / "mlflow-artifacts").rglob("requirements.txt")
     named = [line.split("==")[0] for line in needed.read_text().splitlines()]
     assert named == [
-        "lightgbm", "mlflow", "numpy", "pandas", "pyarrow", "duckdb", "deltalake", "numba", "pydantic",
+        "mlflow", "numpy", "pandas", "pyarrow", "duckdb", "deltalake", "numba", "pydantic",
     ]  # fmt: skip
 
 

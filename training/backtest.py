@@ -10,16 +10,14 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from features.catalogue import catalogue_of
 from features.errors import DataError
 from features.history import NEVER, History
 from features.matrix import feature_matrix
 from features.settings import Settings
-from features.templates import learned_features
 from serving.scorer import Scorer
-from training.ensemble import fit
+from training.learning import model_of
 from training.metrics import Metrics, metrics
-from training.snapshots import Labelled, labelled, learnable
+from training.snapshots import Labelled, labelled
 
 ORIGINS = (0.6, 0.7, 0.8, 0.9)  # a fold starts at each of these shares of the snapshots
 
@@ -66,13 +64,7 @@ def backtest(
         test = known.between(start, end)
         if not len(test.labels):
             continue
-        learned = learnable(history, settings, start)
-        model = fit(
-            learned,
-            learned_features(history, start, catalogue_of(settings.features)),
-            settings.goal.horizon_days,
-            settings.training,
-        )
+        model, learned = model_of(history, settings, start)
         predicted = predictions_of(model.scorer(), test)
         predictions.append(predicted)
         rates.append(np.full(len(predicted), learned.rate))

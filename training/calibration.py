@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from serving.scorer import Calibration, probability
+from serving.spec import Calibration, probability
 
 Floats = NDArray[np.float64]
 PRIOR, TRUST = np.array([1.0, 1.0, 0.0]), np.array([1.0, 1.0, 0.0])  # of a, b, c: mean; 1/variance, none for c

@@ -16,7 +16,7 @@ left out (``leaks``).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,8 +27,11 @@ from numpy.typing import NDArray
 from features.matrix import feature_matrix
 from features.settings import Training
 from features.verbs import Feature
+from serving.forest import forest_of
 from serving.line import Line
-from serving.scorer import Scorer, Spec, boosters, probability
+from serving.pieces import DEEPEST
+from serving.scorer import Scorer
+from serving.spec import Spec, probability
 from training.calibration import beta_calibration
 from training.facts import facts
 from training.leaks import Leak, leaks
@@ -53,7 +56,7 @@ class Model:
 
     def scorer(self) -> Scorer:
         """Return the model ready to score, without a version: for judging it."""
-        return Scorer(self.spec, boosters(self.trees, self.spec.trees), "unsaved")
+        return Scorer(self.spec, forest_of(self.trees, self.spec.trees, len(self.spec.features)), "unsaved")
 
 
 def fit(rows: Labelled, features: tuple[Feature, ...], horizon_days: float, how: Training) -> Model:
@@ -107,10 +110,12 @@ def _ensemble(base: Spec, matrix: Floats, rows: Labelled, how: Training, fewest:
     part = parts(rows, min(how.members, fewest), how.seed)
     lines = _lines(matrix, rows, part, base.features, how.seed)
     grown = _grown(matrix, rows, part, base.features, how) if fewest >= how.fewest_outcomes else []
-    share = how.line_share if grown else 1.0
-    unseen = share * _unseen([line.margins for line in lines], matrix, part)
-    if grown:
-        unseen += (1 - share) * _unseen([_says(member) for member in grown], matrix, part)
+    trees = merged([member.model_to_string() for member in grown]) if grown else ""
+    forest = forest_of(trees, [member.num_trees() for member in grown], len(base.features))
+    share = how.line_share if forest else 1.0
+    unseen = share * _unseen(lines, matrix, part)
+    if forest:
+        unseen += (1 - share) * forest.margins(matrix)[part, np.arange(len(part))]
     calibration = beta_calibration(unseen, rows.labels, rows.weights)
     log_odds = calibration.log_odds(unseen)
     gained = _loss(np.full(len(matrix), base.base_log_odds), rows) - _loss(log_odds, rows)
@@ -125,7 +130,7 @@ def _ensemble(base: Spec, matrix: Floats, rows: Labelled, how: Training, fewest:
         evidence="model" if grown else "shrunken_model",
         ranks=_ranks(probability(log_odds)),
     )
-    return Model(spec, merged([member.model_to_string() for member in grown]) if grown else "")
+    return Model(spec, trees)
 
 
 def parts(rows: Labelled, members: int, seed: int) -> NDArray[np.int64]:
@@ -176,6 +181,7 @@ def _grown(
         "objective": "binary",
         "learning_rate": how.learning_rate,
         "num_leaves": how.leaves,
+        "max_depth": DEEPEST,
         "min_data_in_leaf": how.rows_per_leaf,
         "feature_fraction": how.column_fraction,
         "bagging_fraction": how.row_fraction,
@@ -201,15 +207,11 @@ def _grown(
     return members
 
 
-def _says(member: lgb.Booster) -> Callable[[Floats], Floats]:
-    return lambda matrix: np.asarray(member.predict(matrix, raw_score=True, num_threads=1))
-
-
-def _unseen(members: Sequence[Callable[[Floats], Floats]], matrix: Floats, part: NDArray[np.int64]) -> Floats:
-    """Return the raw log-odds of each row by the one member that did not see its lead."""
+def _unseen(lines: Sequence[Line], matrix: Floats, part: NDArray[np.int64]) -> Floats:
+    """Return the log-odds of each row by the one line that did not see its lead."""
     margins = np.empty(len(matrix))
-    for k, says in enumerate(members):
-        margins[part == k] = says(matrix[part == k])
+    for k, line in enumerate(lines):
+        margins[part == k] = line.margins(matrix[part == k])
     return margins
 
 

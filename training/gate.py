@@ -1,8 +1,9 @@
 """The gate: a new model serves if it is worth more than the base rate, and no worse than the one that serves.
 
 Both are judged on the same later snapshots, of which neither knew an outcome: by log loss (is the promise kept?), by
-ROC AUC (is the order right?), and slice by slice, so that a model that is better on the whole is not worse for one
-channel, segment or owner. A champion that has seen the later snapshots cannot be compared with on them.
+ROC AUC (is the order right?), by calibration error (of those who are promised 20 %, does a fifth close?), and slice by
+slice, so that a model that is better on the whole is not worse for one channel, segment or owner. A champion that has
+seen the later snapshots cannot be compared with on them.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.verbs import Feature
-from training.metrics import Metrics, metrics
+from training.metrics import Metrics, calibration_error, metrics
 
 Floats = NDArray[np.float64]
 WORSE = 1.001  # log loss against the base rate's, or the champion's, above which a model is refused
 LOWER = 0.01  # ROC AUC below the champion's
+LESS_TRUE = 0.02  # calibration error above the champion's
+DRAWS, RARE, SEED = 200, 0.95, 0  # of outcomes, if what was promised were true
 SURE = 2.0  # standard errors of the difference of losses
 FEWEST_IN_SLICE = 100  # rows, of which some are won and some not
 
@@ -58,12 +61,16 @@ def verdict(
     old = _metrics(champion)
     against = (
         f"log loss {new['log_loss']:.4f} against the champion's {old['log_loss']:.4f}, "
-        f"ROC AUC {new['roc_auc']:.3f} against {old['roc_auc']:.3f}"
+        f"ROC AUC {new['roc_auc']:.3f} against {old['roc_auc']:.3f}, "
+        f"calibration error {new['ece']:.3f} against {old['ece']:.3f}"
     )
     worse = list(_worse_slices(_losses(challenger), _losses(champion), labels, slices))
     refused = {
         "worse than the champion on later data": _surely_worse(_losses(challenger), _losses(champion), SURE),
         "ranks worse than the champion on later data": new["roc_auc"] < old["roc_auc"] - LOWER,
+        "promises less truly than the champion on later data": (
+            new["ece"] > old["ece"] + LESS_TRUE and new["ece"] > _error_by_chance(challenger)
+        ),
         f"worse than the champion for {'; '.join(worse)}": bool(worse),
     }
     if why := next((why for why, broken in refused.items() if broken), None):
@@ -93,6 +100,13 @@ def rows_of_slices(labels: Floats, slices: pd.DataFrame) -> Iterator[tuple[str, 
 
 def _metrics(predictions: pd.DataFrame) -> Metrics:
     return metrics(predictions["label"].to_numpy(np.float64), predictions["probability"].to_numpy(np.float64))
+
+
+def _error_by_chance(predictions: pd.DataFrame) -> float:
+    """Return the calibration error that a score whose promises are true would hardly exceed on as many rows."""
+    promised, rng = predictions["probability"].to_numpy(np.float64), np.random.default_rng(SEED)
+    drawn = (rng.random(len(promised)) < promised for _ in range(DRAWS))
+    return float(np.quantile([calibration_error(one.astype(np.float64), promised) for one in drawn], RARE))
 
 
 def _losses(predictions: pd.DataFrame) -> Floats:

@@ -11,7 +11,7 @@ from scipy.special import betaln
 
 from features.verbs import Feature
 from serving.line import Line, Term, logarithm, standardised
-from serving.scorer import probability
+from serving.spec import probability
 
 Floats = NDArray[np.float64]
 SPREAD = 0.35  # prior variance of the log-odds that all terms explain together

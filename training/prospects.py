@@ -10,7 +10,7 @@ from features.history import History
 from features.matrix import feature_matrix
 from features.settings import Settings
 from features.verbs import Feature
-from serving.scorer import Prospect
+from serving.spec import Prospect
 from training.lines import logistic_line
 from training.snapshots import learnable
 

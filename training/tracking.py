@@ -19,9 +19,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+STORE = "mlflow.db"  # in the workspace
 NAME = "touchstone"  # of the experiment and of the registered model
-REQUIREMENTS = ("lightgbm", "mlflow", "numpy", "pandas", "pyarrow", "duckdb", "deltalake", "numba", "pydantic")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "duckdb", "deltalake", "numba", "pydantic")
 ROOMS = ("features", "serving")  # what a logged model needs of ours
+
+
+class UnrecordedError(Exception):
+    """MLflow could not be asked, or refused; what was to be recorded is done all the same."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,12 @@ class Record:
 
 
 def record(workspace: Path, run: Record) -> str:
-    """Record a finished training run, register its model, and return the run's id."""
+    """Record a finished training run, register its model, and return the run's id.
+
+    Raises:
+        UnrecordedError: when MLflow cannot be reached or refuses.
+
+    """
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -58,6 +68,31 @@ def record(workspace: Path, run: Record) -> str:
         alias = "champion" if run.champion else "challenger"
         mlflow.MlflowClient().set_registered_model_alias(NAME, alias, registered.version)
         return str(active.info.run_id)
+
+
+def point(workspace: Path, version: str) -> None:
+    """Give a version the alias ``champion``, and the one that had it the alias ``challenger``.
+
+    Raises:
+        UnrecordedError: when MLflow cannot be reached, refuses, or has no record of the version.
+
+    """
+    import mlflow
+
+    if "MLFLOW_TRACKING_URI" not in os.environ and not (workspace / STORE).exists():
+        raise UnrecordedError(f"There is no record in {workspace / STORE}, so that no alias was set.")
+    with _store(workspace):
+        client = mlflow.MlflowClient()
+        known = client.search_model_versions(f"name = '{NAME}'")
+        number = next((one.version for one in known if one.tags.get("touchstone_version") == version), None)
+        if number is None:
+            raise UnrecordedError(f"MLflow has no record of {version}; its alias champion stays where it is.")
+        aliases = client.get_registered_model(NAME).aliases
+        client.set_registered_model_alias(NAME, "champion", number)
+        if aliases.get("champion", number) != number:
+            client.set_registered_model_alias(NAME, "challenger", aliases["champion"])
+        elif aliases.get("challenger") == number:
+            client.delete_registered_model_alias(NAME, "challenger")
 
 
 def _experiment(artifacts: str | None) -> str:
@@ -100,15 +135,20 @@ def _store(workspace: Path) -> Iterator[str | None]:
     Yields where artifacts of a new experiment go; None leaves it to the server.
     """
     import mlflow
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
-    if "MLFLOW_TRACKING_URI" in os.environ:
-        yield None
-        return
-    mlflow.set_tracking_uri(f"sqlite:///{workspace.resolve() / 'mlflow.db'}")
+    ours = "MLFLOW_TRACKING_URI" not in os.environ
     try:
-        yield (workspace.resolve() / "mlflow-artifacts").as_uri()
-    finally:  # MLflow keeps the address in the environment; another workspace must not inherit it
-        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # None is how it forgets
+        if ours:
+            mlflow.set_tracking_uri(f"sqlite:///{workspace.resolve() / STORE}")
+        yield (workspace.resolve() / "mlflow-artifacts").as_uri() if ours else None
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        said = str(error).partition("\n")[0]
+        raise UnrecordedError(f"MLflow at {mlflow.get_tracking_uri()} did not record it: {said}") from None
+    finally:
+        if ours:  # MLflow keeps the address in the environment; another workspace must not inherit it
+            mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # None is how it forgets
 
 
 def _installed() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,24 +20,22 @@ from features.errors import DataError, ModelError
 from features.history import NEVER, microseconds
 from features.lake import Lake
 from features.matrix import feature_matrix
-from features.outcomes import outcomes_of
 from features.reading import read_history
 from features.settings import Settings
-from features.templates import learned_features
 from features.verbs import columns_of
 from serving.scorer import CHAMPION, Scorer, champion, save
 from training.backtest import Backtest, backtest, moment, predictions_of
 from training.card import effect_curves, purpose, quality
-from training.ensemble import fit
 from training.gate import Verdict, slices_of, verdict
-from training.leaks import written_afterwards
+from training.leaks import Leak
+from training.learning import model_of, named
 from training.metrics import Metrics, metrics
 from training.page import page
 from training.plots import calibration_plot
 from training.prospects import prospects
 from training.registry import CARD, serve
-from training.snapshots import Labelled, labelled, learnable
-from training.tracking import Record, record
+from training.snapshots import Labelled, labelled
+from training.tracking import Record, UnrecordedError, record
 
 CURVE_ROWS = 2000
 
@@ -57,6 +55,7 @@ class Trained:
     evidence: str
     metrics: Metrics
     leaks: list[dict[str, str]]
+    unrecorded: str = ""  # why MLflow holds no record of the run
 
 
 def train(
@@ -70,25 +69,23 @@ def train(
     """
     versions = {name: version for name, version in lake.versions().items() if name in INGESTED}
     progress("Reading history")
-    catalogue, old = catalogue_of(settings.features), _champion(workspace / "models")
-    looked_at = columns_of([*catalogue, *(old.spec.features if old else ())])  # the champion is judged, too
+    old = _champion(workspace / "models")
+    looked_at = columns_of([*catalogue_of(settings.features), *(old.spec.features if old else ())])  # both are judged
     history = read_history(Lake(lake.folder, versions), more=looked_at)
     if not history.lead_ids:
         raise DataError("The lake holds no leads. Ingest some first: touchstone ingest FILE.")
     cut, models = microseconds(as_of), workspace / "models"
-    known, learned = labelled(history, settings, cut), learnable(history, settings, cut)
+    known = labelled(history, settings, cut)
     progress("Judging on later data")
     start = _test_start(known, settings) if len(known.labels) else NEVER
     judged = backtest(history, settings, cut, [start]) if len(known.labels) else None
     progress("Learning from all outcomes")
-    model = fit(learned, learned_features(history, cut, catalogue), settings.goal.horizon_days, settings.training)
+    model, learned = model_of(history, settings, cut)
     further = prospects(history, settings, cut, model.spec.features) if model.spec.lines or model.trees else ()
     scorer = save(models, replace(model.spec, learned_until=cut, prospects=further), model.trees)
     tested = known.between(start)
     slices = slices_of(feature_matrix(scorer.spec.features, tested.moments), scorer.spec.features)
-    gate = _gate(judged, models, old, tested, slices)
-    late = written_afterwards(history, outcomes_of(history, settings.goal, cut), cut)
-    found = {leak.feature: asdict(leak) for leak in (*model.leaks, *late)}
+    gate = _gate(judged, models, old, tested, slices, model.leaks)
     written: dict[str, Any] = {
         "version": scorer.version,
         "as_of": as_of.isoformat(),
@@ -97,7 +94,7 @@ def train(
         "purpose": purpose(settings.goal.horizon_days),
         "evidence": model.spec.evidence,
         "learned_from": _window(learned),
-        "leaks": list(found.values()),
+        "leaks": [asdict(leak) for leak in model.leaks],
         "lake": versions,
     }
     if judged:
@@ -108,7 +105,7 @@ def train(
     for name, text in pages.items():
         write_durably(models / scorer.version / name, text)
     progress("Recording the run")
-    run_id = record(
+    run_id, unrecorded = _recorded(
         workspace,
         Record(
             model=models / scorer.version,
@@ -132,8 +129,17 @@ def train(
         wins=int(learned.labels.sum()),
         evidence=model.spec.evidence,
         metrics=judged.overall if judged else metrics(np.empty(0), np.empty(0)),
-        leaks=list(found.values()),
+        leaks=[asdict(leak) for leak in model.leaks],
+        unrecorded=unrecorded,
     )
+
+
+def _recorded(workspace: Path, run: Record) -> tuple[str, str]:
+    """Return the id of MLflow's run, or why there is none: MLflow is a record, and stops nobody."""
+    try:
+        return record(workspace, run), ""
+    except UnrecordedError as error:
+        return "", str(error)
 
 
 def _test_start(known: Labelled, settings: Settings) -> int:
@@ -149,8 +155,18 @@ def _champion(models: Path) -> Scorer | None:
         return None
 
 
-def _gate(judged: Backtest | None, models: Path, old: Scorer | None, tested: Labelled, slices: pd.DataFrame) -> Verdict:
-    """Compare with the champion, if it knew nothing of the snapshots that the new model is judged on."""
+def _gate(
+    judged: Backtest | None,
+    models: Path,
+    old: Scorer | None,
+    tested: Labelled,
+    slices: pd.DataFrame,
+    leaks: Sequence[Leak],
+) -> Verdict:
+    """Compare with the champion, if it knew nothing of the snapshots that the new model is judged on.
+
+    A champion that looks at what the leak report names cannot be beaten by a model that does not, and is no bar.
+    """
     if judged is None:
         if (models / CHAMPION).exists():
             return Verdict(
@@ -159,7 +175,13 @@ def _gate(judged: Backtest | None, models: Path, old: Scorer | None, tested: Lab
         return Verdict(promoted=True, why="No outcome is known yet: the base rate serves until there are some.")
     if old and old.spec.learned_until > tested.moments.as_of.min():
         old = None
-    return verdict(judged.predictions, judged.base_rate, predictions_of(old, tested) if old else None, slices)
+    knowing = named(old.spec.features, leaks) if old else []
+    champion_said = predictions_of(old, tested) if old and not knowing else None
+    found = verdict(judged.predictions, judged.base_rate, champion_said, slices)
+    if not knowing:
+        return found
+    passed_over = f"The champion looks at {', '.join(knowing)}, which the leak report names, and was not compared with."
+    return replace(found, why=f"{found.why} {passed_over}")
 
 
 def _window(learned: Labelled) -> dict[str, object]:

@@ -1,0 +1,58 @@
+"""Connections: a configured system, ready to be read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+
+from connectors.hubspot import HubSpot
+from connectors.landing import Dock
+from connectors.mapping import mapped, mapping_of
+from connectors.pace import Clock, Quota
+from connectors.progress import progress_of
+from connectors.session import Session
+from connectors.system import System
+from features.errors import ConfigError
+from features.lake import Lake
+from features.settings import Settings
+
+SYSTEMS: dict[str, type[System]] = {system.name: system for system in (HubSpot,)}
+
+
+@dataclass(frozen=True)
+class World:
+    """What a connection needs of the world: secrets, a network and a clock."""
+
+    environment: Mapping[str, str]
+    http: httpx.Client
+    clock: Clock = field(default_factory=Clock)
+
+
+@contextmanager
+def connected(
+    name: str, workspace: Path, lake: Lake, settings: Settings, as_of: datetime, world: World
+) -> Iterator[tuple[System, Dock]]:
+    """Hold a system, and the dock where its history is landed: ``connectors/<name>`` in the workspace.
+
+    Raises:
+        ConfigError: when there is no such system, or a secret is missing.
+
+    """
+    if name not in SYSTEMS:
+        raise ConfigError(f'There is no connector to "{name}". Name one of {", ".join(SYSTEMS)}.')
+    with progress_of(workspace / "connectors" / name) as progress:
+        own = getattr(settings.connectors, name)
+        quota = Quota(own.calls_a_day, own.share_of_quota, f"{as_of:%Y-%m-%d}", progress.calls)
+        session = Session(SYSTEMS[name].manners(own, world.environment), world.http, quota, world.clock)
+        system = SYSTEMS[name](session, own, mapping_of(name, settings, workspace).read)
+        dock = Dock(name, lake, mapped(settings, workspace), progress.file.parent, progress, as_of)
+        try:
+            yield system, dock
+        finally:
+            progress.calls = quota.calls
+            progress.save()

@@ -1,0 +1,124 @@
+"""Landing: what a system says is landed page by page, and taken into the lake through the door that files take.
+
+A page is added to a spool file and flushed, and then the place where the next one begins is written down; so a run
+that is killed goes on at that page, and what was written of a page half is cut off. A spool that is long enough, and
+the last one of a stream, is ingested: the lake knows its rows by their content, so one that is ingested twice changes
+nothing, and a row that is refused is in quarantine with its sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from connectors.progress import Progress, Stream
+from connectors.session import Session
+from features.errors import TouchstoneError
+from features.ingestion import Ingested, ingest
+from features.lake import Lake
+from features.settings import Settings
+
+OVERLAP = timedelta(minutes=5)  # what a system's index may lag behind, and its clocks may differ among themselves
+SPOOL_BYTES = 32_000_000
+ALL = {"all": "landed"}  # the place after the last page
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some lines to land, and where the next page begins; where nothing is said, this is the last."""
+
+    rows: list[Row]
+    then: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One stream of a system: its name, and its pages since a moment (all, if it is empty), from a place on."""
+
+    name: str
+    pages: Callable[[str, dict[str, Any]], Iterable[Page]]
+
+
+@dataclass(frozen=True)
+class Dock:
+    """Where what is read of a system is landed, and the lake that it is for."""
+
+    system: str
+    lake: Lake
+    settings: Settings  # which know how lines of this system are read
+    folder: Path
+    progress: Progress
+    as_of: datetime
+
+    def spool(self, stream: str) -> Path:
+        """Return the file of a stream's pages that wait."""
+        return self.folder / f"{self.system}-{stream}.jsonl"
+
+
+def land(dock: Dock, session: Session, readings: Iterable[Reading], say: Callable[[str], None]) -> Iterator[Ingested]:
+    """Read what is new of each stream into the lake, and yield what became of it.
+
+    Raises:
+        Partly, Refused: what was landed until then is kept, and the next run goes on there.
+
+    """
+    for reading in readings:
+        stream = _resumed(dock, reading.name)
+        try:
+            for page in () if stream.at == ALL else reading.pages(_overlapped(stream.since), stream.at):
+                stream.began = stream.began or (session.time or dock.as_of).isoformat()
+                _add(dock.spool(reading.name), page.rows, stream)
+                stream.at = page.then or ALL
+                dock.progress.calls = session.quota.calls
+                dock.progress.save()
+                say(f"{dock.system}: {reading.name}, {stream.rows:,} landed")
+                if stream.bytes > SPOOL_BYTES:
+                    yield from _unload(dock, reading.name, stream)
+        except TouchstoneError:
+            yield from _unload(dock, reading.name, stream)
+            raise
+        yield from _unload(dock, reading.name, stream)
+        dock.progress.streams[reading.name] = Stream(since=stream.began or stream.since)
+        dock.progress.save()
+
+
+def _overlapped(since: str) -> str:
+    return (datetime.fromisoformat(since) - OVERLAP).isoformat() if since else ""
+
+
+def _resumed(dock: Dock, name: str) -> Stream:
+    """Return how far a stream was read; what was written after the last page that was written down is cut off."""
+    stream, spool = dock.progress.of(name), dock.spool(name)
+    length = spool.stat().st_size if spool.exists() else 0
+    if length < stream.bytes:  # somebody deleted pages that wait
+        stream = dock.progress.streams[name] = Stream(since=stream.since)
+    if length:
+        os.truncate(spool, stream.bytes)
+    return stream
+
+
+def _add(spool: Path, rows: Iterable[Row], stream: Stream) -> None:
+    with spool.open("a", encoding="utf-8") as lines:
+        for row in rows:
+            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+            stream.rows += 1
+        lines.flush()
+        os.fsync(lines.fileno())
+        stream.bytes = lines.tell()
+
+
+def _unload(dock: Dock, name: str, stream: Stream) -> list[Ingested]:
+    """Ingest a spool and remove it."""
+    spool = dock.spool(name)
+    results = ingest(dock.lake, dock.settings, [spool], dock.as_of) if stream.bytes else []
+    stream.bytes = stream.rows = 0
+    dock.progress.save()
+    spool.unlink(missing_ok=True)
+    return results

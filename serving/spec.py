@@ -1,0 +1,96 @@
+"""The spec: all that turns trees and lines into a score, as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.verbs import Feature, feature_of
+from serving.facts import Fact, read_fact
+from serving.line import Line, read_line
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Beta calibration (Kull, Silva Filho, Flach 2017): logit q = a ln p − b ln(1 − p) + c, with a, b ≥ 0."""
+
+    a: float = 1.0
+    b: float = 1.0
+    c: float = 0.0
+
+    def log_odds(self, margin: Floats) -> Floats:
+        """Return calibrated log-odds of raw log-odds."""
+        return self.c - self.a * np.logaddexp(0, -margin) + self.b * np.logaddexp(0, margin)
+
+    def slope(self, margin: Floats) -> Floats:
+        """Return the derivative of the calibrated log-odds by the raw ones."""
+        return self.a * probability(-margin) + self.b * probability(margin)
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """A line that tells the probability of being won, or lost, within so many days."""
+
+    days: float
+    lost: bool
+    line: Line
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of a model beside its trees.
+
+    ``leads`` is how many were learned from, ``outcomes`` how many of them were won, or were not, whichever is less,
+    ``learned_until`` the moment (microseconds) before which that was known; ``trees`` how many each member of the
+    ensemble has, in the order of the text; ``lines`` those of the members, which count for ``line_share`` of what they
+    say; ``evidence`` on what the score rests: prior, segment_rates, shrunken_model (lines alone) or model; ``ranks``
+    are 101 quantiles of the probability among leads never shown to the members that scored them; ``medians`` and
+    ``facts`` of each feature; ``prospects`` at further horizons; ``golden`` a few rows with the probability each must
+    give.
+    """
+
+    features: tuple[Feature, ...]
+    horizon_days: float
+    base_log_odds: float
+    leads: int
+    outcomes: int = 0
+    learned_until: int = 0
+    trees: tuple[int, ...] = ()
+    lines: tuple[Line, ...] = ()
+    line_share: float = 0.0
+    calibration: Calibration = field(default_factory=Calibration)
+    evidence: str = "prior"
+    ranks: tuple[float, ...] = ()
+    medians: tuple[float | None, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    prospects: tuple[Prospect, ...] = ()
+    golden: tuple[tuple[tuple[float | None, ...], float], ...] = ()
+
+
+def read_spec(read: dict[str, Any]) -> Spec:
+    """Return the spec that ``dataclasses.asdict`` made this JSON of."""
+    features = tuple(map(feature_of, read["features"]))
+    golden = tuple((tuple(row), probability) for row, probability in read["golden"])
+    tuples = {name: tuple(read[name]) for name in ("trees", "ranks", "medians")}
+    lines, facts = tuple(map(read_line, read["lines"])), tuple(map(read_fact, read["facts"]))
+    prospects = tuple(Prospect(**one | {"line": read_line(one["line"])}) for one in read["prospects"])
+    calibration = Calibration(**read["calibration"])
+    rest = {
+        "features": features,
+        "golden": golden,
+        "lines": lines,
+        "facts": facts,
+        "prospects": prospects,
+        "calibration": calibration,
+    }
+    return Spec(**read | tuples | rest)
+
+
+def probability(log_odds: Floats) -> Floats:
+    """Return probabilities of log-odds, however large."""
+    return np.asarray(np.exp(-np.logaddexp(0, -log_odds)))
