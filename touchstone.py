@@ -491,44 +491,6 @@ def tokens_revoke(
     terminal.finish({"revoked": name}, json, quiet, lambda: typer.echo(f"{name} is revoked."))
 
 
-@tokens.command("create")
-def tokens_create(
-    name: Annotated[str, typer.Argument(help="Whose token it is, or what for.")],
-    scope: Annotated[list[str], typer.Option(help="read, score, ingest or admin (all of them); repeat for several.")],
-    workspace: Workspace = HERE,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Make a token and print it, once."""
-    from serving.tokens import create
-
-    made = {"name": name, "scopes": scope, "token": create(workspace, name, scope, _now())}
-    terminal.finish(made, json, quiet, lambda: typer.echo(made["token"]))
-
-
-@tokens.command("list")
-def tokens_list(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) -> None:
-    """List the tokens; what proves them is not kept."""
-    from serving.tokens import listed
-
-    found = listed(workspace)
-    terminal.finish({"tokens": found}, json, quiet, lambda: terminal.show_tokens(found))
-
-
-@tokens.command("revoke")
-def tokens_revoke(
-    name: Annotated[str, typer.Argument(help="The token that is to be refused from now on.")],
-    workspace: Workspace = HERE,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Take a token away; a running service refuses it at once."""
-    from serving.tokens import revoke
-
-    revoke(workspace, name)
-    terminal.finish({"revoked": name}, json, quiet, lambda: typer.echo(f"{name} is revoked."))
-
-
 @app.command()
 def export(
     person: Annotated[str, typer.Argument(help="A lead_id, or the e-mail address of a lead.")],

@@ -265,35 +265,6 @@ class Desk:
         self.residence.told(lead_ids, before, self.residence.versions())
         self.forget(self.with_colleagues(lead_ids))
 
-    def with_colleagues(self, lead_ids: set[str]) -> set[str]:
-        """Return leads with those whose features look at them, since they share an account."""
-        now, features = self.residence.now, self.champion.scorer.spec.features
-        if now is None or not any(feature.of == "account" for feature in features):
-            return lead_ids
-        return lead_ids | now.colleagues(sorted(lead_ids))
-
-    def read_again(self, more: tuple[str, ...]) -> None:
-        """Read everything that is held in memory: others have changed the lake."""
-        resident = self.residence.read(more)
-        self.intake.seen.read()
-        with self.residence.changing:
-            self.forget([])
-            now = self.intake.clock()
-            self.worklist.make(resident.history, microseconds(now))
-            self.put_in_place(set(resident.stale), now)
-
-    def put_in_place(self, lead_ids: set[str], now: datetime) -> None:
-        """Put leads of whom more is known in their place in the work list."""
-        features = self.champion.scorer.spec.features
-        for group in self.stored(sorted(lead_ids), now, features) if lead_ids else []:
-            here = group.moments.lead[group.moments.lead >= 0]
-            self.worklist.renew(group.moments.history, here, microseconds(now))
-
-    def took_in(self, lead_ids: set[str], before: Mapping[str, int]) -> None:
-        """Take note that the service stored more of some leads; the lake was of some versions before."""
-        self.residence.told(lead_ids, before, self.residence.versions())
-        self.forget(self.with_colleagues(lead_ids))
-
     # What was said lately
 
     def said_lately(self, request: ScoreRequest) -> bool:

@@ -112,12 +112,8 @@ class Guard:
             else:
                 await self._through_the_gate(scope | {"touchstone.token": token}, body, answer)
         except Refused as refused:
-            if (
-                refused.status == HTTPStatus.UNAUTHORIZED
-                and method == "GET"
-                and b"text/html" in headers.get(b"accept", b"")
-            ):
-                refused.status = HTTPStatus.SEE_OTHER  # a person is asked for the token
+            if refused.status == HTTPStatus.UNAUTHORIZED and _is_browser(method, headers):
+                refused.status = HTTPStatus.SEE_OTHER
                 refused.headers.append((b"location", b"/sign-in?next=" + quote(scope["path"]).encode()))
             await refuse(refused.status, refused.sentence, answer, refused.headers)
         except Exception:
@@ -238,6 +234,11 @@ async def refuse(status: int, sentence: str, send: Any, headers: list[tuple[byte
     head = [(b"content-type", JSON.encode()), (b"content-length", str(len(body)).encode()), *(headers or [])]
     await send({"type": "http.response.start", "status": int(status), "headers": head})
     await send({"type": "http.response.body", "body": body})
+
+
+def _is_browser(method: str, headers: Headers) -> bool:
+    """Say whether a person looks for a page, who can be asked for the token."""
+    return method == "GET" and b"text/html" in headers.get(b"accept", b"")
 
 
 def _busy(why: str) -> Refused:

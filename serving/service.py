@@ -74,16 +74,6 @@ def service(make: Callable[[], Desk]) -> Any:
             """Store that sales accepted or rejected a lead, and why."""
             return self.desk.intake.feedback(request, now())
 
-        @bentoml.api(route="/events")  # type: ignore[untyped-decorator]
-        def events(self, request: EventsRequest, /) -> EventsReply:
-            """Store new touches, stages and versions of leads, durably."""
-            return desk.intake.events(request, now())
-
-        @bentoml.api(route="/feedback")  # type: ignore[untyped-decorator]
-        def feedback(self, request: FeedbackRequest, /) -> EventsReply:
-            """Store that sales accepted or rejected a lead, and why."""
-            return desk.intake.feedback(request, now())
-
     return Touchstone
 
 

@@ -7,11 +7,14 @@ import hashlib
 import re
 from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
 
 import httpx
 import pytest
 from morning import BOUGHT, FORMULA, MEAN, SCRIPT, SHY, Morning
+from trained import NOW
 
+from serving.audit import Audit
 from serving.guard import SESSION
 from serving.pages.files import ASSETS
 from serving.pages.signing import _own
@@ -225,3 +228,10 @@ def test_every_chart_says_in_words_what_it_shows(morning: Morning) -> None:
         charts = re.findall(r"<svg class=\"(?:chart|reliability|sankey)\"[^>]*>", morning.client.get(path).text)
         assert charts
         assert [chart for chart in charts if not re.search(r'role="img" aria-label="[^"]{20,}"', chart)] == []
+
+
+def test_the_audit_log_names_no_lead_whose_page_was_opened(tmp_path: Path) -> None:
+    audit = Audit(tmp_path, lambda: NOW)
+    asked, opened = audit.hashed("/leads/L-7"), audit.hashed("/my-leads/L-7/verdict")
+    assert opened == f"/my-leads/{asked.removeprefix('/leads/')}/verdict"
+    assert "L-7" not in opened
