@@ -27,14 +27,14 @@ KINDS = {
 def percent(share: float | None) -> str:
     """Return a share in percent, with one digit where it is small.
 
-    >>> percent(0.314), percent(0.0123), percent(0.0002), percent(None)
-    ('31 %', '1.2 %', '<0.1 %', '–')
+    >>> percent(0.314), percent(0.0123), percent(0.0002), percent(12.5), percent(None)
+    ('31 %', '1.2 %', '<0.1 %', '1,250 %', '–')
     """
     if share is None or math.isnan(share):
         return NOTHING
     if 0 < share < 0.0005:
         return "<0.1 %"
-    return f"{share:.1%}".replace("%", " %") if 0 < share < 0.0995 else f"{share:.0%}".replace("%", " %")
+    return (f"{share:.1%}" if 0 < share < 0.0995 else f"{share:,.0%}").replace("%", " %")
 
 
 def number(value: float | None, digits: int = 0) -> str:
