@@ -25,7 +25,6 @@ ROOT = Path(__file__).parents[1]
 sys.path[0] = str(ROOT)  # not this folder, whose features.py is no package
 
 from attribution import runs  # noqa: E402
-from features.contract import schema  # noqa: E402
 from features.history import microseconds  # noqa: E402
 from features.ingestion import files_in, ingest  # noqa: E402
 from features.lake import Lake  # noqa: E402
@@ -119,12 +118,12 @@ def prepare(folder: Path) -> None:
 def multiply(small: Lake, large: Lake) -> None:
     """Store every table of a lake again and again, each time with names of its own, in the order of the names."""
     for name in small.versions():
-        rows = small.read(name, schema(name).names)
+        rows = small.query(f"FROM {name}")
         own = [column for column in NAMES if column in rows.column_names]
         for copy in range(COPIES if own else 1):
             again = rows
             for column in own:
-                named = pc.binary_join_element_wise(f"{copy:02}-", rows[column].cast("string"), "")  # nobody stays nobody
+                named = pc.binary_join_element_wise(f"{copy:02}-", rows[column], "")  # nobody stays nobody
                 again = again.set_column(rows.column_names.index(column), column, named)
             large.append(name, again)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import duckdb
 
+from features.errors import NothingToDo
 from features.history import microseconds
 from features.identities import touches_of_leads
 from features.lake import Lake
@@ -30,6 +31,7 @@ READ = ("leads", "touches", "stages", "identities", "spend", "rates", "feedback"
 PAUSE = timedelta(seconds=60)  # at least, between one book and the next
 STEPS = 5  # of a journey that are kept: the first of each stretch of one channel
 MOST_LEVELS = 15  # of an attribute that leads can be told apart by
+KEPT_ANSWERS = 300  # of queries, so that a page that was counted once is there at once
 MOST_TRAITS = 6  # such attributes
 
 KNOWN = """
@@ -139,6 +141,17 @@ TRAITS = f"""
         HAVING count(DISTINCT value) BETWEEN 2 AND {MOST_LEVELS} ORDER BY count(*) DESC, name LIMIT {MOST_TRAITS})
     SELECT lead_id, name, value FROM valued SEMI JOIN few USING (name) WHERE value IS NOT NULL
 """
+STEPS_TAKEN = """
+    CREATE TABLE steps_taken AS
+    WITH entered AS (
+        SELECT lead_id, stage, entered_at FROM moves UNION ALL SELECT lead_id, 'created', created_at FROM book)
+    SELECT lead_id, stage, entered_at, lag(stage) OVER one AS before,
+           epoch(entered_at - lag(entered_at) OVER one) / 86400 AS days
+    FROM entered WINDOW one AS (PARTITION BY lead_id ORDER BY entered_at, stage <> 'created')
+"""
+STATEMENTS = (
+    KNOWN, ORIGINS, MOVES, VERDICTS, SAID, DEALS, BOOK, STEPS_TAKEN, JOURNEYS, CREDIT, PROMISES, SPENT, TRAITS,
+)  # fmt: skip
 FRESHNESS = {"leads": "observed_at", "touches": "received_at", "stages": "received_at", "spend": "received_at",
              "rates": "day", "identities": "observed_at", "feedback": '"at"', "scores": "as_of"}  # fmt: skip
 
@@ -150,11 +163,17 @@ class Edition:
     connection: duckdb.DuckDBPyConnection
     as_of: datetime
     versions: Mapping[str, int]
+    _answers: dict[tuple[object, ...], list[dict[str, Any]]] = field(default_factory=dict, repr=False)
 
     def rows(self, sql: str, values: Mapping[str, object] = MappingProxyType({})) -> list[dict[str, Any]]:
-        """Return the answer of a query over the tables of the book."""
+        """Return the answer of a query over the tables of the book, which never changes; leave the rows as they are."""
         asked = {name: value for name, value in values.items() if f"${name}" in sql}
-        return list(self.connection.cursor().sql(sql, params=asked).to_arrow_table().to_pylist())
+        key = (sql, *asked.items())
+        if key not in self._answers:
+            if len(self._answers) >= KEPT_ANSWERS:
+                self._answers.clear()
+            self._answers[key] = self.connection.cursor().sql(sql, params=asked).to_arrow_table().to_pylist()
+        return self._answers[key]
 
     @cached_property
     def segments(self) -> list[tuple[str, str]]:
@@ -191,7 +210,7 @@ class Book:
         here = self._edition
         is_old = here is None or (now - here.as_of > PAUSE and here.versions != self._lake.current_versions(READ))
         if is_old and self._making.acquire(blocking=False):
-            threading.Thread(target=self._make, args=(now,), name="book", daemon=True).start()
+            threading.Thread(target=self._make, args=(now,), name="book").start()
         return here
 
     def make(self, now: datetime) -> Edition:
@@ -205,6 +224,8 @@ class Book:
     def _make(self, now: datetime) -> None:
         try:
             self.make(now)
+        except NothingToDo:
+            pass
         except Exception:
             LOG.exception("The pages go on with what they counted before.")
         finally:
@@ -226,21 +247,9 @@ def edition_of(
         "run": run_id,
     }  # fmt: skip
     worth = f"CREATE TEMP TABLE worth_of AS SELECT lead_id, value_cents FROM ({VALUES})"
-    for statement in (
-        KNOWN,
-        ORIGINS,
-        MOVES,
-        VERDICTS,
-        SAID,
-        DEALS,
-        worth,
-        BOOK,
-        JOURNEYS,
-        CREDIT,
-        PROMISES,
-        SPENT,
-        TRAITS,
-    ):
+    for statement in (*STATEMENTS[:6], worth, *STATEMENTS[6:]):
+        if not threading.main_thread().is_alive():  # nobody will open it
+            raise NothingToDo("The service stops.")
         made.execute(statement, {name: value for name, value in asked.items() if f"${name}" in statement})
     fresh = " UNION ALL ".join(
         f"SELECT '{name}' AS name, count(*) AS rows, CAST(max({column}) AS TIMESTAMPTZ) AS latest FROM {name}"

@@ -64,13 +64,8 @@ PATHS = f"""
     GROUP BY ALL HAVING won > 0 ORDER BY won DESC, value DESC, path LIMIT {SHOWN_PATHS}
 """
 VELOCITY = f"""
-    WITH entered AS (
-        SELECT lead_id, stage, entered_at FROM moves UNION ALL SELECT lead_id, 'created', created_at FROM book),
-    led AS (
-        SELECT lead_id, stage, entered_at, lag(stage) OVER one AS before, entered_at - lag(entered_at) OVER one AS taken
-        FROM entered WINDOW one AS (PARTITION BY lead_id ORDER BY entered_at, stage <> 'created'))
-    SELECT before, stage, count(*) AS leads, median(epoch(taken) / 86400) AS days
-    FROM led WHERE before IS NOT NULL AND entered_at >= $since
+    SELECT before, stage, count(*) AS leads, median(days) AS days FROM steps_taken
+    WHERE before IS NOT NULL AND entered_at >= $since
           AND lead_id IN (SELECT lead_id FROM book WHERE {SEGMENT} AND {CAMPAIGN})
     GROUP BY ALL HAVING count(*) >= {FEWEST} ORDER BY leads DESC LIMIT 8
 """
