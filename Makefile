@@ -46,6 +46,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/simulation.py
 	$(BIN)/python benchmarks/truth.py
+	$(BIN)/python benchmarks/pages.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/kills.py
 	! $(BIN)/python -c 'import pyspark' 2>/dev/null || $(BIN)/python benchmarks/spark.py

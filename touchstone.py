@@ -106,6 +106,7 @@ def demo(
             terminal.print_json(reply)
             typer.echo(f"\nThe MLflow run {trained.run_id} is finished. The service on {url} answered:")
             typer.echo(f"  curl -s {url}/score -H 'content-type: application/json' -d '{jsonlib.dumps(asked)}'")
+            typer.echo(f"Its pages for sales, marketing and engineers: {url}/")
         if not once:
             typer.echo("It goes on answering. Stop it with Ctrl-C.", err=True)
             until_interrupted()

@@ -46,7 +46,7 @@ class App:
 
     def way(self, method: str, path: str) -> Way:
         """Return what the guard has to know of a path."""
-        if path in OPEN:
+        if path in OPEN or path.startswith(pages.ASSETS):
             return Way(path, None, takes_forms=True)
         call = self.posts.get(path)
         if call:

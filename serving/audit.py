@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import secrets
 from collections.abc import Callable
 from datetime import datetime
@@ -17,7 +18,7 @@ from pathlib import Path
 
 FILE, KEY = "audit.jsonl", "audit.key"
 MOST_BYTES, KEPT = 10_000_000, 10
-LEADS = "/leads/"
+LEAD = re.compile(r"(/(?:my-)?leads/)([^/]+)")  # of the API, or of a page
 
 
 class Audit:
@@ -37,10 +38,11 @@ class Audit:
 
     def hashed(self, path: str) -> str:
         """Return a path with the lead in it hashed."""
-        if not path.startswith(LEADS):
+        named = LEAD.match(path)
+        if named is None:
             return path
-        lead_id = path.removeprefix(LEADS).encode("utf-8", "surrogatepass")
-        return LEADS + hashlib.blake2b(lead_id, key=self._key, digest_size=12).hexdigest()
+        lead_id = named[2].encode("utf-8", "surrogatepass")
+        return named[1] + hashlib.blake2b(lead_id, key=self._key, digest_size=12).hexdigest() + path[named.end() :]
 
     def close(self) -> None:
         """Close the file."""

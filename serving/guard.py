@@ -17,6 +17,7 @@ from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from time import perf_counter
 from typing import Any
+from urllib.parse import quote
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
@@ -111,6 +112,9 @@ class Guard:
             else:
                 await self._through_the_gate(scope | {"touchstone.token": token}, body, answer)
         except Refused as refused:
+            if refused.status == HTTPStatus.UNAUTHORIZED and _is_browser(method, headers):
+                refused.status = HTTPStatus.SEE_OTHER
+                refused.headers.append((b"location", b"/sign-in?next=" + quote(scope["path"]).encode()))
             await refuse(refused.status, refused.sentence, answer, refused.headers)
         except Exception:
             status = HTTPStatus.INTERNAL_SERVER_ERROR.value
@@ -230,6 +234,11 @@ async def refuse(status: int, sentence: str, send: Any, headers: list[tuple[byte
     head = [(b"content-type", JSON.encode()), (b"content-length", str(len(body)).encode()), *(headers or [])]
     await send({"type": "http.response.start", "status": int(status), "headers": head})
     await send({"type": "http.response.body", "body": body})
+
+
+def _is_browser(method: str, headers: Headers) -> bool:
+    """Say whether a person looks for a page, who can be asked for the token."""
+    return method == "GET" and b"text/html" in headers.get(b"accept", b"")
 
 
 def _busy(why: str) -> Refused:

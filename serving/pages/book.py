@@ -1,0 +1,262 @@
+"""The book: one row for every lead, open or closed, in memory, so that a page counts 200,000 leads in milliseconds.
+
+It is made of the lake in the background, when somebody first asks and again when the lake has changed; until the new
+one is there, pages count in the one before and say of when it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import duckdb
+
+from features.errors import NothingToDo
+from features.history import microseconds
+from features.identities import touches_of_leads
+from features.lake import Lake
+from features.money import SPEND, VALUES
+from features.settings import Settings
+from serving import ledger
+
+LOG = logging.getLogger("touchstone")
+READ = ("leads", "touches", "stages", "identities", "spend", "rates", "feedback", "scores", "credits")
+PAUSE = timedelta(seconds=60)  # at least, between one book and the next
+STEPS = 5  # of a journey that are kept: the first of each stretch of one channel
+MOST_LEVELS = 15  # of an attribute that leads can be told apart by
+KEPT_ANSWERS = 300  # of queries, so that a page that was counted once is there at once
+MOST_TRAITS = 6  # such attributes
+
+KNOWN = """
+    CREATE TEMP TABLE known AS
+    SELECT lead_id, min(created_at) AS created_at, arg_max(attributes, observed_at) AS attributes
+    FROM leads WHERE observed_at < $as_of AND lead_id NOT IN (SELECT record FROM merged WHERE record <> lead_id)
+    GROUP BY lead_id
+"""
+ORIGINS = """
+    CREATE TEMP TABLE reached AS
+    SELECT lead_id, count(*) AS touches,
+           coalesce(arg_max(struct_pack(channel, event_id), occurred_at) FILTER (occurred_at <= created_at),
+                    arg_min(struct_pack(channel, event_id), occurred_at)) AS origin,
+           min(occurred_at) FILTER (kind LIKE 'sales%' AND occurred_at >= created_at) AS sales_at
+    FROM found JOIN known USING (lead_id) WHERE NOT coalesce(machine, false) GROUP BY lead_id
+"""
+MOVES = """
+    CREATE TABLE moves AS
+    SELECT coalesce(merged.lead_id, stages.lead_id) AS lead_id, stage, min(occurred_at) AS entered_at,
+           any_value(reason) AS reason
+    FROM stages LEFT JOIN merged ON merged.record = stages.lead_id
+    WHERE greatest(occurred_at, received_at) < $as_of GROUP BY ALL
+"""
+VERDICTS = """
+    CREATE TABLE verdicts AS
+    SELECT lead_id, verdict, reason, "by", "at" AS judged_at FROM feedback WHERE "at" < $as_of
+    QUALIFY row_number() OVER (PARTITION BY lead_id ORDER BY "at" DESC, row_hash) = 1
+"""
+SAID = """
+    CREATE TEMP TABLE said AS
+    SELECT lead_id, min(as_of) AS first_scored_at, arg_min(probability, as_of) AS first_probability,
+           arg_max(probability, as_of) AS probability
+    FROM scores WHERE as_of <= $as_of GROUP BY lead_id
+"""
+DEALS = """
+    CREATE TEMP TABLE deals AS
+    WITH latest AS (
+        SELECT lead_id, arg_max(amount, occurred_at) AS amount,
+               coalesce(arg_max(currency, occurred_at), $currency) AS currency
+        FROM stages WHERE amount IS NOT NULL AND greatest(occurred_at, received_at) < $as_of GROUP BY lead_id),
+    worth AS (SELECT currency, arg_max(rate, day) AS rate FROM rates GROUP BY currency)
+    SELECT lead_id, CAST(amount AS DOUBLE) * CASE WHEN latest.currency = $currency THEN 1 ELSE rate END AS amount
+    FROM latest LEFT JOIN worth USING (currency)
+"""
+BOOK = """
+    CREATE TABLE book AS
+    SELECT known.lead_id, created_at, coalesce(origin.channel, '(no touch)') AS channel,
+           coalesce(campaign, '') AS campaign, coalesce(reached.touches, 0) AS touches, sales_at,
+           won.entered_at AS won_at, CASE WHEN won.entered_at IS NULL THEN lost.entered_at END AS lost_at,
+           value_cents / 100.0 AS value, amount, first_scored_at, first_probability, probability
+    FROM known LEFT JOIN reached USING (lead_id) LEFT JOIN deals USING (lead_id) LEFT JOIN said USING (lead_id)
+    LEFT JOIN (SELECT lead_id, min(entered_at) AS entered_at FROM moves
+               WHERE stage IN (SELECT unnest($won::VARCHAR[])) GROUP BY lead_id) AS won USING (lead_id)
+    LEFT JOIN (SELECT lead_id, min(entered_at) AS entered_at FROM moves
+               WHERE stage IN (SELECT unnest($lost::VARCHAR[])) GROUP BY lead_id) AS lost USING (lead_id)
+    LEFT JOIN worth_of USING (lead_id)
+    LEFT JOIN (SELECT event_id, campaign FROM touches
+               SEMI JOIN (SELECT origin.event_id AS event_id FROM reached) USING (event_id)) AS named
+        ON named.event_id = origin.event_id
+"""
+JOURNEYS = f"""
+    CREATE TABLE journeys AS
+    WITH led AS (
+        SELECT lead_id, found.channel, occurred_at, event_id,
+               lag(found.channel) OVER (PARTITION BY lead_id ORDER BY occurred_at, event_id) AS before
+        FROM found JOIN book USING (lead_id)
+        WHERE NOT coalesce(machine, false) AND kind NOT IN (SELECT unnest($idle::VARCHAR[]))
+              AND occurred_at <= coalesce(won_at, lost_at, $as_of))
+    SELECT lead_id, list(channel ORDER BY occurred_at, event_id)[:{STEPS}] AS path, count(*) AS length
+    FROM led WHERE before IS DISTINCT FROM led.channel GROUP BY lead_id
+"""
+CREDIT = """
+    CREATE TABLE credit AS
+    SELECT model, earned.lead_id, earned.channel, coalesce(touched.campaign, '') AS campaign,
+           CAST(occurred_at AS DATE) AS touched_on, won_at, hash(earned.lead_id) % 100 AS bucket,
+           sum(credit) AS credit, CAST(sum(earned.value) AS DOUBLE) AS value
+    FROM credits AS earned LEFT JOIN book ON book.lead_id = earned.lead_id
+    LEFT JOIN (SELECT event_id, campaign, occurred_at FROM touches
+               SEMI JOIN (SELECT event_id FROM credits WHERE run_id = $run) USING (event_id)) AS touched
+        ON touched.event_id = earned.event_id
+    WHERE run_id = $run GROUP BY ALL
+"""
+PROMISES = """
+    CREATE TABLE promises AS
+    SELECT CAST(date_trunc('week', as_of) AS DATE) AS week, least(floor(probability * 20), 19) / 20 AS band,
+           count(*) AS leads, sum(probability) AS promised,
+           count(*) FILTER (mature) AS matured, sum(probability) FILTER (mature) AS promised_of_matured,
+           count(*) FILTER (mature AND won_at > as_of AND won_at <= as_of + horizon_days * INTERVAL 1 DAY) AS won
+    FROM (SELECT *, as_of + horizon_days * INTERVAL 1 DAY <= $as_of AS mature FROM scores WHERE as_of <= $as_of)
+    JOIN (SELECT lead_id, won_at FROM book) USING (lead_id)
+    GROUP BY ALL
+"""
+SPENT = f"""
+    CREATE TABLE spent AS
+    WITH told AS ({SPEND})
+    SELECT told.day, channel, coalesce(campaign, '') AS campaign,
+           CAST(cost AS DOUBLE) * CASE WHEN told.currency = $currency THEN 1 ELSE rate END AS cost
+    FROM told ASOF LEFT JOIN rates ON told.currency = rates.currency AND told.day >= rates.day
+"""
+TRAITS = f"""
+    CREATE TABLE traits AS
+    WITH pairs AS (
+        SELECT lead_id, unnest(json_keys(attributes)) AS name, attributes FROM known WHERE attributes IS NOT NULL),
+    valued AS (SELECT lead_id, name, json_extract_string(attributes, '$."' || name || '"') AS value FROM pairs),
+    few AS (
+        SELECT name FROM valued WHERE value IS NOT NULL GROUP BY name
+        HAVING count(DISTINCT value) BETWEEN 2 AND {MOST_LEVELS} ORDER BY count(*) DESC, name LIMIT {MOST_TRAITS})
+    SELECT lead_id, name, value FROM valued SEMI JOIN few USING (name) WHERE value IS NOT NULL
+"""
+STEPS_TAKEN = """
+    CREATE TABLE steps_taken AS
+    WITH entered AS (
+        SELECT lead_id, stage, entered_at FROM moves UNION ALL SELECT lead_id, 'created', created_at FROM book)
+    SELECT lead_id, stage, entered_at, lag(stage) OVER one AS before,
+           epoch(entered_at - lag(entered_at) OVER one) / 86400 AS days
+    FROM entered WINDOW one AS (PARTITION BY lead_id ORDER BY entered_at, stage <> 'created')
+"""
+STATEMENTS = (
+    KNOWN, ORIGINS, MOVES, VERDICTS, SAID, DEALS, BOOK, STEPS_TAKEN, JOURNEYS, CREDIT, PROMISES, SPENT, TRAITS,
+)  # fmt: skip
+FRESHNESS = {"leads": "observed_at", "touches": "received_at", "stages": "received_at", "spend": "received_at",
+             "rates": "day", "identities": "observed_at", "feedback": '"at"', "scores": "as_of"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Edition:
+    """One book: its tables, as of when, and of which versions of the lake."""
+
+    connection: duckdb.DuckDBPyConnection
+    as_of: datetime
+    versions: Mapping[str, int]
+    _answers: dict[tuple[object, ...], list[dict[str, Any]]] = field(default_factory=dict, repr=False)
+
+    def rows(self, sql: str, values: Mapping[str, object] = MappingProxyType({})) -> list[dict[str, Any]]:
+        """Return the answer of a query over the tables of the book, which never changes; leave the rows as they are."""
+        asked = {name: value for name, value in values.items() if f"${name}" in sql}
+        key = (sql, *asked.items())
+        if key not in self._answers:
+            if len(self._answers) >= KEPT_ANSWERS:
+                self._answers.clear()
+            self._answers[key] = self.connection.cursor().sql(sql, params=asked).to_arrow_table().to_pylist()
+        return self._answers[key]
+
+    @cached_property
+    def segments(self) -> list[tuple[str, str]]:
+        """Return the attributes and the values by which leads can be told apart."""
+        found = self.rows("SELECT DISTINCT name, value FROM traits ORDER BY name, value")
+        return [(row["name"], row["value"]) for row in found]
+
+    @cached_property
+    def campaigns(self) -> list[str]:
+        """Return the campaigns that cost something, earned something, or brought a lead."""
+        found = self.rows("""
+            SELECT DISTINCT campaign FROM (
+                SELECT campaign FROM spent UNION SELECT campaign FROM credit UNION SELECT campaign FROM book)
+            WHERE campaign <> '' ORDER BY campaign""")
+        return [row["campaign"] for row in found]
+
+    @cached_property
+    def models(self) -> list[str]:
+        """Return the attribution models that credit touches, so that a part of the closes can be looked at alone."""
+        found = self.rows("SELECT model FROM credit WHERE lead_id IS NOT NULL GROUP BY model ORDER BY model")
+        return [row["model"] for row in found]
+
+
+class Book:
+    """The current edition, exchanged as a whole."""
+
+    def __init__(self, workspace: Path, lake: Lake, settings: Settings) -> None:
+        self._workspace, self._lake, self._settings = workspace, lake, settings
+        self._edition: Edition | None = None
+        self._making = threading.Lock()
+
+    def edition(self, now: datetime) -> Edition | None:
+        """Return the book as it is; None while the first is being made. A new one is begun if the lake has changed."""
+        here = self._edition
+        is_old = here is None or (now - here.as_of > PAUSE and here.versions != self._lake.current_versions(READ))
+        if is_old and self._making.acquire(blocking=False):
+            threading.Thread(target=self._make, args=(now,), name="book").start()
+        return here
+
+    def make(self, now: datetime) -> Edition:
+        """Make the book of all that is known before a moment, and let it be the current one."""
+        versions = self._lake.current_versions(READ)
+        runs = ledger.runs(self._workspace)
+        latest = runs[0]["run_id"] if runs else None
+        self._edition = edition_of(Lake(self._lake.folder, versions), self._settings, now, versions, latest)
+        return self._edition
+
+    def _make(self, now: datetime) -> None:
+        try:
+            self.make(now)
+        except NothingToDo:
+            pass
+        except Exception:
+            LOG.exception("The pages go on with what they counted before.")
+        finally:
+            self._making.release()
+
+
+def edition_of(
+    lake: Lake, settings: Settings, as_of: datetime, versions: Mapping[str, int], run_id: str | None
+) -> Edition:
+    """Return the book of a lake as of a moment, with the credit of one attribution run."""
+    touches, merged = touches_of_leads(lake, microseconds(as_of))
+    how, goal = settings.attribution, settings.goal
+    made = lake.connection(READ)
+    made.register("found", touches)
+    made.register("merged", merged)
+    asked: dict[str, object] = {
+        "as_of": as_of, "currency": how.currency, "won": goal.won, "lost": goal.lost, "idle": how.exclude_kinds,
+        "rate_days": how.rate_days, "records": merged["record"].to_pylist(), "survivors": merged["lead_id"].to_pylist(),
+        "run": run_id,
+    }  # fmt: skip
+    worth = f"CREATE TEMP TABLE worth_of AS SELECT lead_id, value_cents FROM ({VALUES})"
+    for statement in (*STATEMENTS[:6], worth, *STATEMENTS[6:]):
+        if not threading.main_thread().is_alive():  # nobody will open it
+            raise NothingToDo("The service stops.")
+        made.execute(statement, {name: value for name, value in asked.items() if f"${name}" in statement})
+    fresh = " UNION ALL ".join(
+        f"SELECT '{name}' AS name, count(*) AS rows, CAST(max({column}) AS TIMESTAMPTZ) AS latest FROM {name}"
+        for name, column in FRESHNESS.items()
+    )
+    made.execute(f"CREATE TABLE freshness AS {fresh}")
+    for name in ("known", "reached", "said", "deals", "worth_of"):
+        made.execute(f"DROP TABLE {name}")
+    made.unregister("found")
+    return Edition(made, as_of, versions)

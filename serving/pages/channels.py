@@ -1,0 +1,319 @@
+"""Channels: what each channel earned and cost, by which model, and how journeys go. Marketing's morning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving import ledger
+from serving.pages import drawing
+from serving.pages.book import STEPS, Edition
+from serving.pages.choice import CAMPAIGN, PERIODS, SEGMENT, Choice, chosen
+from serving.pages.site import Form, Site, asked
+from serving.pages.words import NOTHING, money, number, percent, plain, span
+
+USUAL_MODEL = "linear"
+NOBODY, REST = "(unattributed)", "(other campaigns, or nobody)"
+BUCKETS, DRAWS, SEED = 100, 200, 0
+FLOW_CHANNELS, FLOW_STEPS = 6, 3
+FEWEST = 10  # leads of which a share is worth telling
+SHOWN_PATHS = 12
+LEAST_SPEND = 0.05  # of all spend; a channel below it is no place for a budget
+COHORT_DAYS = (30, 60, 90, 180)
+
+BROUGHT = f"""
+    SELECT channel, count(*) FILTER (created_at >= $since) AS leads,
+           sum(probability * amount) FILTER (won_at IS NULL AND lost_at IS NULL) AS pipeline
+    FROM book WHERE {SEGMENT} AND {CAMPAIGN} GROUP BY channel
+"""
+WON = f"SELECT count(*) AS won, coalesce(sum(value), 0) AS value FROM book WHERE won_at >= $since AND {SEGMENT}"
+EARNED = f"""
+    SELECT model, channel, bucket, sum(credit) AS credit, sum(value) AS value
+    FROM credit WHERE lead_id IS NOT NULL AND won_at >= $since AND {SEGMENT} AND {CAMPAIGN} GROUP BY ALL
+"""
+REALIZED = f"""
+    SELECT channel, sum(value) AS value FROM credit
+    WHERE model = $model AND touched_on >= CAST($since AS DATE) AND {SEGMENT} AND {CAMPAIGN} GROUP BY channel
+"""
+COST = f"SELECT channel, sum(cost) AS cost FROM spent WHERE day >= CAST($since AS DATE) AND {CAMPAIGN} GROUP BY channel"
+QUALITY = f"""
+    SELECT channel, count(*) AS leads, avg(first_probability) AS promised,
+           avg(CAST(coalesce(won_at <= first_scored_at + $horizon * INTERVAL 1 DAY, false) AS INTEGER)) AS realised
+    FROM book WHERE first_scored_at + $horizon * INTERVAL 1 DAY <= $as_of AND {SEGMENT} AND {CAMPAIGN}
+    GROUP BY channel HAVING count(*) >= {FEWEST} ORDER BY leads DESC
+"""
+CLOSING = f"""
+    SELECT channel, count(*) AS won, median(epoch(won_at - created_at) / 86400) AS days, median(touches) AS touches
+    FROM book WHERE won_at >= $since AND {SEGMENT} AND {CAMPAIGN} GROUP BY channel ORDER BY won DESC, channel
+"""
+WON_PATHS = f"""
+    SELECT path[:{FLOW_STEPS}] AS path, count(*) AS leads FROM journeys JOIN book USING (lead_id)
+    WHERE won_at >= $since AND {SEGMENT} AND {CAMPAIGN} GROUP BY ALL
+"""
+PATHS = f"""
+    SELECT array_to_string(path, ' → ') || CASE WHEN length > {STEPS} THEN ' → …' ELSE '' END AS path,
+           count(*) FILTER (won_at >= $since) AS won, count(*) AS leads, sum(value) FILTER (won_at >= $since) AS value
+    FROM journeys JOIN book USING (lead_id)
+    WHERE coalesce(won_at, lost_at) >= $since AND {SEGMENT} AND {CAMPAIGN}
+    GROUP BY ALL HAVING won > 0 ORDER BY won DESC, value DESC, path LIMIT {SHOWN_PATHS}
+"""
+VELOCITY = f"""
+    SELECT before, stage, count(*) AS leads, median(days) AS days FROM steps_taken
+    WHERE before IS NOT NULL AND entered_at >= $since
+          AND lead_id IN (SELECT lead_id FROM book WHERE {SEGMENT} AND {CAMPAIGN})
+    GROUP BY ALL HAVING count(*) >= {FEWEST} ORDER BY leads DESC LIMIT 8
+"""
+WON_WITHIN = ", ".join(
+    f"count(*) FILTER (won_at <= created_at + INTERVAL {days} DAY) AS won_{days}" for days in COHORT_DAYS
+)
+COHORTS = f"""
+    SELECT CAST(date_trunc('month', created_at) AS DATE) AS month, count(*) AS leads,
+           {WON_WITHIN},
+           max(created_at) AS latest
+    FROM book WHERE created_at >= $as_of - INTERVAL 12 MONTH AND {SEGMENT} AND {CAMPAIGN} GROUP BY month ORDER BY month
+"""
+
+
+@dataclass(frozen=True)
+class Credited:
+    """What one model gives each channel: closes with a 90 % interval, and their value."""
+
+    closes: dict[str, float]
+    low: dict[str, float]
+    high: dict[str, float]
+    value: dict[str, float]
+
+
+def channels(site: Site, request: Request, _form: Form) -> Response:
+    """Show the page."""
+    edition = site.book.edition(site.clock())
+    if edition is None:
+        return site.show(request, "wait.html")
+    query = asked(request)
+    choice, currency = chosen(query, edition), site.desk.settings.attribution.currency
+    horizon = site.desk.champion.scorer.spec.horizon_days
+    table = _table(edition, choice, query)
+    best = max((row for row in table.rows if not row["apart"]), key=lambda row: row["credit"], default=None)
+    quality = edition.rows(QUALITY, choice.values(horizon=int(horizon), as_of=edition.as_of))
+    closing, paths = (edition.rows(sql, choice.values()) for sql in (CLOSING, PATHS))
+    velocity = edition.rows(VELOCITY, choice.values())
+    flows = _flows(edition.rows(WON_PATHS, choice.values()))
+    names = [f"{plain(row['before'])} → {plain(row['stage'])}" for row in velocity]
+    said = (f"{number(table.total['won'])} deals closed, worth {money(table.total['value'], currency)}, for "
+            f"{money(table.total['cost'], currency)} of spend.")  # fmt: skip
+    if best and best["credit"]:
+        said += f" {best['channel']} earned most of them, by {plain(table.model).lower()}."
+    matrix, whole_only = _matrix(site, table)
+    return site.show(
+        request, "channels.html", query=query, said=said, as_of=edition.as_of, period_said=choice.said(edition.as_of),
+        periods=PERIODS, models=[(name, plain(name)) for name in edition.models if name != USUAL_MODEL],
+        segments=[(f"{name}={value}", f"{plain(name)}: {value}") for name, value in edition.segments],
+        campaigns=[(name, name) for name in edition.campaigns], model=table.model, book_rows=table.rows,
+        total=table.total,
+        top_credit=max((row["credit"] for row in table.rows), default=1), flip=_flip(table), agree=_agree(table),
+        compared=[name for name, _ in table.compared], matrix=matrix, whole_only=whole_only,
+        quality=quality, top_quality=max((max(row["promised"], row["realised"]) for row in quality), default=1),
+        closing=[(row["channel"], span(row["days"]), row["days"], (number(row["touches"]), number(row["won"])))
+                 for row in closing],
+        top_closing=max((row["days"] for row in closing), default=1),
+        flows=flows, flow_chart=drawing.sankey(flows, _flow_says(flows)),
+        flow_rows=[(source, target, number(step + 1), number(count)) for step, source, target, count in flows],
+        paths=[row | {"rate": row["won"] / row["leads"]} for row in paths],
+        velocity=[(name, span(row["days"]), row["days"], (number(row["leads"]),))
+                  for name, row in zip(names, velocity, strict=True)],
+        top_velocity=max((row["days"] for row in velocity), default=1),
+        cohorts=_cohorts(edition, choice),
+    )  # fmt: skip
+
+
+def channels_file(site: Site, request: Request, _form: Form) -> Response:
+    """Return a table of the page as CSV."""
+    edition = site.book.edition(site.clock()) or site.book.make(site.clock())
+    query = asked(request)
+    choice, wanted = chosen(query, edition), query.get("table", "channels")
+    if wanted == "paths":
+        found = edition.rows(PATHS, choice.values())
+        return site.table("paths", ("path", "won", "leads", "revenue"), [list(row.values()) for row in found])
+    table = _table(edition, choice, query)
+    if wanted == "models":
+        rows = [(name, channel, one.closes[channel], one.low[channel], one.high[channel], one.value[channel])
+                for name, one in table.compared for channel in one.closes]  # fmt: skip
+        return site.table("models", ("model", "channel", "closes", "low", "high", "revenue"), rows)
+    columns = ("channel", "leads", "credit", "low", "high", "value", "pipeline", "cost", "cac", "roas", "roi")
+    return site.table("channels", columns, [[row[name] for name in columns] for row in table.rows])
+
+
+@dataclass(frozen=True)
+class Table:
+    """Channels under the model asked for, with all that closed, and every model beside it."""
+
+    model: str
+    rows: list[dict[str, Any]]
+    total: dict[str, Any]
+    compared: list[tuple[str, Credited]]
+    cost: dict[str, float]
+
+
+def _table(edition: Edition, choice: Choice, query: dict[str, str]) -> Table:
+    model = query.get("model", USUAL_MODEL)
+    if model not in edition.models:
+        model = USUAL_MODEL if USUAL_MODEL in edition.models or not edition.models else edition.models[0]
+    by_model = _credited(edition, choice)
+    (won,) = edition.rows(WON, choice.values())
+    brought = {row["channel"]: row for row in edition.rows(BROUGHT, choice.values())}
+    cost = {row["channel"]: row["cost"] or 0.0 for row in edition.rows(COST, choice.values())}
+    realized = {row["channel"]: row["value"] for row in edition.rows(REALIZED, choice.values(model=model))}
+    one = by_model.get(model, Credited({}, {}, {}, {}))
+    names = sorted({*one.closes, *cost, *brought}, key=lambda name: (-one.closes.get(name, 0), name))
+    rows = [_row(name, one, brought.get(name, {}), cost.get(name), realized.get(name, 0.0)) for name in names]
+    rows = [row for row in rows if row["leads"] or row["credit"] or row["cost"] or row["pipeline"]]
+    left = won["won"] - sum(one.closes.values()), won["value"] - sum(one.value.values())
+    rest = dict.fromkeys(("leads", "low", "high", "pipeline", "cost", "cac", "roas", "roi"))
+    if rows or won["won"]:
+        rows.append({"channel": REST if choice.campaign else NOBODY, "credit": round(left[0], 6) + 0.0,
+                     "value": round(left[1], 2) + 0.0, "apart": True, **rest})  # fmt: skip
+    spent, back = sum(cost.values()), sum(realized.values())
+    total = {
+        "leads": sum(row["leads"] or 0 for row in rows), "credit": won["won"], "won": won["won"], "value": won["value"],
+        "pipeline": sum(row["pipeline"] or 0 for row in rows), "cost": spent,
+        "cac": spent / won["won"] if won["won"] else None,
+        "roas": won["value"] / spent if spent else None, "roi": (back - spent) / spent if spent else None,
+    }  # fmt: skip
+    compared = sorted(by_model.items(), key=lambda item: (item[0] != model, item[0]))
+    return Table(model, rows, total, compared, cost)
+
+
+def _row(name: str, one: Credited, brought: dict[str, Any], cost: float | None, realized: float) -> dict[str, Any]:
+    closes, value = one.closes.get(name, 0.0), one.value.get(name, 0.0)
+    return {
+        "channel": name, "leads": brought.get("leads", 0), "pipeline": brought.get("pipeline"), "credit": closes,
+        "low": one.low.get(name), "high": one.high.get(name), "value": value, "cost": cost,
+        "cac": cost / closes if cost and closes else None, "roas": value / cost if cost else None,
+        "roi": (realized - cost) / cost if cost else None, "apart": False,
+    }  # fmt: skip
+
+
+def _credited(edition: Edition, choice: Choice) -> dict[str, Credited]:
+    """Return what each model gives, with intervals by drawing hundredths of the leads with replacement."""
+    found = edition.rows(EARNED, choice.values())
+    models, names = sorted({row["model"] for row in found}), sorted({row["channel"] for row in found})
+    closes = np.zeros((len(models), len(names), BUCKETS))
+    value = np.zeros((len(models), len(names)))
+    at_model, at_name = ({name: i for i, name in enumerate(listed)} for listed in (models, names))
+    for row in found:
+        m, k = at_model[row["model"]], at_name[row["channel"]]
+        closes[m, k, row["bucket"]] += row["credit"]
+        value[m, k] += row["value"] or 0
+    drawn = np.random.default_rng(SEED).multinomial(BUCKETS, np.full(BUCKETS, 1 / BUCKETS), DRAWS)
+    said, varied = closes.sum(axis=2), closes @ drawn.T
+    low, high = np.minimum(np.quantile(varied, 0.05, axis=2), said), np.maximum(np.quantile(varied, 0.95, axis=2), said)
+    return {
+        model: Credited(*(dict(zip(names, part[m].tolist(), strict=True)) for part in (said, low, high, value)))
+        for m, model in enumerate(models)
+    }
+
+
+def _flip(table: Table) -> str:
+    """Return a sentence if the channel that brings most per unit of spend depends on the model."""
+    best: dict[str, list[str]] = {}
+    least = LEAST_SPEND * sum(table.cost.values())
+    for model, one in table.compared:
+        roas = {name: one.value.get(name, 0) / cost for name, cost in table.cost.items() if cost > least}
+        if roas:
+            best.setdefault(max(roas, key=lambda name: (roas[name], name)), []).append(plain(model).lower())
+    if len(best) < 2:
+        return ""
+    parts = [f"{channel} by {_listed(models)}" for channel, models in best.items()]
+    return (f"which paid channel brings most for its money depends on it: {'; '.join(parts)}. "
+            "Do not move budget on one of them alone.")  # fmt: skip
+
+
+def _agree(table: Table) -> str:
+    """Return where the models are furthest apart."""
+    total = table.total["won"]
+    if not total or len(table.compared) < 2:
+        return ""
+    apart = {}
+    for name in {channel for _, one in table.compared for channel in one.closes}:
+        shares = {model: one.closes.get(name, 0) / total for model, one in table.compared}
+        low, high = min(shares, key=lambda m: shares[m]), max(shares, key=lambda m: shares[m])
+        apart[name] = (shares[high] - shares[low], low, shares[low], high, shares[high])
+    name = max(apart, key=lambda one: apart[one][0])
+    _, low, least, high, most = apart[name]
+    parts = (f"{percent(least)} by {plain(low).lower()}", f"{percent(most)} by {plain(high).lower()}")
+    return f"they are furthest apart on {name}: {', '.join(parts)}"
+
+
+def _matrix(site: Site, table: Table) -> tuple[list[tuple[str, list[dict[str, Any]]]], str]:
+    """Return the share of closes by channel (row) and model, and what is said of models that cannot be filtered."""
+    total = table.total["won"] or 1
+    names = [
+        row["channel"]
+        for row in table.rows
+        if not row["apart"] and any(one.closes.get(row["channel"]) for _, one in table.compared)
+    ]
+    top = max((one.high.get(name, 0) / total for name in names for _, one in table.compared), default=1)
+    matrix = [(name, [_cell(one, name, total, top) for _, one in table.compared]) for name in names]
+    run = ledger.run(site.desk.workspace) or {"models": {}}
+    whole = [model for model in run["models"] if model not in dict(table.compared)]
+    said = "; ".join(_best_three(model, run["models"][model]) for model in whole)
+    why = "These models judge all closes together and cannot be filtered; closes of all time: "
+    return matrix, f"{why}{said}." if said else ""
+
+
+def _best_three(model: str, given: dict[str, dict[str, float]]) -> str:
+    """Return the channels to which a model gives most, with their closes and intervals."""
+    best = sorted(given.items(), key=lambda item: -item[1]["credit"])[:3]
+    parts = (
+        f"{name} {number(one['credit'], 1)} ({number(one['low'], 1)} to {number(one['high'], 1)})" for name, one in best
+    )
+    return f"{plain(model)}: {', '.join(parts)}"
+
+
+def _cell(one: Credited, name: str, total: float, top: float) -> dict[str, Any]:
+    share, low, high = (part.get(name, 0) / total for part in (one.closes, one.low, one.high))
+    says = f"{percent(share)}, 90 % interval {percent(low)} to {percent(high)}"
+    return {"share": share, "low": low, "high": high, "drawn": drawing.interval(share, low, high, top, says, width=90)}
+
+
+def _flows(found: Sequence[dict[str, Any]]) -> list[tuple[int, str, str, float]]:
+    """Return how many won leads went from one channel to the next, or to the win; rare channels together."""
+    often: dict[str, float] = {}
+    for row in found:
+        for name in row["path"]:
+            often[name] = often.get(name, 0) + row["leads"]
+    kept = set(sorted(often, key=lambda name: (-often[name], name))[:FLOW_CHANNELS])
+    flows: dict[tuple[int, str, str], float] = {}
+    for row in found:
+        steps = [name if name in kept else "Other" for name in row["path"]] + [drawing.WON]
+        for step, (source, target) in enumerate(pairwise(steps)):
+            flows[step, source, target] = flows.get((step, source, target), 0) + row["leads"]
+    return sorted(((*link, count) for link, count in flows.items()), key=lambda flow: (flow[0], -flow[3]))
+
+
+def _flow_says(flows: Sequence[tuple[int, str, str, float]]) -> str:
+    strong = sorted(flows, key=lambda flow: -flow[3])[:3]
+    return "Journeys of won leads, channel by channel. Strongest: " + "; ".join(
+        f"{a} to {b} {c:,.0f}" for _, a, b, c in strong
+    )
+
+
+def _cohorts(edition: Edition, choice: Choice) -> list[list[str]]:
+    rows = []
+    for row in edition.rows(COHORTS, choice.values(as_of=edition.as_of)):
+        cells = [f"{row['month']:%b %Y}", number(row["leads"])]
+        for days in COHORT_DAYS:
+            is_up = (edition.as_of - row["latest"]).days >= days
+            cells.append(percent(row[f"won_{days}"] / row["leads"]) if is_up else NOTHING)
+        rows.append(cells)
+    return rows
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,73 @@
+"""The book that pages count in, of a company that can be counted by hand: Ada was won, Bob is open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tables import moment, stage, table, touch, version
+
+from features.lake import Lake
+from features.settings import Settings
+from serving.pages import drawing
+from serving.pages.book import Book, Edition
+from serving.pages.channels import _flows
+from serving.pages.lead import _timeline
+
+
+@pytest.fixture
+def edition(tmp_path: Path) -> Edition:
+    """Return the book of day 6; what comes later is in the lake, too."""
+    lake = Lake(tmp_path / "lake")
+    rows = {
+        "leads": [version("Ada", 0, {"industry": "Mining"}), version("Bob", 1, {"industry": "Retail"}, created=1)],
+        "touches": [
+            touch("Ada", 0, channel="Paid Search"), touch("Ada", 1, channel="Paid Search"),
+            touch("Ada", 2, channel="Email"), touch("Ada", 3, channel="Email", machine=True),
+            touch("Bob", 1, channel="Events"), touch("Bob", 4, "sales_call", "Sales outreach"),
+            touch("Bob", 7, channel="Email"),
+        ],
+        "stages": [stage("Ada", 2, "mql"), stage("Ada", 5, "won"), stage("Bob", 8, "won")],
+    }  # fmt: skip
+    for name, told in rows.items():
+        lake.append(name, table(name, told))
+    return Book(tmp_path, lake, Settings()).make(moment(6))
+
+
+def test_the_book_has_a_row_for_every_lead_and_knows_nothing_later(edition: Edition) -> None:
+    rows = edition.rows("SELECT lead_id, channel, touches, sales_at, won_at FROM book ORDER BY lead_id")
+    assert rows == [
+        {"lead_id": "Ada", "channel": "Paid Search", "touches": 3, "sales_at": None, "won_at": moment(5)},
+        {"lead_id": "Bob", "channel": "Events", "touches": 2, "sales_at": moment(4), "won_at": None},
+    ]
+
+
+def test_touches_of_one_channel_in_a_row_are_one_stretch_and_machines_are_none(edition: Edition) -> None:
+    rows = edition.rows("SELECT lead_id, path, length FROM journeys ORDER BY lead_id")
+    assert rows == [
+        {"lead_id": "Ada", "path": ["Paid Search", "Email"], "length": 2},
+        {"lead_id": "Bob", "path": ["Events", "Sales outreach"], "length": 2},
+    ]
+
+
+def test_leads_are_told_apart_by_attributes_of_few_values(edition: Edition) -> None:
+    assert edition.segments == [("industry", "Mining"), ("industry", "Retail")]
+
+
+def test_as_many_flow_into_a_channel_as_out_of_it() -> None:
+    flows = _flows([{"path": ["Events", "Email", "Direct"], "leads": 3}, {"path": ["Email"], "leads": 2}])
+    assert flows == [
+        (0, "Events", "Email", 3), (0, "Email", "Won", 2), (1, "Email", "Direct", 3), (2, "Direct", "Won", 3),
+    ]  # fmt: skip
+
+
+def test_the_same_on_the_same_day_is_one_line_with_its_count() -> None:
+    seen = [{"what": "touch", "at": moment(day), "kind": "page_view", "channel": "Direct"} for day in (3.5, 3.2, 1)]
+    lines = [(line["text"], line["count"], line["at"]) for line in _timeline(seen)]
+    assert lines == [("Viewed a page", 2, moment(3.5)), ("Viewed a page", 1, moment(1))]
+
+
+def test_a_drawing_escapes_what_it_is_told() -> None:
+    drawn = drawing.sankey([(0, "<script>", '"', 1)], '"><script>')
+    assert "<script>" not in drawn
+    assert 'aria-label="&#34;&gt;&lt;script&gt;"' in drawn
