@@ -178,6 +178,27 @@ def show_features(document: dict[str, Any]) -> None:
         typer.echo(f"What each feature means is in {document['dictionary']}.")
 
 
+def show_report(told: dict[str, Any]) -> None:
+    """Print how sales and marketing stand together."""
+    handed, currency = told["passed_on"], told["currency"]
+    typer.echo(
+        f"Since {told['since']:%Y-%m-%d} marketing passed on {handed['passed']:,} (stage "
+        f"{handed['stage']}); sales accepted {handed['accepted']:,} and rejected {handed['rejected']:,}."
+    )
+    _show("The funnel", ("stage", "leads"), [(step["stage"], f"{step['leads']:,}") for step in told["funnel"]])
+    rows = [
+        (one["channel"], f"{one['leads']:,}", _percent(one["promised"]), f"{one['won']:,}", f"{one['revenue']:,.0f}",
+         *("–" if one[name] is None else f"{one[name]:,.0f}" for name in ("spend", "cac")), f"{one['pipeline']:,.0f}")
+        for one in told["channels"]
+    ]  # fmt: skip
+    columns = ("channel", "leads", "promised", "won", f"revenue ({currency})", "spend", "CAC", "pipeline")
+    _show("What each channel brought", columns, rows)
+    if told["why_not"]:
+        _show(
+            "Why sales said no", ("reason", "leads"), [(r["reason"] or "–", f"{r['leads']:,}") for r in told["why_not"]]
+        )
+
+
 def show_monitored(found: dict[str, Any]) -> None:
     """Print how promises were kept, and each alarm: what moved, how sure that is, what to do."""
     kept = [

@@ -105,8 +105,10 @@ def demo(
         elif not quiet:
             terminal.print_json(reply)
             typer.echo(f"\nThe MLflow run {trained.run_id} is finished. The service on {url} answered:")
-            typer.echo(f"  curl -s {url}/score -H 'content-type: application/json' -d '{jsonlib.dumps(asked)}'")
-            typer.echo(f"Its pages for sales, marketing and engineers: {url}/")
+            typer.echo(
+                f"  curl -s {url}/score -H 'content-type: application/json' -d '{jsonlib.dumps(asked)}'\n"
+                f"Its pages for sales, marketing and engineers: {url}/"
+            )
         if not once:
             typer.echo("It goes on answering. Stop it with Ctrl-C.", err=True)
             until_interrupted()
@@ -432,6 +434,28 @@ def monitor(
         terminal.warn(posted(webhook, found))
     if found["alarms"]:
         raise typer.Exit(REFUSED)
+
+
+@app.command()
+def report(
+    workspace: Workspace = HERE,
+    output: Annotated[Path | None, typer.Option(help="Write one HTML page that needs no service to this file.")] = None,
+    as_of: AsOf = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say how sales and marketing stand together: the hand-over, the funnel, what each channel brought."""
+    from features.durable import write_durably
+    from features.lake import Lake
+    from features.settings import read_settings
+    from serving.pages.report import page
+    from serving.pages.report import report as together
+
+    with terminal.progress(quiet, "Counting"):
+        told = together(workspace, Lake(workspace / "lake"), read_settings(workspace), _moment(as_of))
+    if output:
+        write_durably(output, page(told))
+    terminal.finish(told, json, quiet, lambda: terminal.show_report(told))
 
 
 @app.command()

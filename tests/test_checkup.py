@@ -38,6 +38,7 @@ def test_an_empty_lake_asks_for_leads(lake: Lake) -> None:
         "tables": dict.fromkeys(INGESTED, nothing) | dict.fromkeys(("spend", "rates"), nothing | {"leads": None}),
         "sources": [],
         "quarantine": [],
+        "arrivals": [],
         "findings": ["There are no leads yet. Ingest some: touchstone ingest FILE."],
     }
 

@@ -54,7 +54,7 @@ def test_the_commands_come_in_the_order_of_the_story() -> None:
 
     names = [found.callback.__name__ for found in app.registered_commands if found.callback]
     start, end = ["demo", "init", "ingest", "check", "features", "train", "backtest"], ["export", "erase", "serve"]
-    assert names == [*start, "score", "attribute", "retrain", "monitor", "sync", *end]
+    assert names == [*start, "score", "attribute", "retrain", "monitor", "report", "sync", *end]
 
 
 def test_every_command_and_option_is_explained_in_one_sentence() -> None:

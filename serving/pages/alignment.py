@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from features.settings import Goal
 from serving.pages import drawing
 from serving.pages.book import Edition
 from serving.pages.choice import CAMPAIGN, PERIODS, SEGMENT, Choice, chosen
@@ -17,6 +18,7 @@ PASSED = ("mql", "marketingqualifiedlead", "sal", "sql")  # the first of these t
 HOT = 0.2  # probability when first scored, from which on a lead is hot
 WEEKS = 12
 WEEKLY_COUNTS = ("passed", "accepted", "rejected")
+Row = dict[str, Any]
 
 KNOWN_STAGES = "SELECT stage, count(*) AS leads FROM moves JOIN book USING (lead_id) GROUP BY stage"
 FUNNEL = f"""
@@ -59,28 +61,46 @@ BANDS = f"""
 """
 
 
+class Aligned(NamedTuple):
+    """What both teams see of a part of the book; rows are as the queries above name them."""
+
+    passed: str  # the stage at which marketing passes a lead on
+    tally: Row
+    why_not: list[Row]
+    weekly: list[Row]
+    bands: list[Row]
+    funnel: list[tuple[str, int]]  # leads that got to each stage, in the order in which they do
+
+
+def aligned(edition: Edition, goal: Goal, choice: Choice) -> Aligned:
+    """Return what marketing passed on, what sales made of it, and whether the score kept its word."""
+    passed = _handed_over(edition)
+    values = choice.values(passed=passed, as_of=edition.as_of, horizon=int(goal.horizon_days))
+    (tally,) = edition.rows(PASSED_ON, values)
+    why_not, weekly, bands = (edition.rows(sql, values) for sql in (WHY_NOT, WEEKLY, BANDS))
+    return Aligned(passed, tally, why_not, weekly, bands, _funnel(edition, goal, choice))
+
+
 def alignment(site: Site, request: Request, _form: Form) -> Response:
     """Show the page."""
     edition = site.book.edition(site.clock())
     if edition is None:
         return site.show(request, "wait.html")
     query = asked(request)
-    choice, passed = chosen(query, edition), _handed_over(edition)
-    horizon = site.desk.champion.scorer.spec.horizon_days
-    more = {"passed": passed, "as_of": edition.as_of, "horizon": int(horizon)}
-    (tally,) = edition.rows(PASSED_ON, choice.values(**more))
-    why_not, weekly, bands = (edition.rows(sql, choice.values(**more)) for sql in (WHY_NOT, WEEKLY, BANDS))
-    funnel = _funnel(site, edition, choice)
-    judged, refused = tally["accepted"] + tally["rejected"], sum(row["leads"] for row in why_not)
+    choice, goal = chosen(query, edition), site.desk.settings.goal
+    found = aligned(edition, goal, choice)
+    tally, bands, weekly = found.tally, found.bands, found.weekly
+    judged, refused = tally["accepted"] + tally["rejected"], sum(row["leads"] for row in found.why_not)
+    funnel = _steps(found.funnel)
     return site.show(
         request, "alignment.html", query=query, as_of=edition.as_of, period_said=choice.said(edition.as_of),
         periods=PERIODS,
         segments=[(f"{name}={value}", f"{plain(name)}: {value}") for name, value in edition.segments],
-        campaigns=[(name, name) for name in edition.campaigns], passed=plain(passed), tally=tally, judged=judged,
-        accepted_share=tally["accepted"] / judged if judged else None, hot=HOT, horizon=horizon,
+        campaigns=[(name, name) for name in edition.campaigns], passed=plain(found.passed), tally=tally, judged=judged,
+        accepted_share=tally["accepted"] / judged if judged else None, hot=HOT, horizon=goal.horizon_days,
         why_not=[(row["reason"] or "no reason given", f"{number(row['leads'])} ({_share(row['leads'], refused)})",
-                  row["leads"], ()) for row in why_not],
-        top_why_not=max((row["leads"] for row in why_not), default=1),
+                  row["leads"], ()) for row in found.why_not],
+        top_why_not=max((row["leads"] for row in found.why_not), default=1),
         bands=bands, top_band=max((max(row["promised"], row["realised"]) for row in bands), default=1),
         funnel=funnel, top_funnel=funnel[0][2] if funnel else 1,
         weekly_chart=_weekly_chart(weekly) if weekly else "",
@@ -98,14 +118,18 @@ def _handed_over(edition: Edition) -> str:
     return next((known[name] for name in PASSED if name in known), list(known.values())[-1] if known else PASSED[0])
 
 
-def _funnel(site: Site, edition: Edition, choice: Choice) -> list[tuple[str, str, float, tuple[str, ...]]]:
-    """Return the stages in the order in which leads reach them, with how many of the leads created got there."""
-    goal = site.desk.settings.goal
+def _funnel(edition: Edition, goal: Goal, choice: Choice) -> list[tuple[str, int]]:
+    """Return how many of the leads created got to each stage, in the order in which leads reach them."""
     (created,) = edition.rows(CREATED, choice.values())
     reached = {row["stage"]: row["leads"] for row in edition.rows(FUNNEL, choice.values())}
     order = sorted(edition.rows(KNOWN_STAGES), key=lambda row: (row["stage"] in goal.won, -row["leads"]))
     names = [row["stage"] for row in order if row["stage"] not in goal.lost and row["stage"] in reached]
-    steps = [("Created", created["leads"]), *((plain(name), reached[name]) for name in names)]
+    return [("created", created["leads"]), *((name, reached[name]) for name in names)]
+
+
+def _steps(funnel: list[tuple[str, int]]) -> list[tuple[str, str, float, tuple[str, ...]]]:
+    """Return the funnel as bars: each stage with its share of the stage before, and of all."""
+    steps = [(plain(name), count) for name, count in funnel]
     before = [steps[0][1], *(count for _, count in steps)]
     return [
         (name, number(count), count, (_share(count, last), _share(count, steps[0][1])))

@@ -1,0 +1,68 @@
+"""The report: how sales and marketing stand together, on one page that both can sign, for a meeting or a mail.
+
+It says what the page Alignment says of the last year, and what each channel brought, as numbers for a program and as
+one HTML file that needs no service.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from features.lake import Lake
+from features.settings import Settings
+from serving.pages.alignment import HOT, aligned
+from serving.pages.book import Book
+from serving.pages.choice import USUAL, Choice
+from serving.pages.words import FILTERS
+
+HERE = Path(__file__).parent
+CHANNELS = """
+    WITH paid AS (SELECT channel, sum(cost) AS spend FROM spent WHERE day >= CAST($since AS DATE) GROUP BY channel)
+    SELECT channel, count(*) AS leads, avg(first_probability) AS promised, count(won_at) AS won,
+           coalesce(sum(value), 0) AS revenue, any_value(spend) AS spend,
+           any_value(spend) / nullif(count(won_at), 0) AS cac, sum(value) / nullif(any_value(spend), 0) AS roas,
+           coalesce(sum(probability * amount) FILTER (won_at IS NULL AND lost_at IS NULL), 0) AS pipeline,
+           median(touches) FILTER (won_at IS NOT NULL) AS touches_to_close,
+           median(epoch(won_at - created_at) / 86400) AS days_to_close
+    FROM book LEFT JOIN paid USING (channel) WHERE created_at >= $since GROUP BY channel ORDER BY won DESC, leads DESC
+"""
+
+
+def report(workspace: Path, lake: Lake, settings: Settings, as_of: datetime) -> dict[str, Any]:
+    """Return what happened to the leads of the last year, as of a moment.
+
+    ``passed_on`` counts the hand-over and what sales made of it; ``why_not``, ``weekly``, ``bands`` (promised and
+    realised by probability), ``funnel`` and ``channels`` (those that brought the leads) are lists of rows. Money is in
+    the reporting currency.
+    """
+    edition = Book(workspace, lake, settings).make(as_of)
+    choice = Choice(edition.as_of - timedelta(days=USUAL))
+    found = aligned(edition, settings.goal, choice)
+    return {
+        "as_of": edition.as_of,
+        "since": choice.since,
+        "currency": settings.attribution.currency,
+        "horizon_days": settings.goal.horizon_days,
+        "hot_from": HOT,
+        "passed_on": {"stage": found.passed, **found.tally},
+        "why_not": found.why_not,
+        "weekly": found.weekly,
+        "bands": found.bands,
+        "funnel": [{"stage": stage, "leads": leads} for stage, leads in found.funnel],
+        "channels": edition.rows(CHANNELS, choice.values()),
+    }
+
+
+def page(told: dict[str, Any]) -> str:
+    """Return a report as one HTML file."""
+    templates = Environment(
+        loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    templates.filters |= FILTERS
+    style = Markup((HERE / "assets" / "touchstone.css").read_text("utf-8"))  # noqa: S704  # our own file
+    return templates.get_template("report.html").render(style=style, **told)
