@@ -23,7 +23,7 @@ WIDTHS = (1280, 390)
 TRIAL_MS = 120_000  # a model is loaded in a process of its own before it serves
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """Return a headless Chromium; skip where there is none, fail where CI must have it."""
     program = shutil.which("chromium")

@@ -28,13 +28,8 @@ def workspace(tmp_path: Path) -> Path:
     verdicts = [(ADA, "accepted", None), (BOB, "rejected", "no budget")]
     rows = [{"lead_id": lead, "at": moment(4), "verdict": verdict, "reason": why} for lead, verdict, why in verdicts]
     lake.append("feedback", table("feedback", rows))
-    lake.append(
-        "spend",
-        table(
-            "spend",
-            [{"day": moment(0).date(), "channel": "Search", "cost": 100, "currency": "EUR", "received_at": moment(1)}],
-        ),
-    )
+    spent = {"day": moment(0).date(), "channel": "Search", "cost": 100, "currency": "EUR", "received_at": moment(1)}
+    lake.append("spend", table("spend", [spent]))
     return tmp_path
 
 
