@@ -40,8 +40,8 @@ class Morning:
 
 
 @pytest.fixture(scope="session")
-def morning(trained_company: Company, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Morning]:
-    """Run the service on a copy of the trained company, at the moment when its history ends."""
+def furnished(trained_company: Company, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """Return a copy of the trained company in which pages have something to show, and two tokens."""
     workspace = tmp_path_factory.mktemp("morning")
     shutil.copytree(trained_company.workspace, workspace, dirs_exist_ok=True)
     lake, settings = Lake(workspace / "lake"), trained_company.settings
@@ -54,11 +54,16 @@ def morning(trained_company: Company, tmp_path_factory: pytest.TempPathFactory) 
     runs.store(lake, run)
     ledger.keep(workspace, run.summary(), NOW.isoformat())
     _second_model(workspace / "models", trained_company.scorer.version)
-    token = create(workspace, "Ada", ["admin"], NOW)
-    looker = create(workspace, "Bob", ["read"], NOW)
+    return workspace, create(workspace, "Ada", ["admin"], NOW), create(workspace, "Bob", ["read"], NOW)
+
+
+@pytest.fixture(scope="module")
+def morning(furnished: tuple[Path, str, str], trained_company: Company) -> Iterator[Morning]:
+    """Run the service on it, at the moment when its history ends; no longer than a module, whose clock is its own."""
+    workspace, token, looker = furnished
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(service, "now", lambda: NOW)
-        with serving(workspace, settings) as client:
+        with serving(workspace, trained_company.settings) as client:
             client.headers["authorization"] = f"Bearer {token}"
             until_ready(client)
             client.get("/channels")  # and the book is begun
