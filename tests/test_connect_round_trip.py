@@ -1,0 +1,124 @@
+"""The round trip of 5,000 people through each of the four systems: history in, a model, scores out, changes again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from connected import NOW, Account, FakeClock, people
+
+from connectors.standins.hubspot import HubSpot
+from connectors.standins.mailchimp import Mailchimp
+from connectors.standins.marketo import Marketo
+from connectors.standins.salesforce import Salesforce
+from connectors.standins.standin import Standin
+from features.history import microseconds
+from features.ingestion import ingest
+from serving import batch
+from training.train import train
+
+PEOPLE = 5_000
+
+
+class Killed(BaseException):
+    """What ends a program at any moment."""
+
+
+def killing(after: int) -> Callable[[str], None]:
+    """Return a listener that kills the program when it hears so much."""
+    heard = 0
+
+    def listen(_: str) -> None:
+        nonlocal heard
+        heard += 1
+        if heard == after:
+            raise Killed
+
+    return listen
+
+
+def account_of(name: str, workspace: Path) -> Account:
+    clock = FakeClock()
+    kinds: dict[str, type[Standin]] = {
+        "hubspot": HubSpot, "salesforce": Salesforce, "marketo": Marketo, "mailchimp": Mailchimp,
+    }  # fmt: skip
+    standin = kinds[name].of(people(PEOPLE), NOW, seconds=clock.seconds)  # type: ignore[attr-defined]
+    if isinstance(standin, Salesforce):
+        standin.deploy()
+    configured = {"mailchimp": {"audience": "a1b2c3"}, "hubspot": {}}.get(name, {"base_url": "https://standin.example"})
+    return Account(name, standin, workspace, clock, configured)
+
+
+def outcomes_from_elsewhere(account: Account) -> None:
+    """Give Mailchimp's members the stages that it does not know, as a file that names them by their addresses."""
+    lines = ["email,stage,occurred_at"] + [
+        f"{person.email},{stage['stage']},{stage['occurred_at'].isoformat()}"
+        for person in people(PEOPLE) for stage in person.stages
+    ]  # fmt: skip
+    file = account.workspace / "stages.csv"
+    file.write_text("\n".join(lines))
+    source = {"file": "stages.csv", "table": "stages", "keep_other_columns": False}
+    source["columns"] = {"lead_id": {"sql": "'mailchimp:' || md5(lower(email))"}}  # type: ignore[assignment]
+    settings = type(account.settings).model_validate({"sources": [source]})
+    assert ingest(account.lake, settings, [file], NOW)[0].refused == 0
+
+
+def score(account: Account, days: float) -> int:
+    """Score all open leads as of some days after now, as ``touchstone score`` does; return how many."""
+    scorer, history = batch.champion_and_history(account.workspace, account.lake)
+    as_of = microseconds(NOW + timedelta(days=days))
+    scores = batch.score_open(scorer, history, account.settings.goal, as_of)
+    batch.store(account.lake, scores)
+    return len(scores)
+
+
+def written(account: Account) -> dict[str, str]:
+    """Return the grade that each record of a stand-in bears."""
+    standin = account.standin
+    if isinstance(standin, HubSpot):
+        return {k: v["properties"]["ml_score_grade"] for k, v in standin.objects["contacts"].items()
+                if "ml_score_grade" in v["properties"]}  # fmt: skip
+    if isinstance(standin, Salesforce):
+        return {k: v["Score_Grade__c"] for kind in ("Lead", "Contact") for k, v in standin.objects[kind].items()
+                if "Score_Grade__c" in v}  # fmt: skip
+    if isinstance(standin, Marketo):
+        return {str(k): v["mlScoreGrade"] for k, v in standin.people.items() if "mlScoreGrade" in v}
+    assert isinstance(standin, Mailchimp)
+    return {k: v["merge_fields"]["SCOREGRADE"] for k, v in standin.people.items() if "SCOREGRADE" in v["merge_fields"]}
+
+
+@pytest.mark.parametrize("name", ["hubspot", "salesforce", "marketo", "mailchimp"])
+def test_five_thousand_people_go_round_and_only_what_changed_goes_again(name: str, tmp_path: Path) -> None:
+    account = account_of(name, tmp_path)
+    with pytest.raises(Killed):
+        account.read(killing(after=4))
+    results = account.read()
+    assert [result for result in results if result.refused] == []
+    leads = account.told("leads", "count(DISTINCT lead_id)")
+    assert leads == [(PEOPLE,)]
+    if name == "mailchimp":
+        outcomes_from_elsewhere(account)
+    trained = train(account.lake, account.settings, account.workspace, NOW)
+    assert trained.evidence == "model"
+    assert trained.metrics["roc_auc"] > 0.6
+    scored = score(account, days=0)
+
+    with pytest.raises(Killed):
+        account.sync(say=killing(after=1))
+    first = len(written(account))
+    rest = account.sync()
+    assert (first + rest.written + rest.withheld >= scored, rest.refused) == (True, 0)
+    assert len(written(account)) == first + rest.written
+    assert account.sync().written == 0
+
+    before = written(account)
+    score(account, days=30)  # a month without a touch
+    account.as_of = NOW + timedelta(days=30)
+    wanted = account.sync(dry=True).changes
+    again = account.sync()
+    after = written(account)
+    assert 0 < again.written == len(wanted) < scored
+    assert {change["record"]: change["grade"] for change in wanted}.items() <= after.items()
+    assert {k for k in before if before[k] != after[k]} <= {change["record"] for change in wanted}
