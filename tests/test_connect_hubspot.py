@@ -101,7 +101,7 @@ def test_an_incremental_read_asks_only_for_what_changed(account: Account) -> Non
     hubspot = hubspot_of(account)
     hubspot.calls.clear()
     account.clock.wait(3600)
-    hubspot.put("contacts", "2", hubspot.now(), jobtitle="Clerk")
+    hubspot.put("contacts", "2", hubspot.moment(), jobtitle="Clerk")
     account.read()
     assert "GET /crm/objects/2026-09/contacts" not in hubspot.calls
     assert [row["attributes"] for row in account.rows("leads") if "Clerk" in row["attributes"]] == [

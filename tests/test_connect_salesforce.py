@@ -88,7 +88,7 @@ def test_the_first_read_is_by_bulk_jobs_and_the_next_by_queries_of_what_changed(
     assert "POST /services/data/v62.0/jobs/query" in account.standin.calls
     account.standin.calls.clear()
     account.clock.wait(3600)
-    salesforce_of(account).put("Lead", BOB, account.standin.now(), Title="Clerk")
+    salesforce_of(account).put("Lead", BOB, account.standin.moment(), Title="Clerk")
     account.read()
     assert account.standin.calls == ["POST /services/oauth2/token", "GET /services/data/v62.0/query"]
     assert [row["attributes"] for row in account.rows("leads")][-1].count("Clerk") == 1
@@ -115,7 +115,7 @@ def test_leads_and_contacts_are_updated_by_one_call_or_by_jobs_and_each_refusal_
     more = {f"salesforce:00Q{number:015}": 0.3 for number in range(100, 400)} if bulk_from == 2 else {}
     for lead in more:
         salesforce.put(
-            "Lead", lead.removeprefix("salesforce:"), account.standin.now(), **dict.fromkeys(account_fields())
+            "Lead", lead.removeprefix("salesforce:"), account.standin.moment(), **dict.fromkeys(account_fields())
         )
     account.clock.wait(3600)
     account.read()

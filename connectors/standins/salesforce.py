@@ -249,7 +249,7 @@ class Salesforce(Standin):
             return f"No such column '{min(unknown)}' on sobject of type {kind}"
         if number in self.switches.refused or number not in self.objects.get(kind, {}):
             return "entity is deleted" if number not in self.objects.get(kind, {}) else "Validation rule: no scores"
-        self.put(kind, number, self.now(), **values)
+        self.put(kind, number, self.moment(), **values)
         return ""
 
     def _shown(self, name: str) -> Record:
