@@ -39,13 +39,15 @@ def hubspot_of(account: Account) -> HubSpot:
     return account.standin
 
 
-def test_each_change_of_a_contact_is_a_version_known_from_its_moment_on(account: Account) -> None:
+def test_each_change_of_a_contact_is_a_version_known_from_its_moment_on_and_of_a_company_from_when_it_was_read(
+    account: Account,
+) -> None:
     account.read()
     columns = ("lead_id", "observed_at", "account_id", "attributes")
     assert account.told("leads", *columns) == [
-        ("hubspot:1", day(1), "hubspot:90", '{"account_industry":"Mining","account_employees":"50"}'),
-        ("hubspot:1", day(1), None, '{"email":"Ada@Example.com"}'),
+        ("hubspot:1", day(1), "hubspot:90", '{"email":"Ada@Example.com"}'),
         ("hubspot:1", day(3), None, '{"jobtitle":"Director"}'),
+        ("hubspot:1", NOW, "hubspot:90", '{"account_industry":"Mining","account_employees":"50"}'),
         ("hubspot:2", day(2), None, '{"email":"bob@example.com","opted_out":"true"}'),
     ]
 
