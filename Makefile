@@ -48,6 +48,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/truth.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/kills.py
+	$(BIN)/python benchmarks/connect.py
 	! $(BIN)/python -c 'import pyspark' 2>/dev/null || $(BIN)/python benchmarks/spark.py
 
 clean:

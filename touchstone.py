@@ -708,7 +708,8 @@ def _demo_with_crm(workspace: Path, json: bool, quiet: bool) -> None:
         raise ConfigError(f"{workspace} holds a lake. Give this demo another folder with --workspace.")
     with terminal.progress(quiet, "Simulating a company") as step:
         _prepared(workspace, files, now)
-        people = population(files, DEMO_PEOPLE)
+        people = population(files)
+        people = people[:: max(1, len(people) // DEMO_PEOPLE)]  # old and new ones
         standins = company(people, now)
         with running(standins) as urls:
             settings = Settings.model_validate({"connectors": configured(urls), "sources": [STAGES]})

@@ -1,4 +1,7 @@
-"""The round trip of 5,000 people through each of the four systems: history in, a model, scores out, changes again."""
+"""The round trip of people through each of the four systems: history in, a model, scores out, changes again.
+
+``benchmarks/connect.py`` takes the same way with 5,000 people.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 from connected import NOW, Account, FakeClock, people
 
+from connectors.standins.company import STAGES, write_stages
 from connectors.standins.hubspot import HubSpot
 from connectors.standins.mailchimp import Mailchimp
 from connectors.standins.marketo import Marketo
@@ -16,10 +20,11 @@ from connectors.standins.salesforce import Salesforce
 from connectors.standins.standin import Standin
 from features.history import microseconds
 from features.ingestion import ingest
+from features.settings import Settings
 from serving import batch
 from training.train import train
 
-PEOPLE = 5_000
+PEOPLE = 500
 
 
 class Killed(BaseException):
@@ -39,30 +44,22 @@ def killing(after: int) -> Callable[[str], None]:
     return listen
 
 
-def account_of(name: str, workspace: Path) -> Account:
+def account_of(name: str, workspace: Path, most: int) -> Account:
     clock = FakeClock()
     kinds: dict[str, type[Standin]] = {
         "hubspot": HubSpot, "salesforce": Salesforce, "marketo": Marketo, "mailchimp": Mailchimp,
     }  # fmt: skip
-    standin = kinds[name].of(people(PEOPLE), NOW, seconds=clock.seconds)  # type: ignore[attr-defined]
+    standin = kinds[name].of(people(most), NOW, seconds=clock.seconds)  # type: ignore[attr-defined]
     if isinstance(standin, Salesforce):
         standin.deploy()
     configured = {"mailchimp": {"audience": "a1b2c3"}, "hubspot": {}}.get(name, {"base_url": "https://standin.example"})
     return Account(name, standin, workspace, clock, configured)
 
 
-def outcomes_from_elsewhere(account: Account) -> None:
+def outcomes_from_elsewhere(account: Account, most: int) -> None:
     """Give Mailchimp's members the stages that it does not know, as a file that names them by their addresses."""
-    lines = ["email,stage,occurred_at"] + [
-        f"{person.email},{stage['stage']},{stage['occurred_at'].isoformat()}"
-        for person in people(PEOPLE) for stage in person.stages
-    ]  # fmt: skip
-    file = account.workspace / "stages.csv"
-    file.write_text("\n".join(lines))
-    source = {"file": "stages.csv", "table": "stages", "keep_other_columns": False}
-    source["columns"] = {"lead_id": {"sql": "'mailchimp:' || md5(lower(email))"}}  # type: ignore[assignment]
-    settings = type(account.settings).model_validate({"sources": [source]})
-    assert ingest(account.lake, settings, [file], NOW)[0].refused == 0
+    settings = Settings.model_validate({"sources": [STAGES]})
+    assert ingest(account.lake, settings, [write_stages(people(most), account.workspace)], NOW)[0].refused == 0
 
 
 def score(account: Account, days: float) -> int:
@@ -89,27 +86,29 @@ def written(account: Account) -> dict[str, str]:
     return {k: v["merge_fields"]["SCOREGRADE"] for k, v in standin.people.items() if "SCOREGRADE" in v["merge_fields"]}
 
 
-@pytest.mark.parametrize("name", ["hubspot", "salesforce", "marketo", "mailchimp"])
-def test_five_thousand_people_go_round_and_only_what_changed_goes_again(name: str, tmp_path: Path) -> None:
-    account = account_of(name, tmp_path)
+def round_trip(name: str, workspace: Path, most: int, lap: Callable[[str], None] = lambda _: None) -> float:
+    """Take people through a system and back, killed twice on the way; return the model's ROC AUC on later data."""
+    account = account_of(name, workspace, most)
+    lap("stand-in")
     with pytest.raises(Killed):
         account.read(killing(after=4))
     results = account.read()
     assert [result for result in results if result.refused] == []
-    leads = account.told("leads", "count(DISTINCT lead_id)")
-    assert leads == [(PEOPLE,)]
+    contacts = len(account.standin.objects.get("Contact", {})) if isinstance(account.standin, Salesforce) else 0
+    assert account.told("leads", "count(DISTINCT lead_id)") == [(most + contacts,)]
     if name == "mailchimp":
-        outcomes_from_elsewhere(account)
+        outcomes_from_elsewhere(account, most)
+    lap("read")
     trained = train(account.lake, account.settings, account.workspace, NOW)
-    assert trained.evidence == "model"
-    assert trained.metrics["roc_auc"] > 0.6
+    lap("train")
     scored = score(account, days=0)
+    lap("score")
 
     with pytest.raises(Killed):
         account.sync(say=killing(after=1))
     first = len(written(account))
     rest = account.sync()
-    assert (first + rest.written + rest.withheld >= scored, rest.refused) == (True, 0)
+    assert (first + rest.written + rest.withheld, rest.refused) == (scored, 0)
     assert len(written(account)) == first + rest.written
     assert account.sync().written == 0
 
@@ -122,3 +121,10 @@ def test_five_thousand_people_go_round_and_only_what_changed_goes_again(name: st
     assert 0 < again.written == len(wanted) < scored
     assert {change["record"]: change["grade"] for change in wanted}.items() <= after.items()
     assert {k for k in before if before[k] != after[k]} <= {change["record"] for change in wanted}
+    lap("write")
+    return float(trained.metrics["roc_auc"])
+
+
+@pytest.mark.parametrize("name", ["hubspot", "salesforce", "marketo", "mailchimp"])
+def test_people_go_round_and_only_what_changed_goes_again(name: str, tmp_path: Path) -> None:
+    assert 0.5 <= round_trip(name, tmp_path, PEOPLE) < 0.85  # more would be known only in hindsight

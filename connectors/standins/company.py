@@ -54,7 +54,7 @@ def mailed(people: Sequence[Person]) -> Sequence[Person]:
 
 def write_stages(people: Sequence[Person], folder: Path) -> Path:
     """Write what became of people to a file that names them by their addresses, as ``STAGES`` reads it."""
-    file = folder / STAGES["file"]
+    file = folder / str(STAGES["file"])
     with file.open("w", encoding="utf-8", newline="") as lines:
         rows = csv.writer(lines)
         rows.writerow(("email", "stage", "occurred_at"))

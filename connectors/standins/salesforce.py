@@ -40,7 +40,7 @@ class Salesforce(Standin):
 
     @classmethod
     def of(cls, people: Iterable[Person], began: datetime, **more: Any) -> Salesforce:
-        """Return Salesforce as these people's company would have it: leads, and the contacts that some of them became."""
+        """Return Salesforce as these people's company would have it: leads, and the contacts that some became."""
         salesforce = cls(began, **more)
         for kind in ("Qualification", "Closed Won", "Closed Lost"):
             told = {"ApiName": kind, "IsClosed": kind != "Qualification", "IsWon": kind == "Closed Won"}
