@@ -49,6 +49,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/pages.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/kills.py
+	$(BIN)/python benchmarks/connect.py
 	! $(BIN)/python -c 'import pyspark' 2>/dev/null || $(BIN)/python benchmarks/spark.py
 
 clean:

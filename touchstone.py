@@ -727,11 +727,12 @@ def _landed(
 
 def _demo_with_crm(workspace: Path, json: bool, quiet: bool) -> None:
     """Let the demo's people live in four systems, of which stand-ins answer on loopback, and show the round trip."""
-    from connectors.standins.company import SECRETS, company, configured, running, shown
+    from connectors.standins.company import SECRETS, STAGES, company, configured, mailed, running, shown, write_stages
     from connectors.standins.population import population
     from connectors.writeback import sync as write_back
     from features.errors import ConfigError
     from features.history import microseconds
+    from features.ingestion import ingest as ingest_files
     from features.lake import Lake
     from features.settings import Settings
     from serving import batch
@@ -742,10 +743,13 @@ def _demo_with_crm(workspace: Path, json: bool, quiet: bool) -> None:
         raise ConfigError(f"{workspace} holds a lake. Give this demo another folder with --workspace.")
     with terminal.progress(quiet, "Simulating a company") as step:
         _prepared(workspace, files, now)
-        standins = company(population(files, DEMO_PEOPLE), now)
+        people = population(files)
+        people = people[:: max(1, len(people) // DEMO_PEOPLE)]  # old and new ones
+        standins = company(people, now)
         with running(standins) as urls:
-            settings = Settings.model_validate({"connectors": configured(urls)})
+            settings = Settings.model_validate({"connectors": configured(urls), "sources": [STAGES]})
             ingested = [one for name in standins for one in _landed(name, workspace, settings, step, SECRETS)]
+            ingested += ingest_files(lake, settings, [write_stages(mailed(people), workspace)], now, step)
             trained = train(lake, settings, workspace, now, step)
             with lake.writing():
                 step("Scoring open leads")

@@ -13,18 +13,17 @@ from connectors.system import FIELDS, Score
 
 def of_contact(contact: Row, companies: Mapping[str, Row]) -> Iterator[Row]:
     """Yield what a contact's history says: a line for each moment at which something changed."""
-    own, company, joined = {"id": contact["id"], "created": contact["createdAt"]}, "", ""
+    own, company = {"id": contact["id"], "created": contact["createdAt"]}, ""
     for moment, now in _moments(contact):
-        if "associatedcompanyid" in now:
-            company, joined = now["associatedcompanyid"], moment
-        yield {"record": "contact", **own, "at": moment, "properties": now}
+        company = now.get("associatedcompanyid", company)
+        joined = {"company": company} if "associatedcompanyid" in now else {}
+        yield {"record": "contact", **own, "at": moment, "properties": now, **joined}
         if now.get("lifecyclestage"):
             yield {"record": "stage", **own, "at": moment, "stage": now["lifecyclestage"]}
         if now.get("email"):
             yield {"record": "email", **own, "at": moment, "email": now["email"]}
-    if company in companies:  # as it is now, so it may be known only from when it became so
-        known = companies[company]
-        yield {"record": "company", **own, **known, "at": max(joined, known["at"]), "company": company}
+    if company in companies:  # as it is now, so the mapping makes it known from when we read it
+        yield {"record": "company", **own, **companies[company], "company": company}
 
 
 def of_deal(deal: Row, contacts: Sequence[str], stages: Mapping[str, Row]) -> Iterator[Row]:

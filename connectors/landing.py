@@ -4,6 +4,10 @@ A page is added to a spool file and flushed, and then the place where the next o
 that is killed goes on at that page, and what was written of a page half is cut off. A spool that is long enough, and
 the last one of a stream, is ingested: the lake knows its rows by their content, so one that is ingested twice changes
 nothing, and a row that is refused is in quarantine with its sentence.
+
+A line bears ``landed_at``, when we came to know it. What a system tells only as it is now, a mapping makes known from
+then on, and not from its last change: that lies late for whom a deal keeps changing, so whose fields were known early
+would be whose deal never came.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from connectors.moments import iso_of, milliseconds
 from connectors.progress import Progress, Stream
 from connectors.session import Refused, Session
 from features.errors import TouchstoneError
@@ -76,7 +81,7 @@ def land(dock: Dock, session: Session, readings: Iterable[Reading], say: Callabl
         try:
             for page in _pages(reading, stream):
                 stream.began = stream.began or (session.time or dock.as_of).isoformat()
-                _add(dock.spool(reading.name), page.rows, stream)
+                _add(dock, reading.name, page.rows, stream)
                 stream.at = page.then or ALL
                 dock.progress.calls = session.quota.calls
                 dock.progress.save()
@@ -121,10 +126,11 @@ def _resumed(dock: Dock, name: str) -> Stream:
     return stream
 
 
-def _add(spool: Path, rows: Iterable[Row], stream: Stream) -> None:
-    with spool.open("a", encoding="utf-8") as lines:
+def _add(dock: Dock, name: str, rows: Iterable[Row], stream: Stream) -> None:
+    landed = {"landed_at": iso_of(milliseconds(dock.as_of))}
+    with dock.spool(name).open("a", encoding="utf-8") as lines:
         for row in rows:
-            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+            lines.write(json.dumps(row | landed, ensure_ascii=False) + "\n")
             stream.rows += 1
         lines.flush()
         os.fsync(lines.fileno())

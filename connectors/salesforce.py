@@ -82,6 +82,10 @@ class Salesforce(System):
         """Return the streams that can be read."""
         return [Reading(name, partial(self._pages, name)) for name in STREAMS]
 
+    def takes(self, lead_id: str, scored: str) -> bool:
+        """Leave out a lead that was converted: its contact takes the score, and the lead can no longer be edited."""
+        return not (lead_id.startswith("salesforce:00Q") and scored.startswith("salesforce:003"))
+
     def prepare(self) -> None:
         """See that the fields were deployed, and that we may write them."""
         for kind in OBJECTS.values():

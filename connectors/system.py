@@ -82,6 +82,10 @@ class System(ABC):
     def write(self, scores: Sequence[Score]) -> list[str]:
         """Write scores, and say of each why it was refused; nothing, if it was not."""
 
+    def takes(self, lead_id: str, scored: str) -> bool:  # noqa: ARG002  # most systems take all
+        """Say whether the record of a lead, which is known to be the one that was scored, takes its score."""
+        return True
+
     def record(self, lead_id: str) -> str:
         """Return the id in the system of one of its people."""
         return lead_id.removeprefix(self.prefix)

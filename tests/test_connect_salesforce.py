@@ -12,6 +12,8 @@ from connected import NOW, Account, FakeClock, scored
 from connectors.landing import land
 from connectors.standins.salesforce import Salesforce
 from features.errors import ConfigError, Partly
+from features.history import microseconds
+from features.identities import touches_of_leads
 
 ADA, BOB, CONTACT, DEAL = "00Q000000000000001", "00Q000000000000002", "003000000000000003", "006000000000000004"
 CONFIGURED = {"base_url": "https://example.my.salesforce.com"}
@@ -64,22 +66,24 @@ def test_people_their_stages_and_what_they_did_become_rows(account: Account) -> 
         (contact, day(9), "won", Decimal("120.50"), "Closed Won"),
         (ada, day(2.5), "working", None, None),
     ]
-    assert account.told("touches", "occurred_at", "coalesce(lead_id, 'by address')", "kind", "channel", "campaign") == [
+    assert account.told(
+        "touches", "occurred_at", "coalesce(lead_id, 'by who it was')", "kind", "channel", "campaign"
+    ) == [
         (day(6), bob, "webinar_attended", "Events", "Spring"),
         (day(7), bob, "sales_call", "Sales outreach", None),
-        (day(8), contact, "sales_meeting", "Sales outreach", None),
-        (day(9), "by address", "email_sent", "Email", None),
+        (day(8), "by who it was", "sales_meeting", "Sales outreach", None),
+        (day(9), "by who it was", "email_sent", "Email", None),
     ]
     merged = [row for row in account.rows("identities") if row["duplicate_id"]]
     assert [(row["duplicate_id"], row["lead_id"], row["observed_at"]) for row in merged] == [(ada, contact, day(3))]
 
 
-def test_what_may_have_changed_is_known_only_from_the_last_modification(account: Account) -> None:
+def test_what_may_have_changed_is_known_only_from_when_it_was_read(account: Account) -> None:
     account.streams = ("leads",)
     account.read()
     ada = [row for row in account.told("leads", "lead_id", "observed_at", "attributes") if row[0].endswith(ADA)]
     later = '{"email":"ada@example.com","industry":"Mining","employees":"50","opted_out":"false"}'
-    assert ada == [(f"salesforce:{ADA}", day(1), '{"LeadSource":"Web"}'), (f"salesforce:{ADA}", day(3), later)]
+    assert ada == [(f"salesforce:{ADA}", day(1), '{"LeadSource":"Web"}'), (f"salesforce:{ADA}", NOW, later)]
 
 
 def test_the_first_read_is_by_bulk_jobs_and_the_next_by_queries_of_what_changed(account: Account) -> None:
@@ -88,7 +92,7 @@ def test_the_first_read_is_by_bulk_jobs_and_the_next_by_queries_of_what_changed(
     assert "POST /services/data/v62.0/jobs/query" in account.standin.calls
     account.standin.calls.clear()
     account.clock.wait(3600)
-    salesforce_of(account).put("Lead", BOB, account.standin.now(), Title="Clerk")
+    salesforce_of(account).put("Lead", BOB, account.standin.moment(), Title="Clerk")
     account.read()
     assert account.standin.calls == ["POST /services/oauth2/token", "GET /services/data/v62.0/query"]
     assert [row["attributes"] for row in account.rows("leads")][-1].count("Clerk") == 1
@@ -103,6 +107,21 @@ def test_a_place_that_salesforce_no_longer_knows_begins_the_stream_again(account
     assert account.count("leads") == 4
 
 
+def test_what_a_lead_did_stays_its_own_when_salesforce_moves_it_to_the_contact_that_it_becomes(
+    account: Account,
+) -> None:
+    salesforce = salesforce_of(account)
+    for number, on, who in (("00U2", 2, CONTACT), ("00U3", 2, BOB)):  # Ada was no contact on that day
+        salesforce.put("Event", number, day(on), WhoId=who, StartDateTime=f"{day(on):%Y-%m-%dT%H:%M:%S}.000+0000")
+    member = {"LeadId": ADA, "ContactId": CONTACT, "Campaign.Name": "Spring", "Campaign.Type": "Webinar"}
+    salesforce.put("CampaignMember", "00v3", day(2), **member, HasResponded=True, FirstRespondedDate="2026-01-03")
+    account.read()
+    for on, whose in ((2.9, ADA), (20, CONTACT)):
+        known, _ = touches_of_leads(account.lake, microseconds(day(on)))
+        hers = [row["kind"] for row in known.to_pylist() if row["lead_id"] == f"salesforce:{whose}"]
+        assert sorted(hers) == ["sales_meeting"] * (1 if on < 3 else 2) + ["webinar_attended"]
+
+
 @pytest.mark.parametrize("bulk_from", [2, 2000])
 def test_leads_and_contacts_are_updated_by_one_call_or_by_jobs_and_each_refusal_is_kept(
     account: Account, bulk_from: int
@@ -115,7 +134,7 @@ def test_leads_and_contacts_are_updated_by_one_call_or_by_jobs_and_each_refusal_
     more = {f"salesforce:00Q{number:015}": 0.3 for number in range(100, 400)} if bulk_from == 2 else {}
     for lead in more:
         salesforce.put(
-            "Lead", lead.removeprefix("salesforce:"), account.standin.now(), **dict.fromkeys(account_fields())
+            "Lead", lead.removeprefix("salesforce:"), account.standin.moment(), **dict.fromkeys(account_fields())
         )
     account.clock.wait(3600)
     account.read()
@@ -127,6 +146,17 @@ def test_leads_and_contacts_are_updated_by_one_call_or_by_jobs_and_each_refusal_
     told = salesforce.objects["Lead"][BOB]
     assert (float(told["Close_Probability__c"]), float(told["Close_Score__c"])) == (0.25, 25.0)
     assert (told["Score_Grade__c"], told["Scored_At__c"]) == ("B", "2026-03-02T12:00:00.000Z")
+
+
+def test_a_lead_that_was_converted_is_not_written_but_its_contact_is(account: Account) -> None:
+    salesforce = salesforce_of(account)
+    salesforce.put("Contact", CONTACT, day(3), HasOptedOutOfEmail=False)
+    salesforce.deploy()
+    account.read()
+    scored(account, {f"salesforce:{CONTACT}": 0.5})
+    synced = account.sync()
+    assert (synced.written, synced.refused, synced.withheld) == (1, 0, 0)
+    assert float(salesforce.objects["Contact"][CONTACT]["Close_Probability__c"]) == 0.5
 
 
 def account_fields() -> tuple[str, ...]:

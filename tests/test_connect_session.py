@@ -175,7 +175,7 @@ def test_what_changes_while_it_is_read_is_read_the_next_time(account: Account) -
     def change(said: str) -> None:
         if said.startswith("hubspot: deals"):  # the contacts were read, and this one was among them
             account.clock.wait(600)
-            hubspot.put("contacts", "1", hubspot.now(), jobtitle="Changed in between")
+            hubspot.put("contacts", "1", hubspot.moment(), jobtitle="Changed in between")
 
     account.streams = ("contacts", "deals")
     account.read(change)

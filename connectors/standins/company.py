@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -26,6 +28,10 @@ SECRETS = {  # they open nothing but the stand-ins
     "MARKETO_CLIENT_SECRET": "standin-secret",
     "MAILCHIMP_API_KEY": "standinkey-us1",
 }
+STAGES: dict[str, Any] = {  # a source for Mailchimp's people
+    "file": "mailed-stages.csv", "table": "stages", "keep_other_columns": False,
+    "columns": {"lead_id": {"sql": "'mailchimp:' || md5(lower(email))"}},
+}  # fmt: skip
 STARTING = 20.0  # seconds
 
 
@@ -37,8 +43,24 @@ def company(people: Sequence[Person], now: datetime) -> dict[str, Standin]:
         "hubspot": HubSpot.of(people[0::4], now),
         "salesforce": salesforce,
         "marketo": Marketo.of(people[2::4], now),
-        "mailchimp": Mailchimp.of(people[3::4], now),
+        "mailchimp": Mailchimp.of(mailed(people), now),
     }
+
+
+def mailed(people: Sequence[Person]) -> Sequence[Person]:
+    """Return those who are in Mailchimp, which knows no stages."""
+    return people[3::4]
+
+
+def write_stages(people: Sequence[Person], folder: Path) -> Path:
+    """Write what became of people to a file that names them by their addresses, as ``STAGES`` reads it."""
+    file = folder / str(STAGES["file"])
+    with file.open("w", encoding="utf-8", newline="") as lines:
+        rows = csv.writer(lines)
+        rows.writerow(("email", "stage", "occurred_at"))
+        for person in people:
+            rows.writerows((person.email, stage["stage"], stage["occurred_at"].isoformat()) for stage in person.stages)
+    return file
 
 
 def configured(urls: Mapping[str, str]) -> dict[str, dict[str, Any]]:

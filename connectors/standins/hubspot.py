@@ -224,7 +224,7 @@ class HubSpot(Standin):
                 why = {"category": "VALIDATION_ERROR", "message": "Validation rule: no scores"}
                 errors.append({"status": "error", **why, "context": {"ids": [one["id"]]}})
                 continue
-            self.put(request.path_params["kind"], one["id"], self.now(), **one["properties"])
+            self.put(request.path_params["kind"], one["id"], self.moment(), **one["properties"])
             done.append(_shown(objects[one["id"]], one["properties"], []))
         told = self._batch(done) | ({"numErrors": len(errors), "errors": errors} if errors else {})
         return JSONResponse(told, 207 if errors else 200)
@@ -297,7 +297,7 @@ class HubSpot(Standin):
         return max(1, asked // 3) if self.switches.short_pages else asked
 
     def _batch(self, results: list[Record]) -> Record:
-        at = iso_of(milliseconds(self.now()))
+        at = iso_of(milliseconds(self.moment()))
         return {"status": "COMPLETE", "results": results, "startedAt": at, "completedAt": at}
 
 

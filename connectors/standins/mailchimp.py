@@ -186,7 +186,7 @@ class Mailchimp(Standin):
         told = {"id": number, "status": "pending", "total_operations": len(operations), "errored_operations": 0}
         url = f"{request.url.scheme}://{request.url.netloc}/results/{number}"
         self.jobs[number] = {**told, "finished_operations": 0, "response_body_url": url, "answers": operations}
-        return JSONResponse({**told, "response_body_url": "", "submitted_at": _at(self.now())})
+        return JSONResponse({**told, "response_body_url": "", "submitted_at": _at(self.moment())})
 
     async def batch(self, request: Request) -> Response:
         """Say how far a batch is; it is finished the second time somebody asks."""
@@ -230,7 +230,7 @@ class Mailchimp(Standin):
         one = self.people[member]
         if sent:
             one["merge_fields"] |= sent.get("merge_fields", {})
-            one["last_changed"] = _at(self.now())
+            one["last_changed"] = _at(self.moment())
         return 200, one
 
     def _tag(self, member: str, sent: Record) -> tuple[int, Record]:

@@ -296,12 +296,12 @@ class Marketo(Standin):
         if number not in self.people or str(number) in self.switches.refused:
             return {"status": "skipped", "reasons": [{"code": "1004", "message": "Lead not found"}]}
         self.people[number] |= {name: value for name, value in row.items() if name != "id"}
-        self.people[number]["updatedAt"] = _at(self.now())
+        self.people[number]["updatedAt"] = _at(self.moment())
         return {"id": number, "status": "updated"}
 
     def _job(self, **told: Any) -> Record:
         name = f"{len(self.jobs) + 1:08}-0000-0000-0000-000000000000"
-        self.jobs[name] = {"exportId": name, "format": "CSV", "createdAt": _at(self.now()), **told}
+        self.jobs[name] = {"exportId": name, "format": "CSV", "createdAt": _at(self.moment()), **told}
         return {key: self.jobs[name][key] for key in ("exportId", "format", "createdAt", "status")}
 
     def _rows(self, job: Record) -> list[Record]:

@@ -40,7 +40,7 @@ class Salesforce(Standin):
 
     @classmethod
     def of(cls, people: Iterable[Person], began: datetime, **more: Any) -> Salesforce:
-        """Return Salesforce as these people's company would have it: who had a deal is a contact, all else a lead."""
+        """Return Salesforce as these people's company would have it: leads, and the contacts that some became."""
         salesforce = cls(began, **more)
         for kind in ("Qualification", "Closed Won", "Closed Lost"):
             told = {"ApiName": kind, "IsClosed": kind != "Qualification", "IsWon": kind == "Closed Won"}
@@ -56,50 +56,47 @@ class Salesforce(Standin):
         return one
 
     def meet(self, person: Person) -> None:
-        """Take in a person with all that is known of them."""
-        known, deal = person.known, any(stage["stage"] in {"opportunity", "won"} for stage in person.stages)
-        kind, number = ("Contact", f"003{person.number:015}") if deal else ("Lead", f"00Q{person.number:015}")
+        """Take in a person with all that is known of them; with their first deal their lead becomes a contact."""
+        known, lead, contact = person.known, f"00Q{person.number:015}", f"003{person.number:015}"
+        deals = [stage["occurred_at"] for stage in person.stages if stage["stage"] in {"opportunity", "won"}]
+        size = str(known.get("company_size") or "").split("-")[0]
         told = {"Email": person.email, "LeadSource": known.get("source"), "Title": known.get("seniority"),
                 "HasOptedOutOfEmail": False}  # fmt: skip
-        size = str(known.get("company_size") or "").split("-")[0]
-        size_of = int(size) if size.isdecimal() else None
-        if deal:
-            company = {"Industry": known.get("industry"), "NumberOfEmployees": size_of}
+        company = {"Industry": known.get("industry"), "NumberOfEmployees": int(size) if size.isdecimal() else None}
+        self.put("Lead", lead, person.created, **told, **company, Country=known.get("country"), IsConverted=False,
+                 ConvertedContactId=None, ConvertedDate=None)  # fmt: skip
+        if deals:
             account = f"001{known.get('account_id') or '':>015}"
-            self.put(kind, number, person.created, **told, MailingCountry=known.get("country"), AccountId=account,
+            self.put("Contact", contact, deals[0], **told, MailingCountry=known.get("country"), AccountId=account,
                      **{f"Account.{name}": value for name, value in company.items()})  # fmt: skip
-        else:
-            self.put(kind, number, person.created, **told, Country=known.get("country"), IsConverted=False,
-                     Industry=known.get("industry"), NumberOfEmployees=size_of, ConvertedContactId=None,
-                     ConvertedDate=None)  # fmt: skip
+            converted = {"IsConverted": True, "ConvertedContactId": contact, "ConvertedDate": f"{deals[0]:%Y-%m-%d}"}
+            self.put("Lead", lead, deals[0], **converted)
         for i, stage in enumerate(person.stages):
             at, history = stage["occurred_at"], f"{person.number:010}{i:05}"
-            if deal and stage["stage"] in STAGES:
+            if deals and at >= deals[0] and stage["stage"] in STAGES:
                 opportunity = f"006{person.number:015}"
                 self.put("OpportunityHistory", f"008{history}", at, OpportunityId=opportunity,
                          StageName=STAGES[stage["stage"]], Amount=_money(stage["amount"]))  # fmt: skip
                 self.put("OpportunityContactRole", f"00K{person.number:015}", at, OpportunityId=opportunity,
-                         ContactId=number, IsPrimary=True)  # fmt: skip
-            elif not deal:
+                         ContactId=contact, IsPrimary=True)  # fmt: skip
+            elif not deals or at < deals[0]:
                 status = "Unqualified" if stage["stage"] == "lost" else stage["stage"].upper()
-                self.put("LeadHistory", f"017{history}", at, LeadId=number, Field="Status", NewValue=status)
+                self.put("LeadHistory", f"017{history}", at, LeadId=lead, Field="Status", NewValue=status)
         for touch in person.touches:
-            self.happen(number, person, touch)
+            self.happen(lead, contact if deals else None, person, touch)
 
-    def happen(self, who: str, person: Person, touch: Record) -> None:
-        """Take in something that a person did."""
+    def happen(self, lead: str, contact: str | None, person: Person, touch: Record) -> None:
+        """Take in something that a person did; what a lead did is moved to the contact that it becomes."""
         at, kind, number = touch["occurred_at"], touch["kind"], f"{sum(map(len, self.objects.values())):015}"
         if kind in MEMBERS:
-            whose = {"ContactId": who, "LeadId": None} if who[:3] == "003" else {"LeadId": who, "ContactId": None}
             name = {"Campaign.Name": touch.get("campaign") or kind, "Campaign.Type": MEMBERS[kind]}
             responded = {"HasResponded": True, "FirstRespondedDate": f"{at:%Y-%m-%d}"}
-            self.put("CampaignMember", f"00v{number}", at, **whose, **name, **responded)
+            self.put("CampaignMember", f"00v{number}", at, LeadId=lead, ContactId=contact, **name, **responded)
         elif kind == "sales_call":
-            self.put(
-                "Task", f"00T{number}", at, WhoId=who, TaskSubtype="Call", IsClosed=True, CompletedDateTime=_at(at)
-            )
+            called = {"TaskSubtype": "Call", "IsClosed": True, "CompletedDateTime": _at(at)}
+            self.put("Task", f"00T{number}", at, WhoId=contact or lead, **called)
         elif kind == "sales_meeting":
-            self.put("Event", f"00U{number}", at, WhoId=who, StartDateTime=_at(at))
+            self.put("Event", f"00U{number}", at, WhoId=contact or lead, StartDateTime=_at(at))
         elif kind == "email_sent":
             self.put("EmailMessage", f"02s{number}", at, ToAddress=person.email, Incoming=False, MessageDate=_at(at),
                      FirstOpenedDate=None)  # fmt: skip
@@ -249,7 +246,9 @@ class Salesforce(Standin):
             return f"No such column '{min(unknown)}' on sobject of type {kind}"
         if number in self.switches.refused or number not in self.objects.get(kind, {}):
             return "entity is deleted" if number not in self.objects.get(kind, {}) else "Validation rule: no scores"
-        self.put(kind, number, self.now(), **values)
+        if self.objects[kind][number].get("IsConverted"):
+            return "cannot reference converted lead"
+        self.put(kind, number, self.moment(), **values)
         return ""
 
     def _shown(self, name: str) -> Record:

@@ -52,7 +52,7 @@ class Standin:
         self._zero = self.seconds()
         self._recent = deque[float]()
 
-    def now(self) -> datetime:
+    def moment(self) -> datetime:
         """Return what time it is here."""
         return self.began + timedelta(seconds=self.seconds() - self._zero + self.switches.skew_seconds)
 
@@ -116,7 +116,7 @@ class Standin:
 
             async def dated(message: Scope) -> None:
                 if message["type"] == "http.response.start":
-                    date = format_datetime(self.now().astimezone(UTC), usegmt=True).encode()
+                    date = format_datetime(self.moment().astimezone(UTC), usegmt=True).encode()
                     message["headers"] = [*message["headers"], (b"date", date)]
                 await send(message)
 
