@@ -100,7 +100,7 @@ def alignment(site: Site, request: Request, _form: Form) -> Response:
         accepted_share=tally["accepted"] / judged if judged else None, hot=HOT, horizon=goal.horizon_days,
         why_not=[(row["reason"] or "no reason given", f"{number(row['leads'])} ({_share(row['leads'], refused)})",
                   row["leads"], ()) for row in found.why_not],
-        top_why_not=max((row["leads"] for row in found.why_not), default=1),
+        refused=refused, top_why_not=max((row["leads"] for row in found.why_not), default=1),
         bands=bands, top_band=max((max(row["promised"], row["realised"]) for row in bands), default=1),
         funnel=funnel, top_funnel=funnel[0][2] if funnel else 1,
         weekly_chart=_weekly_chart(weekly) if weekly else "",
