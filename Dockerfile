@@ -3,7 +3,7 @@
 FROM python:3.11-slim AS built
 WORKDIR /app
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
-COPY pyproject.toml constraints.txt README.md terminal.py touchstone.py ./
+COPY pyproject.toml constraints.txt README.md demonstration.py terminal.py touchstone.py ./
 COPY attribution attribution
 COPY connectors connectors
 COPY features features
@@ -14,9 +14,9 @@ RUN pip install --no-cache-dir --constraint constraints.txt uv \
     && uv pip install --system --no-cache --compile-bytecode --constraint constraints.txt .
 
 FROM built
-RUN useradd touchstone && mkdir /workspace && chown touchstone /workspace
+RUN useradd --create-home touchstone && mkdir /workspace && chown touchstone /workspace
 USER touchstone
-ENV TOUCHSTONE_WORKSPACE=/workspace NUMBA_CACHE_DIR=/tmp/numba
+ENV TOUCHSTONE_WORKSPACE=/workspace
 WORKDIR /workspace
 EXPOSE 3000
 HEALTHCHECK --start-period=120s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/livez')"]

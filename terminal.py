@@ -100,6 +100,15 @@ def show_synced(results: Sequence[Any]) -> None:
             _show(f"{len(one.changes):,} would be written", ("lead", "was", "is", "grade"), rows)
 
 
+def show_round_trip(trip: Any) -> None:
+    """Print what came from connected systems, what was learned, and what went back."""
+    show_ingested(trip.ingested)
+    show_trained(trip.trained)
+    show_synced(trip.synced)
+    typer.echo("\nThe most promising lead of each system, as sales sees it there:")
+    print_json(trip.there)
+
+
 def _percent(probability: float | None) -> str:
     return "–" if probability is None else f"{probability:.1%}"
 

@@ -7,10 +7,7 @@ and handed down; nothing below knows what time it is.
 from __future__ import annotations
 
 import json as jsonlib
-import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -39,7 +36,6 @@ AsOf = Annotated[
 ]
 Port = Annotated[int | None, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)]
 HERE = Path()
-DEMO_PEOPLE = 2_000  # who live in the CRMs of the demo
 
 DONE, FAILED, USAGE, REFUSED, NOTHING_TO_DO, PARTLY = 0, 1, 2, 3, 4, 5
 
@@ -57,38 +53,23 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Simulate a company, run every step below, and serve its scores."""
+    import demonstration
+    from serving.running import ask, free, running, until_interrupted
+
+    now = _now()
     if export:
-        written = [str(path) for path in _simulate(_now(), export)]
+        written = [str(path) for path in demonstration.simulate(now, export)]
         terminal.finish({"files": written}, json, quiet, lambda: typer.echo("\n".join(written)))
         return
-    if with_crm:
-        _demo_with_crm(workspace, json, quiet)
-        return
-    from attribution import runs
-    from features.errors import ConfigError
-    from features.history import microseconds
-    from features.ingestion import files_in, ingest
-    from features.lake import Lake
-    from serving import batch, ledger
-    from serving.running import ask, free, running, until_interrupted
-    from training.train import train
-
-    now, files, lake = _now(), workspace / "demo-files", Lake(workspace / "lake")
-    if lake.versions() and not files.exists():
-        raise ConfigError(f"{workspace} holds a lake of your own. Give the demo another folder with --workspace.")
     with terminal.progress(quiet, "Simulating a company") as step:
-        settings = _prepared(workspace, files, now)
-        ingested = ingest(lake, settings, files_in([files]), now, step)
-        trained = train(lake, settings, workspace, now, step)
-        with lake.writing():  # nobody is erased between reading and storing
-            step("Scoring open leads")
-            scorer, history = batch.champion_and_history(workspace, lake)
-            scores = batch.score_open(scorer, history, settings.goal, microseconds(now))
-            batch.store(lake, scores)
-            step("Crediting channels")
-            run = runs.attribute(lake, settings, now)
-            runs.store(lake, run)
-        ledger.keep(workspace, run.summary(), now.isoformat())
+        if with_crm:
+            trip = demonstration.demonstrate_with_crm(workspace, now, step)
+        else:
+            settings, ingested, trained, scores, run = demonstration.demonstrate(workspace, now, step)
+    if with_crm:
+        told = {"trained": vars(trip.trained), "systems": [vars(one) for one in trip.synced], "there": trip.there}
+        terminal.finish(told, json, quiet, lambda: terminal.show_round_trip(trip))
+        return
     if not (json or quiet):
         terminal.show_ingested(ingested)
         terminal.show_trained(trained)
@@ -144,6 +125,7 @@ def ingest(
     quiet: Quiet = False,
 ) -> None:
     """Read history from files or connected systems into the lake; refused rows go to quarantine, with a sentence."""
+    from connectors.connections import landed
     from connectors.mapping import SYSTEMS, mapped
     from features.errors import Partly
     from features.ingestion import files_in
@@ -163,7 +145,7 @@ def ingest(
             results += retry_quarantined(lake, mapped(settings, workspace), _now(), step)
         try:
             for system in systems:
-                for result in _landed(system, workspace, settings, step):
+                for result in landed(system, workspace, settings, _now(), step):
                     results.append(result)  # what was landed before the day's quota was used up counts
         except Partly as stopped:
             partly = stopped
@@ -316,13 +298,11 @@ def score(
     from features.settings import read_settings
     from serving import batch
 
-    settings, lake, cut = read_settings(workspace), Lake(workspace / "lake"), _moment(as_of)
-    with terminal.progress(quiet, "Scoring open leads"), lake.writing():  # nobody is erased between reading and storing
-        scorer, history = batch.champion_and_history(workspace, lake)
-        scores = batch.score_open(scorer, history, settings.goal, microseconds(cut))
-        objectors = batch.not_scored(history, settings.goal, microseconds(cut))
-        if not scores.empty:
-            batch.store(lake, scores)
+    settings, cut = read_settings(workspace), _moment(as_of)
+    with terminal.progress(quiet, "Scoring open leads"):
+        scorer, history, scores, objectors = batch.score_and_store(
+            workspace, Lake(workspace / "lake"), settings.goal, microseconds(cut)
+        )
     if scores.empty and objectors:
         raise NothingToDo(f"All {len(objectors)} open leads objected to profiling and are not scored.")
     if scores.empty:
@@ -469,6 +449,7 @@ def sync(
     quiet: Quiet = False,
 ) -> None:
     """Write the scores that changed back to the connected systems."""
+    from connectors.connections import opened
     from connectors.mapping import SYSTEMS
     from connectors.writeback import sync as write_back
     from features.errors import NothingToDo
@@ -481,7 +462,7 @@ def sync(
     results = []
     with terminal.progress(quiet, "Writing scores back") as step:
         for system in named:
-            with _connected(system, workspace, settings) as (connection, dock):
+            with opened(system, workspace, settings, _now()) as (connection, dock):
                 band = getattr(settings.connectors, system).band
                 results.append(write_back(connection, dock, band, step, dry=dry_run))
     terminal.finish({"systems": [vars(one) for one in results]}, json, quiet, lambda: terminal.show_synced(results))
@@ -675,100 +656,6 @@ def main() -> None:
         sys.exit(status)
     except KeyboardInterrupt:
         sys.exit(FAILED)
-
-
-def _simulate(now: datetime, folder: Path) -> list[Path]:
-    """Write the files of the demo's company, whose ads follow everybody who looks at the prices, and move nobody."""
-    from simulation.company import Company
-    from simulation.files import write
-    from simulation.law import WORLDS
-
-    return write(Company(now, world=WORLDS["confounded retargeting"]), folder)
-
-
-def _prepared(workspace: Path, files: Path, now: datetime) -> Any:
-    """Return the settings of the demo, and see to it that its files are there."""
-    from features.settings import FILE, read_settings, settings_page
-
-    if not files.exists():
-        _simulate(now, files)
-    if not (workspace / FILE).exists():
-        (workspace / FILE).write_text(settings_page(), "utf-8")
-    return read_settings(workspace)
-
-
-@contextmanager
-def _connected(
-    system: str, workspace: Path, settings: Any, environment: Mapping[str, str] = os.environ
-) -> Iterator[tuple[Any, Any]]:
-    """Hold a connected system and the dock where it lands."""
-    import httpx
-
-    from connectors.connections import World, connected
-    from features.lake import Lake
-
-    lake = Lake(workspace / "lake")
-    with (
-        httpx.Client() as http,
-        connected(system, workspace, lake, settings, _now(), World(environment, http)) as connection,
-    ):
-        yield connection
-
-
-def _landed(
-    system: str, workspace: Path, settings: Any, step: Any, environment: Mapping[str, str] = os.environ
-) -> Iterator[Any]:
-    """Yield what became of what is new in a connected system."""
-    from connectors.landing import land
-
-    with _connected(system, workspace, settings, environment) as (connection, dock):
-        yield from land(dock, connection.session, connection.readings(), step)
-
-
-def _demo_with_crm(workspace: Path, json: bool, quiet: bool) -> None:
-    """Let the demo's people live in four systems, of which stand-ins answer on loopback, and show the round trip."""
-    from connectors.standins.company import SECRETS, STAGES, company, configured, mailed, running, shown, write_stages
-    from connectors.standins.population import population
-    from connectors.writeback import sync as write_back
-    from features.errors import ConfigError
-    from features.history import microseconds
-    from features.ingestion import ingest as ingest_files
-    from features.lake import Lake
-    from features.settings import Settings
-    from serving import batch
-    from training.train import train
-
-    now, files, lake = _now(), workspace / "demo-files", Lake(workspace / "lake")
-    if lake.versions():
-        raise ConfigError(f"{workspace} holds a lake. Give this demo another folder with --workspace.")
-    with terminal.progress(quiet, "Simulating a company") as step:
-        _prepared(workspace, files, now)
-        people = population(files)
-        people = people[:: max(1, len(people) // DEMO_PEOPLE)]  # old and new ones
-        standins = company(people, now)
-        with running(standins) as urls:
-            settings = Settings.model_validate({"connectors": configured(urls), "sources": [STAGES]})
-            ingested = [one for name in standins for one in _landed(name, workspace, settings, step, SECRETS)]
-            ingested += ingest_files(lake, settings, [write_stages(mailed(people), workspace)], now, step)
-            trained = train(lake, settings, workspace, now, step)
-            with lake.writing():
-                step("Scoring open leads")
-                scorer, history = batch.champion_and_history(workspace, lake)
-                scores = batch.score_open(scorer, history, settings.goal, microseconds(now))
-                batch.store(lake, scores)
-            synced = []
-            for name in standins:
-                with _connected(name, workspace, settings, SECRETS) as (connection, dock):
-                    synced.append(write_back(connection, dock, 0, step))
-    best = {name: next((lead for lead in scores["lead_id"] if lead.startswith(name)), None) for name in standins}
-    there = {lead: shown(standins[name], lead.partition(":")[2]) for name, lead in best.items() if lead}
-    if not (json or quiet):
-        terminal.show_ingested(ingested)
-        terminal.show_trained(trained)
-        terminal.show_synced(synced)
-        typer.echo("\nThe most promising lead of each system, as sales sees it there:")
-    document = {"trained": vars(trained), "systems": [vars(one) for one in synced], "there": there}
-    terminal.finish(document, json, quiet, lambda: terminal.print_json(there))
 
 
 def _now() -> datetime:

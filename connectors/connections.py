@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from connectors.hubspot import HubSpot
-from connectors.landing import Dock
+from connectors.landing import Dock, land
 from connectors.mailchimp import Mailchimp
 from connectors.mapping import mapped, mapping_of
 from connectors.marketo import Marketo
@@ -21,6 +22,7 @@ from connectors.salesforce import Salesforce
 from connectors.session import Session
 from connectors.system import System
 from features.errors import ConfigError
+from features.ingestion import Ingested
 from features.lake import Lake
 from features.settings import Settings
 
@@ -59,3 +61,25 @@ def connected(
         finally:
             progress.calls = quota.calls
             progress.save()
+
+
+@contextmanager
+def opened(
+    name: str, workspace: Path, settings: Settings, as_of: datetime, environment: Mapping[str, str] = os.environ
+) -> Iterator[tuple[System, Dock]]:
+    """Hold a system of a workspace and its dock, asked over the network with the secrets of the environment."""
+    lake = Lake(workspace / "lake")
+    with (
+        httpx.Client() as http,
+        connected(name, workspace, lake, settings, as_of, World(environment, http)) as connection,
+    ):
+        yield connection
+
+
+def landed(
+    name: str, workspace: Path, settings: Settings, as_of: datetime, say: Callable[[str], None],
+    environment: Mapping[str, str] = os.environ,
+) -> Iterator[Ingested]:  # fmt: skip
+    """Land what is new in a system, and yield what became of it."""
+    with opened(name, workspace, settings, as_of, environment) as (system, dock):
+        yield from land(dock, system.session, system.readings(), say)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,25 @@ def champion_and_history(workspace: Path, lake: Lake) -> tuple[Scorer, History]:
     """Return the champion, and the history of all leads with the columns that its features look at."""
     scorer = champion(workspace / "models")
     return scorer, read_history(lake, more=columns_of(scorer.spec.features))
+
+
+class Scored(NamedTuple):
+    """Who scored what, and what was said; ``not_scored`` are the open leads of people who object to profiling."""
+
+    scorer: Scorer
+    history: History
+    scores: pd.DataFrame
+    not_scored: list[str]
+
+
+def score_and_store(workspace: Path, lake: Lake, goal: Goal, as_of: int) -> Scored:
+    """Score every open lead by the champion, and store it; nobody is erased between reading and storing."""
+    with lake.writing():
+        scorer, history = champion_and_history(workspace, lake)
+        table = score_open(scorer, history, goal, as_of)
+        if not table.empty:
+            store(lake, table)
+    return Scored(scorer, history, table, not_scored(history, goal, as_of))
 
 
 def open_leads(history: History, goal: Goal, as_of: int) -> Moments:

@@ -18,10 +18,15 @@ class ReasonReply(Message):
     text: str
 
 
-class ScoreReply(Message):
-    """One score. Effects of fit, engagement and reasons are in log-odds."""
+class OfLead(Message):
+    """What is said of one lead."""
 
     lead_id: str
+
+
+class Figures(Message):
+    """The numbers of a score. Fit and engagement are in log-odds."""
+
     probability: float
     low: float
     high: float
@@ -31,11 +36,20 @@ class ScoreReply(Message):
     trend: str
     fit: float
     engagement: float
+
+
+class ReasonedScore(Figures):
+    """A score, why it is so, and what it rests on. Effects of reasons are in log-odds."""
+
     reasons: list[ReasonReply]
     evidence: str
     model_version: str
     as_of: AwareDatetime
     scored_at: AwareDatetime
+
+
+class ScoreReply(ReasonedScore, OfLead):
+    """One score."""
 
 
 class ScoresReply(Message):
@@ -44,19 +58,9 @@ class ScoresReply(Message):
     scores: list[ScoreReply]
 
 
-class FlatReply(Message):
+class FlatReply(Figures, OfLead):
     """One score in flat keys; ``up_1`` to ``down_3`` are the strongest reasons in words, or empty."""
 
-    lead_id: str
-    probability: float
-    low: float
-    high: float
-    horizon_days: float
-    grade: str
-    percentile: float
-    trend: str
-    fit: float
-    engagement: float
     up_1: str
     up_2: str
     up_3: str
@@ -136,23 +140,9 @@ class LeadRow(Message):
     score: PresentScore | None
 
 
-class PresentScore(Message):
+class PresentScore(ReasonedScore):
     """The present score of an open lead, and when it will close, if it does."""
 
-    probability: float
-    low: float
-    high: float
-    horizon_days: float
-    grade: str
-    percentile: float
-    trend: str
-    fit: float
-    engagement: float
-    reasons: list[ReasonReply]
-    evidence: str
-    model_version: str
-    as_of: AwareDatetime
-    scored_at: AwareDatetime
     won_within_days: dict[str, float]
     lost: float
     days_to_close: float | None

@@ -18,6 +18,7 @@ ROOMS = {
     "connectors": {"features"},
     "simulation": {"features"},
     "terminal": set(),
+    "demonstration": {"attribution", "connectors", "features", "serving", "simulation", "training"},
 }
 EVERY_ROOM = {*ROOMS, "touchstone"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ class Switches:
 
 
 @dataclass
-class Standin:
+class Standin(ABC):
     """One system's state. ``seconds`` is what time passes by; at 0 it is ``began``."""
 
     began: datetime
@@ -56,25 +57,25 @@ class Standin:
         """Return what time it is here."""
         return self.began + timedelta(seconds=self.seconds() - self._zero + self.switches.skew_seconds)
 
+    @abstractmethod
     def routes(self) -> list[Route]:
         """Return what can be asked."""
-        raise NotImplementedError
 
     def too_fast(self) -> Response:
         """Return what is said to those who ask too fast."""
         return JSONResponse({"message": "too many requests"}, 429)
 
+    @abstractmethod
     def day_over(self) -> Response:
         """Return what is said when the day's calls are used up."""
-        raise NotImplementedError
 
     def expired(self) -> Response:
         """Return what is said to those whose token is over."""
         return JSONResponse({"message": "expired"}, 401)
 
+    @abstractmethod
     def is_known(self, request: Request) -> bool:
         """Say whether a caller bears what opens this system."""
-        raise NotImplementedError
 
     async def trouble(self, request: Request) -> Response | None:  # noqa: PLR0911  # a line for each switch
         """Return what goes wrong with a call, if anything does."""

@@ -1,0 +1,121 @@
+"""The demo: a simulated company goes through every step, from its files or from four CRMs to its scores.
+
+Like the command line it knows every room; it tells nothing itself, and returns what the command line shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from attribution import runs
+from connectors.connections import landed, opened
+from connectors.standins import company
+from connectors.standins.population import population
+from connectors.writeback import Synced
+from connectors.writeback import sync as write_back
+from features.errors import ConfigError
+from features.history import microseconds
+from features.ingestion import Ingested, files_in, ingest
+from features.lake import Lake
+from features.settings import FILE, Settings, read_settings, settings_page
+from serving import batch, ledger
+from simulation.company import Company
+from simulation.files import write
+from simulation.law import WORLDS
+from training.train import Trained, train
+
+FILES = "demo-files"  # of the company, in the workspace
+PEOPLE = 2_000  # who live in the CRMs
+Step = Callable[[str], None]
+
+
+class Demo(NamedTuple):
+    """What the demo's company came to."""
+
+    settings: Settings
+    ingested: list[Ingested]
+    trained: Trained
+    scores: pd.DataFrame
+    run: runs.Run
+
+
+class RoundTrip(NamedTuple):
+    """What went from the CRMs to scores and back; ``there`` is a lead of each system, as sales sees it in it."""
+
+    ingested: list[Ingested]
+    trained: Trained
+    synced: list[Synced]
+    there: dict[str, Any]
+
+
+def simulate(now: datetime, folder: Path) -> list[Path]:
+    """Write the files of the demo's company, whose ads follow everybody who looks at the prices, and move nobody."""
+    return write(Company(now, world=WORLDS["confounded retargeting"]), folder)
+
+
+def demonstrate(workspace: Path, now: datetime, step: Step) -> Demo:
+    """Take the company from its files to scores and credit.
+
+    Raises:
+        ConfigError: when the workspace holds somebody's own lake.
+
+    """
+    lake, files = Lake(workspace / "lake"), workspace / FILES
+    if lake.versions() and not files.exists():
+        raise ConfigError(f"{workspace} holds a lake of your own. Give the demo another folder with --workspace.")
+    settings = _prepared(workspace, now)
+    ingested = ingest(lake, settings, files_in([files]), now, step)
+    trained = train(lake, settings, workspace, now, step)
+    step("Scoring open leads")
+    scored = batch.score_and_store(workspace, lake, settings.goal, microseconds(now))
+    step("Crediting channels")
+    with lake.writing():  # nobody is erased between reading and storing
+        run = runs.attribute(lake, settings, now)
+        runs.store(lake, run)
+    ledger.keep(workspace, run.summary(), now.isoformat())
+    return Demo(settings, ingested, trained, scored.scores, run)
+
+
+def demonstrate_with_crm(workspace: Path, now: datetime, step: Step) -> RoundTrip:
+    """Let the company's people live in four systems, of which stand-ins answer on loopback, and go the round trip.
+
+    Raises:
+        ConfigError: when the workspace holds a lake.
+
+    """
+    lake = Lake(workspace / "lake")
+    if lake.versions():
+        raise ConfigError(f"{workspace} holds a lake. Give this demo another folder with --workspace.")
+    _prepared(workspace, now)
+    people = population(workspace / FILES)
+    people = people[:: max(1, len(people) // PEOPLE)]  # old and new ones
+    standins = company.company(people, now)
+    with company.running(standins) as urls:
+        settings = Settings.model_validate({"connectors": company.configured(urls), "sources": [company.STAGES]})
+        ingested = [one for name in standins for one in landed(name, workspace, settings, now, step, company.SECRETS)]
+        stages = company.write_stages(company.mailed(people), workspace)
+        ingested += ingest(lake, settings, [stages], now, step)
+        trained = train(lake, settings, workspace, now, step)
+        step("Scoring open leads")
+        scores = batch.score_and_store(workspace, lake, settings.goal, microseconds(now)).scores
+        synced = []
+        for name in standins:
+            with opened(name, workspace, settings, now, company.SECRETS) as (connection, dock):
+                synced.append(write_back(connection, dock, 0, step))
+    best = {name: next((lead for lead in scores["lead_id"] if lead.startswith(name)), None) for name in standins}
+    there = {lead: company.shown(standins[name], lead.partition(":")[2]) for name, lead in best.items() if lead}
+    return RoundTrip(ingested, trained, synced, there)
+
+
+def _prepared(workspace: Path, now: datetime) -> Settings:
+    """Return the settings of the demo, and see to it that its files are there."""
+    if not (workspace / FILES).exists():
+        simulate(now, workspace / FILES)
+    if not (workspace / FILE).exists():
+        (workspace / FILE).write_text(settings_page(), "utf-8")
+    return read_settings(workspace)
