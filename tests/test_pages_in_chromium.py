@@ -81,7 +81,9 @@ def test_a_salesperson_finds_a_lead_reads_why_and_rejects_it(page: Any) -> None:
     page.get_by_role("link", name=SCRIPT).click()
     page.get_by_role("heading", name=SCRIPT).wait_for()
     page.get_by_role("heading", name="What raises it").wait_for()
+    assert barriers(page) == []  # also while the rest is on its way
     page.locator("#moves").wait_for()
+    assert page.title() == f"{SCRIPT} · Touchstone"
     assert barriers(page) == []
     page.get_by_label("Or reject, since").select_option("no budget")
     page.get_by_role("button", name="Reject").click()
