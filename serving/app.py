@@ -21,6 +21,7 @@ from features.errors import DataError
 from serving import pages
 from serving.api import CALLS, DOCS, METRICS, OPEN, Call
 from serving.desk import Desk
+from serving.groups import is_quick
 from serving.guard import Way, refuse
 from serving.messages import ScoreRequest, sentence
 from serving.openapi import document
@@ -97,10 +98,11 @@ class App:
         if len(body) > LARGE:
             return await self._beside(lambda: self._answer(call, call.asks.model_validate_json(body)))
         request = call.asks.model_validate_json(body)
-        if isinstance(request, ScoreRequest) and self.desk.said_lately(request):
+        if isinstance(request, ScoreRequest) and self.desk.said.answers(request):
             return self._answer(call, request)
-        if isinstance(request, ScoreRequest) and self.desk.is_quick(request):
-            async with self._turn:  # between two of these the loop looks who else has come, and refuses whom it must
+        if isinstance(request, ScoreRequest) and is_quick(self.desk.residence, request):
+            async with self._turn:  # one at a time, and between two the loop looks who else has come
+                await asyncio.sleep(0)  # or all that wait would be answered before anybody else is refused
                 return self._answer(call, request)
         return await self._beside(lambda: self._answer(call, request))
 
