@@ -31,6 +31,19 @@ JSON = (b"content-type", b"application/json")
 LARGE = 100_000  # bytes; a body that takes longer to read than others should wait
 
 
+class Turns:
+    """Work on the loop, one piece at a time; between two the loop looks who else has come, and refuses whom it must."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def take(self, work: Callable[[], bytes]) -> bytes:
+        """Return what some work returns, when its turn has come."""
+        async with self._turn:
+            await asyncio.sleep(0)  # a lock that is free is taken without looking at anybody else
+            return work()
+
+
 class App:
     """Answers what the guard let in. ``inner`` is BentoML's app, ``threads`` work on what takes longer."""
 
@@ -42,7 +55,7 @@ class App:
         self.pages = pages.routes(desk, clock)
         self.router = Router([*self.gets, Route(DOCS, self._docs), Route("/readyz", self._ready), *self.pages])
         self.threads = ThreadPoolExecutor(2, "answer")
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
         self.draining = False
 
     def way(self, method: str, path: str) -> Way:
@@ -101,9 +114,7 @@ class App:
         if isinstance(request, ScoreRequest) and self.desk.said.answers(request):
             return self._answer(call, request)
         if isinstance(request, ScoreRequest) and is_quick(self.desk.residence, request):
-            async with self._turn:  # one at a time, and between two the loop looks who else has come
-                await asyncio.sleep(0)  # or all that wait would be answered before anybody else is refused
-                return self._answer(call, request)
+            return await self._turns.take(lambda: self._answer(call, request))
         return await self._beside(lambda: self._answer(call, request))
 
     async def _beside(self, work: Callable[[], bytes]) -> bytes:
