@@ -95,7 +95,7 @@ class Scorer:
         spread, so that the middle is not where it is but, for a normal spread of the log-odds, variance / 2 lower.
         """
         centre, members = margins.mean(axis=0), len(margins)
-        rate = probability(np.array(self.spec.base_log_odds))
+        rate = self.spec.base_rate
         jackknife = ((margins - centre) ** 2).sum(axis=0) * (members - 1) / members
         variance = jackknife * self.spec.calibration.slope(centre) ** 2 + self.unseen
         variance += 1 / ((self.spec.leads + 1) * rate * (1 - rate))
