@@ -341,8 +341,10 @@ def show_credit(document: dict[str, Any]) -> None:
     rows.append(("(unattributed)", *("–" if m in anyway else f"{nobody:,.1f}" for m in models)))
     if anyway:
         rows.append(("(would have closed anyway)", *(f"{left[m]:,.1f}" if m in anyway else "–" for m in models)))
-    rows.append(("all that closed", *(f"{total:,.1f}" for total in totals)))
-    title = f"Closes credited to channels (run {document['run_id']})"
+    rows.append(("all of them", *(f"{total:,.1f}" for total in totals)))
+    stage = document.get("stage", "won")
+    said = {"won": "Closes credited to channels", "open": "Closes expected of open leads, by channel"}
+    title = f"{said.get(stage, f'Entries of {stage} credited to channels')} (run {document['run_id']})"
     _show(title, ("channel", *(model.replace("_", " ") for model in models)), rows)
     for channel in document.get("harvests", ()):
         typer.echo(
@@ -350,6 +352,16 @@ def show_credit(document: dict[str, Any]) -> None:
         )
     if "decision" in document:
         typer.echo(f"• {document['decision']['sentence']}")
+    if "pipeline" in document:
+        of = document["pipeline"]
+        lacking = f"{of['without_amount']:,} name no amount"
+        typer.echo(f"• {of['leads']:,} open leads with a score of {of['horizon_days']:g} days; {lacking}.")
+    if "trued_up" in document:
+        names = ("promised", "decided", "came", "difference", "open")
+        money = [
+            (row["model"], row["channel"], *(f"{row[name]:,.2f}" for name in names)) for row in document["trued_up"]
+        ]
+        _show("What came of that pipeline, in money", ("model", "channel", *names), money)
     if "compared" in document:
         figures = [
             (each["model"], each["channel"], *(_figure(each[name]) for name in ("before", "credit", "change")))

@@ -333,33 +333,49 @@ def attribute(
     paths: Annotated[
         Path | None, typer.Option(help="Read path, conversions, value and nulls from this file; needs no workspace.")
     ] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="What is credited: won, opportunity, lead (its creation) or any stage.")
+    ] = None,
+    pipeline: Annotated[
+        bool, typer.Option("--pipeline", help="Credit p × amount of open leads; --compare trues an earlier one up.")
+    ] = False,
     compare: Annotated[str | None, typer.Option(help="Set what each channel gets beside a stored run.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write the channels' credit to this CSV or Parquet file.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Credit the channels with what closed."""
+    from attribution import pipeline as pipelines
     from attribution import runs
     from features.history import microseconds
     from features.lake import Lake
     from features.settings import read_settings
 
-    settings, named = read_settings(workspace), model or []
+    settings, named, lake, cut = read_settings(workspace), model or [], Lake(workspace / "lake"), _moment(as_of)
+    if stage:
+        how = settings.attribution.model_copy(update={"stage": stage})
+        settings = settings.model_copy(update={"attribution": how})
     with terminal.progress(quiet, "Crediting channels"):
         if paths:
             run = runs.attribute_paths(paths, settings, named)
+        elif pipeline:
+            with lake.writing():
+                run = pipelines.pipeline(lake, settings, cut, named)
+                runs.store(lake, run)
         else:
             from serving import ledger
             from training.baseline import baseline
 
-            lake, cut = Lake(workspace / "lake"), _moment(as_of)
             with lake.writing():  # nobody is erased between reading and storing
                 run = runs.attribute(lake, settings, cut, named, lambda own: baseline(own, settings, microseconds(cut)))
                 runs.store(lake, run)
             ledger.keep(workspace, run.summary(), cut.isoformat())
     document = run.summary()
-    if compare:
-        with_stored = runs.compared(Lake(workspace / "lake"), run, compare)
+    if compare and pipeline:
+        trued_up = pipelines.trued_up(lake, settings, cut, compare)
+        document["trued_up"] = jsonlib.loads(trued_up.to_json(orient="records"))
+    elif compare:
+        with_stored = runs.compared(lake, run, compare)
         document["compared"] = jsonlib.loads(with_stored.astype({"value": "float64"}).to_json(orient="records"))
     if output:
         from serving.batch import write

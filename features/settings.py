@@ -223,7 +223,25 @@ class Attribution(Section):
         examples=[{"ours": {"first": 0.3, "mql": 0.3, "won": 0.3, "rest": 0.1}}],
     )
     opportunity: list[str] = Field(["opportunity"], description="stages that mean: an opportunity was created")
-    lookback_days: float | None = Field(90, description="touches older than this at the close earn nothing", gt=0)
+    stage: str = Field("won", description="what is credited: won, opportunity, lead (its creation) or any stage")
+    repeated: bool = Field(False, description="each entry of the stage is credited, not only the first")
+    of: Literal["lead", "account"] = Field("lead", description="account: touches of all contacts are one journey")
+    lookback_days: float | None = Field(90, description="touches older than this earn nothing; inf: all earn", gt=0)
+    windows_days: dict[str, float] = Field(
+        {}, description="lookback_days of single stages: name = days", examples=[{"lead": 30, "mql": 60}]
+    )
+    session_minutes: float | None = Field(
+        None, description="touches are sessions, which end after so many idle minutes; unset: each touch counts",
+        gt=0, examples=[30],
+    )  # fmt: skip
+    transforms: list[str] = Field(
+        [], description="of paths: exposure, first, frequency, trim_long_path(20), remove_if_not_all(Direct), …",
+        examples=[["exposure", "remove_if_last_and_not_all(Direct)"]],
+    )  # fmt: skip
+    outreach_kinds: list[str] = Field(
+        ["sales_call"], description="outreach by sales; within outreach_days of grade A it is shown (after score)"
+    )
+    outreach_days: float = Field(7, description="how long outreach is held to follow a score", gt=0)
     half_life_days: float = Field(7, description="time decay: a touch this much older earns half", gt=0)
     currency: str = Field("EUR", description="reporting currency; amounts without a currency are in it")
     rate_days: int = Field(7, description="a day without a rate takes the latest of so many days before", ge=0)
