@@ -350,6 +350,11 @@ def show_credit(document: dict[str, Any]) -> None:
         typer.echo(
             f"• {channel} comes right before closes that were decided: score_adjusted gives it nothing for that."
         )
+    for one in document.get("experiments", ()):
+        typer.echo(
+            f"• {one['channel']}: the experiment of {one['since']} to {one['until']} says {one['says']:,.1f} closes; "
+            f"its weight of {one['weight']:.0%} moves score_adjusted from {one['before']:,.1f} to {one['after']:,.1f}."
+        )
     if "decision" in document:
         typer.echo(f"• {document['decision']['sentence']}")
     if "pipeline" in document:

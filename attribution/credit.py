@@ -44,6 +44,7 @@ class Attribution:
         default_factory=dict
     )  # of models that tell what would have closed anyway
     harvests: tuple[str, ...] = ()  # channels that only collect what was decided, as score_adjusted tells
+    experiments: tuple[dict[str, object], ...] = ()  # each with how far it moved score_adjusted, before and after
 
 
 def credit(
@@ -97,6 +98,7 @@ def summary(attribution: Attribution) -> dict[str, Any]:
         "unattributed": _line(nobody),
         **({"anyway": {name: _line(line) for name, line in attribution.anyway.items()}} if attribution.anyway else {}),
         **({"harvests": list(attribution.harvests)} if attribution.anyway else {}),
+        **({"experiments": list(attribution.experiments)} if attribution.experiments else {}),
     }
 
 

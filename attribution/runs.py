@@ -16,6 +16,7 @@ import pyarrow as pa
 from attribution.credit import Attribution, credit, summary
 from attribution.deals import journeys_in
 from attribution.decision import decision
+from attribution.experiments import shrunk
 from attribution.journeys import WON
 from attribution.lead_days import Probability, adjusted, kinds_of, lead_days, own_history, table
 from attribution.models import SCORE_ADJUSTED
@@ -81,7 +82,7 @@ def attribute(
     ruled = [name for name in named if name != SCORE_ADJUSTED or baseline is None]
     answer = credit(seen, ruled or ["linear"], how.half_life_days, own=own_rules(settings))
     if len(ruled) < len(named) and baseline is not None:
-        answer = _with_adjusted(answer, then, settings, microseconds(as_of), wins, baseline)
+        answer = _with_adjusted(answer, then, settings, as_of, wins, baseline)
     return Run(identity, answer, how.stage)
 
 
@@ -119,14 +120,15 @@ def compared(lake: Lake, run: Run, with_run: str) -> pd.DataFrame:
 
 
 def _with_adjusted(
-    answer: Attribution, lake: Lake, settings: Settings, as_of: int, wins: pd.DataFrame, baseline: Baseline
+    answer: Attribution, lake: Lake, settings: Settings, as_of: datetime, wins: pd.DataFrame, baseline: Baseline
 ) -> Attribution:
     """Return the answer with score-adjusted credit beside that of the other models."""
     history, how = read_history(lake), settings.attribution
     earning = kinds_of(history) - {*how.exclude_kinds, *how.own_kinds}
-    days = lead_days(history, settings.goal, as_of, earning)
+    days = lead_days(history, settings.goal, microseconds(as_of), earning)
     found = adjusted(days, baseline(own_history(history, how.own_kinds)))
-    rows, anyway = table(found, days, wins, SCORE_ADJUSTED)
+    rows, anyway, told = shrunk(*table(found, days, wins, SCORE_ADJUSTED), how.experiments, as_of,
+                                how.experiment_half_life_days)  # fmt: skip
     touches = rows[["model", "channel", "credit", "value"]].assign(lead_id=None, event_id=None)
     return replace(
         answer,
@@ -135,6 +137,7 @@ def _with_adjusted(
         touches=pd.concat([answer.touches, touches], ignore_index=True),
         anyway={SCORE_ADJUSTED: anyway},
         harvests=tuple(rows.loc[rows["harvests"], "channel"]),
+        experiments=tuple(told),
     )
 
 

@@ -9,6 +9,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -198,6 +199,25 @@ class Monitor(Section):
     )
 
 
+class Experiment(Section):
+    """A lift test or a hold-out of a channel: some who could be reached were not, and fewer of these closed."""
+
+    channel: str = Field(description="the channel that was tested", min_length=1)
+    since: date = Field(description="its first day")
+    until: date = Field(description="its last day")
+    lift: float = Field(description="0.08: with the channel, 8 % more closed than without", gt=-1)
+    low: float = Field(description="between low and high the lift lies with 90 % probability", gt=-1)
+    high: float = Field(description="as low", gt=-1)
+
+    @model_validator(mode="after")
+    def in_order(self) -> Experiment:
+        """Hold a period and an interval around the lift."""
+        if not (self.low <= self.lift <= self.high and self.low < self.high and self.since <= self.until):
+            message = "give since ≤ until, and low ≤ lift ≤ high with low below high"
+            raise ValueError(message)
+        return self
+
+
 class Attribution(Section):
     """Which touches may earn credit, and by which models."""
 
@@ -222,6 +242,14 @@ class Attribution(Section):
         description="rules of your own: name = weights of first, lead, won, any stage, and of the rest together",
         examples=[{"ours": {"first": 0.3, "mql": 0.3, "won": 0.3, "rest": 0.1}}],
     )
+    experiments: list[Experiment] = Field(
+        [],
+        description="lift tests and hold-outs, which move score_adjusted; or [[attribution.experiments]] blocks",
+        examples=[[{
+            "channel": "Display", "since": "2026-01-05", "until": "2026-02-01", "lift": 0.02, "low": 0.0, "high": 0.05,
+        }]],
+    )  # fmt: skip
+    experiment_half_life_days: float = Field(180, description="an experiment so old counts half as much", gt=0)
     opportunity: list[str] = Field(["opportunity"], description="stages that mean: an opportunity was created")
     stage: str = Field("won", description="what is credited: won, opportunity, lead (its creation) or any stage")
     repeated: bool = Field(False, description="each entry of the stage is credited, not only the first")
