@@ -255,6 +255,7 @@ def backtest(
     predictions: Annotated[
         Path | None, typer.Option(help="Write every prediction to this CSV or Parquet file.")
     ] = None,
+    plots: Annotated[Path | None, typer.Option(help="Draw reliability, folds and lift into this folder.")] = None,
     as_of: AsOf = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -276,6 +277,10 @@ def backtest(
         judged = judge(read_history(Lake(workspace / "lake"), more=looked_at), settings, cut, origins, step)
     if predictions:
         write(judged.predictions, predictions)
+    if plots:
+        from training.plots import write_plots
+
+        write_plots(plots, judged.folds, judged.predictions)
     document = {"overall": judged.overall, "folds": judged.folds}
     terminal.finish(document, json, quiet, lambda: terminal.show_backtest(document))
 
