@@ -26,7 +26,7 @@ from connectors import hubspot_lines as lines
 from connectors.landing import Page, Reading, Row
 from connectors.moments import milliseconds
 from connectors.secret import needed, secret
-from connectors.session import Headers, Manners, Verdict, by_status, token_of
+from connectors.session import Manners, Verdict, by_status
 from connectors.system import FIELDS, Score, System
 from features.settings import HubSpot as Settings
 
@@ -54,10 +54,7 @@ class HubSpot(System):
         secrets = needed(environment, *(f"HUBSPOT_{name.upper()}" for name in names))
         form = {"grant_type": "refresh_token", **dict(zip(names, secrets, strict=True))}
 
-        def authorize(send: Callable[..., httpx.Response]) -> Headers:
-            return {"authorization": f"Bearer {token_of(send('POST', '/oauth/v1/token', data=form), 'hubspot')}"}
-
-        return asked(authorize, secrets)
+        return asked(lambda session: session.bearer("/oauth/v1/token", form), secrets)
 
     def batch(self, changed: int) -> int:  # noqa: ARG002  # it is the same for few and for many
         """Return how many scores are written in one call."""

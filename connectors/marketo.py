@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
 
 from connectors.landing import Page, Reading, Row
 from connectors.secret import needed
-from connectors.session import Headers, Manners, Verdict, by_status, token_of
+from connectors.session import Manners, Verdict, by_status
 from connectors.system import FIELDS, Score, System
 from features.errors import ConfigError
 from features.settings import Marketo as Settings
@@ -47,11 +48,9 @@ class Marketo(System):
         client_id, client_secret = needed(environment, "MARKETO_CLIENT_ID", "MARKETO_CLIENT_SECRET")
         form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
 
-        def authorize(send: Callable[..., httpx.Response]) -> Headers:
-            return {"authorization": f"Bearer {token_of(send('POST', '/identity/oauth/token', data=form), 'marketo')}"}
-
-        paces = {"": (settings.calls_in_20_seconds, 20.0)}
-        return Manners("marketo", settings.base_url, _judge, paces, authorize, (client_id, client_secret))
+        paces, secrets = {"": (settings.calls_in_20_seconds, 20.0)}, (client_id, client_secret)
+        asked = partial(Manners, "marketo", settings.base_url, _judge, paces)
+        return asked(lambda session: session.bearer("/identity/oauth/token", form), secrets)
 
     def batch(self, changed: int) -> int:
         """Return how many scores are written in one call."""

@@ -307,10 +307,14 @@ class HubSpot(Connector):
 
 
 class Salesforce(Connector):
-    """Salesforce; SALESFORCE_CLIENT_ID and SALESFORCE_CLIENT_SECRET are in the environment."""
+    """Salesforce; SALESFORCE_CLIENT_ID and _CLIENT_SECRET, or _USERNAME and _PRIVATE_KEY, are in the environment."""
 
     base_url: str = Field(
         "", description="your My Domain address", examples=["https://example.my.salesforce.com"]
+    )  # fmt: skip
+    login_url: str = Field(
+        "https://login.salesforce.com", description="whom what we sign with a private key is for",
+        examples=["https://test.salesforce.com"],
     )  # fmt: skip
     version: str = Field("62.0", description="of the interface")
     calls_a_day: int = Field(100_000, description="limit of the organization, of 24 hours", gt=0)

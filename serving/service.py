@@ -95,7 +95,7 @@ class Application:
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_is_ours_to_mend)
         self.desk = Desk(workspace, settings, now)
         self.watch, self.audit, registry = Watch(self.desk, now), Audit(workspace, now), CollectorRegistry()
-        self.app = App(self.desk, service(lambda: self.desk).to_asgi(), registry, now)
+        self.app = App(self.desk, service(lambda: self.desk).to_asgi(), registry, now, os.environ)
         self.guard = Guard(self.app, self.app.way, Limits(), keyring, registry, self.audit.write)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
