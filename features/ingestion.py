@@ -95,7 +95,7 @@ def ingest_held(lake: Lake, settings: Settings, file: Path, table: str, as_of: d
 def _ingest_one(lake: Lake, settings: Settings, file: Path, source: Source, as_of: datetime) -> Ingested:
     with lake.connection((source.table, "quarantine"), [file], WRITERS_SPILL) as connection:
         connection.execute(MACROS)
-        open_file(connection, file)
+        open_file(connection, file, source.encoding)
         try:
             sieved = sieve(connection, settings, source, file, as_of, forgotten(lake))
             if sieved.fresh:
