@@ -96,19 +96,39 @@ def demo(
 
 
 @app.command()
-def init(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) -> None:
-    """Write touchstone.toml, with every setting explained."""
+def init(
+    workspace: Workspace = HERE,
+    sheet: Annotated[
+        Path | None, typer.Option("--from", help="Guess how this CSV export, with one row a lead, is to be read.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write touchstone.toml, with every setting explained, or with the mapping of your own leads."""
     from features.errors import NothingToDo
     from features.settings import FILE, settings_page
 
     path = workspace / FILE
     if path.exists():
         raise NothingToDo(f"{path} is there already; it was left as it is.")
+    document: dict[str, Any] = {"written": str(path)}
+    if sheet:
+        from connectors.proposal import proposal
+        from connectors.sheet import opened
+
+        with opened(sheet) as rows:
+            guessed = proposal(rows, _now())
+        document |= {"found": guessed.found, "notes": guessed.notes}
+        if not (json or quiet):
+            terminal.show_proposal(sheet, guessed)
+        if not yes and sys.stdin.isatty() and not terminal.agreed(f"Write this to {path}?"):
+            raise NothingToDo(
+                "Nothing was written. Rename columns of the file, or map them in touchstone.toml yourself."
+            )
     workspace.mkdir(parents=True, exist_ok=True)
-    path.write_text(settings_page(), "utf-8")
-    terminal.finish(
-        {"written": str(path)}, json, quiet, lambda: typer.echo(f"{path} is written. Every setting is explained in it.")
-    )
+    path.write_text(guessed.page if sheet else settings_page(), "utf-8")
+    terminal.finish(document, json, quiet, lambda: terminal.show_initialised(path, sheet))
 
 
 @app.command()

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from features.errors import ConfigError
 
 FILE = "touchstone.toml"
-BARE = re.compile(r"[\w-]+")  # a key that TOML reads without quotes
+BARE = re.compile(r"[A-Za-z0-9_-]+")  # a key that TOML reads without quotes
 
 
 class Section(BaseModel):
@@ -50,6 +50,7 @@ class Source(Section):
     table: Literal["leads", "touches", "stages", "spend", "rates", "identities", "feedback"] = Field(
         description="the table that its rows go to"
     )
+    encoding: str | None = Field(None, description="of a CSV file that is not UTF-8, such as cp1252")
     where: str | None = Field(None, description="take only rows for which this DuckDB condition holds")
     refuse: str | None = Field(None, description="a DuckDB expression: why a row is refused, as a sentence, or NULL")
     may_lack: list[str] = Field([], description="columns that an expression names and a file may lack: empty then")
@@ -423,6 +424,7 @@ EXAMPLE_SOURCE = """
 # [[sources]]                          # one block for each kind of file; repeat as needed
 # file = "crm-export*.csv"             # name of the file, or a pattern
 # table = "touches"                    # leads, touches, stages, spend, rates, identities or feedback
+# encoding = "cp1252"                  # of a CSV file that is not UTF-8
 # where = "status <> 'test'"           # take only these rows
 # refuse = "CASE WHEN score < 0 THEN 'The score is below 0.' END"  # keep these in quarantine, with this sentence
 # may_lack = ["score"]                 # columns named in an expression that a file may lack
@@ -454,17 +456,15 @@ def _section_lines(name: str, kind: type[Section]) -> Iterator[str]:
             yield from _section_lines(f"{name}.{key}", field.annotation)
             continue
         unset = field.default is None or bool(field.examples)
-        value = _toml((field.examples or [""])[0] if unset else field.default)
+        value = toml((field.examples or [""])[0] if unset else field.default)
         yield f"{'# ' if unset else ''}{key} = {value}  # {field.description}"
 
 
-def _toml(value: object) -> str:
+def toml(value: object) -> str:
     """Return a value in one line of TOML, which is JSON but for its objects."""
     if isinstance(value, dict):
-        entries = (
-            f"{key if BARE.fullmatch(key) else json.dumps(key)} = {_toml(entry)}" for key, entry in value.items()
-        )
+        entries = (f"{key if BARE.fullmatch(key) else json.dumps(key)} = {toml(entry)}" for key, entry in value.items())
         return f"{{ {', '.join(entries)} }}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(map(toml, value))}]"
     return json.dumps(value, ensure_ascii=False)
