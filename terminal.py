@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from shlex import quote
 from typing import Any, Literal
 
 import typer
@@ -101,8 +102,9 @@ def show_initialised(path: Any, sheet: Any) -> None:
         typer.echo(f"{path} is written. Every setting is explained in it.")
         return
     typer.echo(f"{path} is written: look it over, and change what was guessed wrong. Then:")
-    where = "" if str(path.parent) == "." else f" --workspace {path.parent}"
-    typer.echo("\n".join(f"  touchstone {word}{where}" for word in (f"ingest {sheet}", "train", "score")))
+    where = "" if str(path.parent) == "." else f" --workspace {quote(str(path.parent))}"
+    steps = (f"ingest {quote(str(sheet))}", "train", "score")
+    typer.echo("\n".join(f"  touchstone {step}{where}" for step in steps))
 
 
 def show_synced(results: Sequence[Any]) -> None:

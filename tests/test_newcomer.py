@@ -127,6 +127,12 @@ def test_init_shows_what_it_guessed_and_writes_it_where_nobody_can_be_asked(comm
     assert settings.attribution.currency == "EUR"
 
 
+def test_the_commands_that_init_prints_can_be_pasted_though_a_name_has_spaces(command: Command, tmp_path: Path) -> None:
+    sheet = exports.german(tmp_path).rename(tmp_path / "Meine Anfragen.csv")
+    _, printed = command("init", "--from", str(sheet), workspace=tmp_path)
+    assert f"touchstone ingest '{sheet}' --workspace {tmp_path}\n" in printed
+
+
 @pytest.mark.parametrize(("answer", "status"), [("n", 4), ("y", 0), ("", 0)])
 def test_on_a_terminal_init_asks_first(
     answer: str, status: int, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
