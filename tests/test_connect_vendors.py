@@ -1,6 +1,7 @@
 """The stand-ins are true: clients that the vendors and others wrote work with them, over a real connection.
 
-The clients are an extra (``pip install .[vendors]``); where one is absent, its test is skipped and says so.
+The clients are an extra (``pip install .[vendors]``, ``npm ci --prefix tests/jsforce``); where one is absent, its test
+is skipped and says so.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import shared_data
+from conftest import ROOT, shared_data
 from connected import NOW, people
 
 from connectors.standins.company import running
@@ -23,6 +25,7 @@ from connectors.standins.marketo import Marketo
 from connectors.standins.salesforce import Salesforce
 from connectors.standins.standin import Standin
 
+JSFORCE = ROOT / "tests" / "jsforce"
 ABSENT = "is not installed, so the stand-in goes unchecked by it: pip install .[vendors]"
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -112,6 +115,22 @@ def test_simple_salesforce_pages_queries_runs_jobs_and_updates(
     )
     (failed,) = csv.DictReader(io.StringIO(client.bulk2.Lead.get_failed_records(done["job_id"])))
     assert (failed["Id"], failed["sf__Error"]) == ("00Q0", "entity is deleted")
+
+
+def test_jsforce_pages_queries_runs_jobs_and_updates(urls: Mapping[str, str], standins: Mapping[str, Standin]) -> None:
+    if not (JSFORCE / "node_modules").exists():
+        pytest.skip("jsforce is not installed, so the stand-in goes unchecked by it: npm ci --prefix tests/jsforce")
+    words = ["node", str(JSFORCE / "check.js"), urls["salesforce"]]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    told, salesforce = json.loads(done.stdout), standins["salesforce"]
+    assert isinstance(salesforce, Salesforce)
+    leads = sorted(salesforce.objects["Lead"])
+    assert (sorted(told["ids"]), sorted(told["exported"])) == (leads, leads)
+    assert "Close_Probability__c" in told["fields"]
+    assert (told["updated"], told["succeeded"]) == ([True, False], [told["ids"][0]])
+    assert told["failed"] == [["00Q000000000099999", "entity is deleted"]]
+    assert told["refused"] == "INVALID_SESSION_ID"
 
 
 def test_marketorestpython_reads_activities_and_changes_and_updates_leads(
