@@ -169,6 +169,11 @@ class Snapshots(Section):
 class Training(Section):
     """The model. The defaults are conservative on purpose: lead-sized data punishes larger ones."""
 
+    model: Literal["direct", "competing_risks"] = Field(
+        "direct",
+        description="direct: trees tell the probability of closing within the horizon; competing_risks: of being won "
+        "and of being lost, period by period, also from leads that are still open",
+    )
     trees: int = Field(150, description="trees of each member of the ensemble", gt=0)
     learning_rate: float = Field(0.04, gt=0, description="step of each tree")
     leaves: int = Field(8, description="leaves of each tree, which is at most 10 splits deep", gt=1)
