@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from http import HTTPStatus
@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route, Router
 
 from features.errors import DataError
-from serving import pages
+from serving import pages, webhooks
 from serving.api import CALLS, DOCS, METRICS, OPEN, Call
 from serving.desk import Desk
 from serving.groups import is_quick
@@ -45,15 +45,22 @@ class Turns:
 
 
 class App:
-    """Answers what the guard let in. ``inner`` is BentoML's app, ``threads`` work on what takes longer."""
+    """Answers what the guard let in. ``inner`` is BentoML's app, ``threads`` work on what takes longer.
 
-    def __init__(self, desk: Desk, inner: Any, registry: CollectorRegistry, clock: Clock) -> None:
+    ``environment`` holds what webhooks are signed with.
+    """
+
+    def __init__(
+        self, desk: Desk, inner: Any, registry: CollectorRegistry, clock: Clock, environment: Mapping[str, str]
+    ) -> None:
         self.desk, self.inner, self.clock = desk, inner, clock
         self.metrics = make_asgi_app(registry)
         self.posts = {call.path: call for call in CALLS if call.method == "POST"}
         self.gets = [Route(call.path, self._get(call)) for call in CALLS if call.method == "GET"]
         self.pages = pages.routes(desk, clock)
-        self.router = Router([*self.gets, Route(DOCS, self._docs), Route("/readyz", self._ready), *self.pages])
+        self.hooks = webhooks.route(desk, clock, environment)
+        own = (Route(DOCS, self._docs), Route("/readyz", self._ready), self.hooks)
+        self.router = Router([*self.gets, *own, *self.pages])
         self.threads = ThreadPoolExecutor(2, "answer")
         self._turns = Turns()
         self.draining = False
@@ -67,8 +74,10 @@ class App:
             return Way(path, call.scope)
         if path in {METRICS, DOCS}:
             return Way(path, "read")
+        if _matches(self.hooks, method, path):
+            return Way(self.hooks.path, None, takes_forms=True, is_signed=True)
         for route in (*self.gets, *self.pages):
-            if route.matches({"type": "http", "method": method, "path": path, "headers": []})[0] != Match.NONE:
+            if _matches(route, method, path):
                 return Way(route.path, "read", takes_forms=route in self.pages)
         return Way("elsewhere", "read")
 
@@ -153,6 +162,10 @@ class App:
         }
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         return Response(to_json(said), status, media_type="application/json")
+
+
+def _matches(route: Route, method: str, path: str) -> bool:
+    return route.matches({"type": "http", "method": method, "path": path, "headers": []})[0] != Match.NONE
 
 
 async def _send(send: Any, content: bytes) -> None:

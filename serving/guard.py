@@ -37,11 +37,12 @@ Headers = Mapping[bytes, bytes]
 
 @dataclass(frozen=True)
 class Way:
-    """What is known of a path: what it is called in the metrics, which scope it needs, and whether it takes forms."""
+    """What is known of a path: what it is called in the metrics, which scope it needs, and how it is asked."""
 
     name: str
     scope: str | None  # None: open to anyone
     takes_forms: bool = False
+    is_signed: bool = False  # whose it is, a signature tells, and no token
 
 
 class Refused(Exception):
@@ -100,7 +101,7 @@ class Guard:
         try:
             token = self._admitted(scope, headers, way)
             body = b"" if method in SAFE else await self._body(receive)
-            if way.scope is None:
+            if way.scope is None and not way.is_signed:
                 await self.inner(scope, _replayed(body), answer)
             else:
                 await self._through_the_gate(scope | {"touchstone.token": token}, body, answer)

@@ -96,7 +96,7 @@ class Application:
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_is_ours_to_mend)
         self.desk, self.limits = Desk(workspace, settings, now), settings.serve
         self.watch, self.audit, registry = Watch(self.desk, now), Audit(workspace, now), CollectorRegistry()
-        self.app = App(self.desk, service(lambda: self.desk).to_asgi(), registry, now)
+        self.app = App(self.desk, service(lambda: self.desk).to_asgi(), registry, now, os.environ)
         self.guard = Guard(self.app, self.app.way, self.limits, keyring, registry, self.audit.write)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
