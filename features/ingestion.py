@@ -90,7 +90,7 @@ def ingest_held(lake: Lake, settings: Settings, file: Path, source: Source, as_o
     """Store the rows of one file for one table, as ``ingest`` does; the caller holds ``lake.writing()``."""
     with lake.connection((source.table, "quarantine"), [file], WRITERS_SPILL) as connection:
         connection.execute(MACROS)
-        open_file(connection, file)
+        open_file(connection, file, source.encoding)
         try:
             sieved = sieve(connection, settings, source, file, as_of, forgotten(lake))
             if sieved.fresh:
