@@ -34,6 +34,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors."
 AsOf = Annotated[
     str | None, typer.Option(help="Moment, as 2026-02-28T09:00:00Z; without a zone it is UTC. Default: now.")
 ]
+Engine = Annotated[Literal["local", "spark"], typer.Option(help="Where to work: on this machine, or by Apache Spark.")]
 Port = Annotated[int | None, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)]
 HERE = Path()
 
@@ -199,7 +200,7 @@ def features(
     end: Annotated[str | None, typer.Option("--to", help="End of these moments, not included.", metavar="DATE")] = None,
     output: Annotated[Path | None, typer.Option(help="Parquet or CSV file to write.")] = None,
     dictionary: Annotated[Path | None, typer.Option(help="Write what each feature means to this .md or .json.")] = None,
-    engine: Annotated[Literal["local", "spark"], typer.Option(help="Where to measure.")] = "local",
+    engine: Engine = "local",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -288,6 +289,7 @@ def score(
     outlook: Annotated[
         Path | None, typer.Option(help="Write when each lead may close, or be lost, to this CSV or Parquet file.")
     ] = None,
+    engine: Engine = "local",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -300,8 +302,8 @@ def score(
 
     settings, cut = read_settings(workspace), _moment(as_of)
     with terminal.progress(quiet, "Scoring open leads"):
-        scorer, history, scores, objectors = batch.score_and_store(
-            workspace, Lake(workspace / "lake"), settings.goal, microseconds(cut)
+        scores, objectors, outlooks = batch.score_and_store(
+            workspace, Lake(workspace / "lake"), settings.goal, microseconds(cut), engine, outlook=outlook is not None
         )
     if scores.empty and objectors:
         raise NothingToDo(f"All {len(objectors)} open leads objected to profiling and are not scored.")
@@ -311,11 +313,8 @@ def score(
         )
     if output:
         batch.write(scores, output)
-    if outlook:
-        from serving.outlook import outlook_table
-
-        open_now = batch.open_leads(history, settings.goal, microseconds(cut))
-        batch.write(outlook_table(scorer, open_now), outlook)
+    if outlook is not None and outlooks is not None:
+        batch.write(outlooks, outlook)
     document = {
         "scores": jsonlib.loads(scores.to_json(orient="records", date_format="iso")),
         "not_scored": [{"lead_id": lead, "why": "objected to profiling"} for lead in objectors],
@@ -335,6 +334,7 @@ def attribute(
     ] = None,
     compare: Annotated[str | None, typer.Option(help="Set what each channel gets beside a stored run.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write the channels' credit to this CSV or Parquet file.")] = None,
+    engine: Engine = "local",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -344,7 +344,13 @@ def attribute(
     from features.lake import Lake
     from features.settings import read_settings
 
-    settings, named = read_settings(workspace), model or []
+    if paths and engine == "spark":
+        raise typer.BadParameter("--paths names a file that this machine counts. Leave out --engine spark.")
+    settings, named, journeys_by = read_settings(workspace), model or [], runs.journeys_in
+    if engine == "spark":
+        from attribution import spark  # an optional extra
+
+        journeys_by = spark.journeys_in
     with terminal.progress(quiet, "Crediting channels"):
         if paths:
             run = runs.attribute_paths(paths, settings, named)
@@ -354,7 +360,8 @@ def attribute(
 
             lake, cut = Lake(workspace / "lake"), _moment(as_of)
             with lake.writing():  # nobody is erased between reading and storing
-                run = runs.attribute(lake, settings, cut, named, lambda own: baseline(own, settings, microseconds(cut)))
+                own_scores = lambda own: baseline(own, settings, microseconds(cut))  # noqa: E731  # named, it fits
+                run = runs.attribute(lake, settings, cut, named, own_scores, journeys_by)
                 runs.store(lake, run)
             ledger.keep(workspace, run.summary(), cut.isoformat())
     document = run.summary()

@@ -42,6 +42,7 @@ CHANGES = """
     FROM stages WHERE greatest(occurred_at, received_at) < $as_of
 """
 Baseline = Callable[[History], Probability]
+JourneysBy = Callable[[Lake, Settings, datetime], tuple[Journeys, pd.DataFrame]]
 CONVERSION = "won"
 SHOWN_DAYS = 3  # of those without a rate, by currency
 
@@ -67,11 +68,17 @@ def run_id(*made_from: object) -> str:
 
 
 def attribute(
-    lake: Lake, settings: Settings, as_of: datetime, models: Sequence[str] = (), baseline: Baseline | None = None
+    lake: Lake,
+    settings: Settings,
+    as_of: datetime,
+    models: Sequence[str] = (),
+    baseline: Baseline | None = None,
+    journeys_by: JourneysBy | None = None,
 ) -> Run:
     """Credit the channels with each lead's first win, as known before ``as_of``, less what was refunded.
 
-    ``baseline`` makes probabilities of closing of a history of what leads do of their own, for ``score_adjusted``.
+    ``baseline`` makes probabilities of closing of a history of what leads do of their own, for ``score_adjusted``;
+    ``journeys_by`` makes journeys elsewhere than ``journeys_in`` does.
 
     Raises:
         DataError: when there is no touch, a model is unknown, or amounts are in a currency without a rate.
@@ -81,7 +88,7 @@ def attribute(
     named = list(models) or how.models
     versions = {name: version for name, version in lake.versions().items() if name in INGESTED}
     then = Lake(lake.folder, versions)
-    seen, wins = journeys_in(then, settings, as_of)
+    seen, wins = (journeys_by or journeys_in)(then, settings, as_of)
     identity = run_id(versions, settings.goal.model_dump(), how.model_dump(), named, as_of.isoformat())
     ruled = [name for name in named if name != SCORE_ADJUSTED or baseline is None]
     answer = credit(seen, ruled or ["linear"], how.half_life_days, own=own_rules(settings))
@@ -97,15 +104,31 @@ def journeys_in(lake: Lake, settings: Settings, as_of: datetime) -> tuple[Journe
         DataError: when there is no touch, or amounts are in a currency without a rate.
 
     """
+    seen, wins, touches = journeys_of(lake, settings, as_of)
+    refuse_untouched(touches)
+    return seen, wins
+
+
+def journeys_of(lake: Lake, settings: Settings, as_of: datetime) -> tuple[Journeys, pd.DataFrame, int]:
+    """Return the same, and of how many touches they are made."""
     how = settings.attribution
     touches, merged = touches_of_leads(lake, microseconds(as_of))
     idle = pc.or_kleene(touches["machine"], pc.is_in(touches["kind"], pa.array(how.exclude_kinds, pa.string())))
     touches = touches.filter(pc.invert(idle.fill_null(False))).drop_columns("machine").to_pandas()
-    wins = _values(lake, settings, as_of, merged)
-    if touches.empty:
-        raise DataError("The lake holds no touches of leads. Ingest some first: touchstone ingest touches.csv.")
+    wins = wins_in(lake, settings, as_of, merged)
     stages = _stages(lake, settings, as_of, merged)
-    return journeys(touches, wins, pd.Timestamp(as_of), how.lookback_days, stages), wins
+    return journeys(touches, wins, pd.Timestamp(as_of), how.lookback_days, stages), wins, len(touches)
+
+
+def refuse_untouched(touches: int) -> None:
+    """Refuse to credit channels of a lake without touches.
+
+    Raises:
+        DataError: when there are none.
+
+    """
+    if not touches:
+        raise DataError("The lake holds no touches of leads. Ingest some first: touchstone ingest touches.csv.")
 
 
 def compared(lake: Lake, run: Run, with_run: str) -> pd.DataFrame:
@@ -189,7 +212,7 @@ def _with_adjusted(
     )
 
 
-def _values(lake: Lake, settings: Settings, as_of: datetime, merged: pa.Table) -> pd.DataFrame:
+def wins_in(lake: Lake, settings: Settings, as_of: datetime, merged: pa.Table) -> pd.DataFrame:
     """Return lead_id, occurred_at and value_cents of each won deal, in the reporting currency."""
     how = settings.attribution
     asked = {"as_of": as_of, "won": settings.goal.won, "currency": how.currency, "rate_days": how.rate_days}

@@ -155,10 +155,29 @@ def load(folder: Path) -> Scorer:
         ModelError: when a file is missing or damaged, or the model does not say what it said in training.
 
     """
+    return verified(contents_of(folder), folder)
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    """Return the files of a model by name, not yet verified.
+
+    Raises:
+        ModelError: when one is missing.
+
+    """
     try:
-        contents = {name: (folder / name).read_bytes() for name in (MANIFEST, MODEL, SPEC)}
+        return {name: (folder / name).read_bytes() for name in (MANIFEST, MODEL, SPEC)}
     except OSError as error:
         raise ModelError(f"The model in {folder} cannot be read: {error}. Train again or roll back.") from None
+
+
+def verified(contents: dict[str, bytes], folder: Path) -> Scorer:
+    """Return the model of these files, which were in ``folder``, after their hashes and golden rows were checked.
+
+    Raises:
+        ModelError: when a file is damaged, or the model does not say what it said in training.
+
+    """
     damaged = _damaged(contents, folder.name)
     if damaged:
         raise ModelError(
@@ -213,6 +232,16 @@ def champion(models: Path) -> Scorer:
         ModelError: when none was promoted yet, or it cannot be loaded.
 
     """
+    return load(champion_folder(models))
+
+
+def champion_folder(models: Path) -> Path:
+    """Return the folder of the model that serves.
+
+    Raises:
+        ModelError: when none was promoted yet.
+
+    """
     pointer = models / CHAMPION
     if not pointer.exists():
         raise ModelError(f"There is no champion in {models}. Run `touchstone train` first.")
@@ -220,7 +249,7 @@ def champion(models: Path) -> Scorer:
         version = json.loads(pointer.read_bytes())["version"]
     except (ValueError, KeyError, TypeError):
         raise ModelError(f"{pointer} does not name a version. Run `touchstone train` again.") from None
-    return load(models / version)
+    return models / str(version)
 
 
 def _damaged(contents: dict[str, bytes], version: str) -> list[str]:
