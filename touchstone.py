@@ -28,7 +28,21 @@ app.add_typer(models, name="models")
 tokens = typer.Typer(help="Who may ask the service what: make, list and revoke tokens.", no_args_is_help=True)
 app.add_typer(tokens, name="tokens")
 
-Workspace = Annotated[Path, typer.Option(help="Folder of touchstone.toml, the lake and the models.")]
+
+def _up_to_date(workspace: Path) -> Path:
+    """Return a workspace, brought up to date if it mirrors what a team shares."""
+    if (workspace / "store.json").exists():
+        from features.store import store_of
+
+        store = store_of(workspace)
+        if store:
+            store.pull()
+    return workspace
+
+
+Workspace = Annotated[
+    Path, typer.Option(help="Folder of touchstone.toml, the lake and the models.", callback=_up_to_date)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 AsOf = Annotated[
@@ -110,6 +124,23 @@ def init(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) 
     terminal.finish(
         {"written": str(path)}, json, quiet, lambda: typer.echo(f"{path} is written. Every setting is explained in it.")
     )
+
+
+@app.command()
+def join(
+    store: Annotated[str, typer.Argument(help="Address of an object store, such as s3://bucket/touchstone.")],
+    workspace: Workspace = HERE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Share the lake and the models with a team: make the workspace a mirror of an object store."""
+    from features.store import join as join_store
+
+    with terminal.progress(quiet, "Bringing both together"):
+        brought = join_store(workspace, store)
+    document = {"store": store, "brought": brought}
+    said = "now holds what this workspace held" if brought else "is what this workspace shows now"
+    terminal.finish(document, json, quiet, lambda: typer.echo(f"{store} {said}."))
 
 
 @app.command()

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from features.durable import write_durably
 from features.errors import ModelError
+from features.store import share
 from serving.forest import Forest, forest_of
 from serving.line import Lines, lines_of
 from serving.spec import Floats, Spec, probability, read_spec
@@ -144,7 +144,7 @@ def save(folder: Path, spec: Spec, trees: str) -> Scorer:
     target = folder / _sha256(manifest.encode())[:12]
     target.mkdir(parents=True, exist_ok=True)
     for name, text in (*contents.items(), (MANIFEST, manifest)):
-        write_durably(target / name, text)
+        share(target / name, text)
     return load(target)
 
 
@@ -198,7 +198,7 @@ def verified(contents: dict[str, bytes], folder: Path) -> Scorer:
 def promote(models: Path, version: str) -> None:
     """Make a version the champion: one pointer, exchanged by atomic rename."""
     before = [other for other in promoted(models) if other != version and (models / other).exists()][:KEPT]
-    write_durably(models / CHAMPION, json.dumps({"version": version, "before": before}))
+    share(models / CHAMPION, json.dumps({"version": version, "before": before}))
 
 
 def roll_back(models: Path) -> str:
@@ -212,7 +212,7 @@ def roll_back(models: Path) -> str:
     if not before:
         raise ModelError(f"No version served in {models} before this one. Name one: touchstone models promote VERSION.")
     load(models / before[0])
-    write_durably(models / CHAMPION, json.dumps({"version": before[0], "before": before[1:]}))
+    share(models / CHAMPION, json.dumps({"version": before[0], "before": before[1:]}))
     return before[0]
 
 
