@@ -57,9 +57,7 @@ T = TypeVar("T")
 def main(leads: int) -> None:
     """Print wall and CPU seconds of each engine, in a process of its own; all must make the same numbers."""
     with tempfile.TemporaryDirectory() as folder:
-        HISTORY["write_history"](Path(folder))
-        files = [Path(folder) / "leads.parquet", Path(folder) / "touches.parquet"]
-        ingest(Lake(Path(folder) / "lake"), Settings(), files, datetime(2026, 1, 1, tzinfo=UTC))
+        HISTORY["write_lake"](argparse.Namespace(folder=Path(folder), touches=2_000_000, leads=50_000))
         found(Path(folder) / "small", 1_200)
         touches = found(Path(folder) / "company", leads)
         train(Lake(Path(folder) / "small" / "lake"), SETTINGS, Path(folder) / "small", NOW)

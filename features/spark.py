@@ -179,7 +179,8 @@ def each(rows: DataFrame, columns: Columns, work: Work, made: str) -> DataFrame:
 def _frame(spark: SparkSession, lake: Lake, name: str, more: pa.Table) -> DataFrame:
     """Return the rows of a table that are some lead's, and more rows, all marked with its name."""
     rows = spark.createDataFrame(more)
-    files = [_uri(part.path) for part in lake.parts(name)] if name in READ else []
+    own = name not in {"identities", "moments"}  # of which the driver has what is needed
+    files = [_uri(part.path) for part in lake.parts(name)] if own else []
     if files:
         stored = spark.read.schema(rows.schema).parquet(*files)
         rows = rows.unionByName(stored.where("lead_id IS NOT NULL"))

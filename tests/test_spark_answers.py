@@ -17,7 +17,7 @@ from tables import merge, micros, moment, stage, table, touch
 from tangled import DAYS, TOUCHES
 from trained import NOW, Company
 
-from attribution import runs
+from attribution import deals, runs
 from attribution.journeys import Journeys
 from attribution.paths import read_paths
 from attribution.routes import top_paths
@@ -101,11 +101,21 @@ def test_a_model_that_changed_on_the_way_to_a_worker_scores_nothing(trained_comp
         next(work({}))
 
 
-@PARTS
-def test_spark_makes_the_journeys_that_this_machine_makes(tangled: Lake, parts: int) -> None:
-    as_of = moment(AS_OF)
-    here, wins = runs.journeys_in(tangled, SETTINGS, as_of)
-    found, wins_found = journeys_by_spark(tangled, SETTINGS, as_of, TOUCHES // parts)
+@pytest.mark.parametrize(
+    ("parts", "more"),
+    [
+        (1, {}),
+        (2, {"of": "account", "transforms": ["frequency"], "session_minutes": 30}),
+        (5, {}),
+        (5, {"stage": "demo", "repeated": True, "outreach_kinds": ["meeting"]}),
+    ],
+    ids=["1", "2-accounts", "5", "5-stage"],
+)
+def test_spark_makes_the_journeys_that_this_machine_makes(tangled: Lake, parts: int, more: dict[str, object]) -> None:
+    how = SETTINGS.attribution.model_copy(update=more)
+    settings, as_of = SETTINGS.model_copy(update={"attribution": how}), moment(AS_OF)
+    here, wins = deals.journeys_in(tangled, settings, as_of)
+    found, wins_found = journeys_by_spark(tangled, settings, as_of, TOUCHES // parts)
     assert here.conversions.sum() > 20
     assert here.milestone is not None
     for field in fields(Journeys):
@@ -139,7 +149,7 @@ def test_the_paths_that_spark_adds_up_bring_what_the_journeys_brought(
     from attribution.spark import path_counts
 
     paths = path_counts(tangled, SETTINGS, moment(AS_OF), TOUCHES // parts).toPandas()
-    here, _ = runs.journeys_in(tangled, SETTINGS, moment(AS_OF))
+    here, _ = deals.journeys_in(tangled, SETTINGS, moment(AS_OF))
     wanted = top_paths(here, len(here.start), collapse=False).set_index("path").sort_index()
     paths.to_csv(tmp_path / "paths.csv", index=False)
     read = read_paths(tmp_path / "paths.csv")
@@ -189,4 +199,4 @@ def test_the_commands_say_the_same_with_either_engine(
 def test_spark_and_a_file_of_paths_are_one_too_many(command: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     status, said = command("attribute", "--paths", "paths.csv", "--engine", "spark", workspace=tmp_path)
     assert status == 2
-    assert "--paths names a file that this machine counts." in re.sub(r"\s*│\s*", " ", said)
+    assert "--paths and --pipeline are counted on this machine." in re.sub(r"\s*│\s*", " ", said)
