@@ -25,6 +25,7 @@ import httpx
 from connectors import hubspot_lines as lines
 from connectors.landing import Page, Reading, Row
 from connectors.moments import milliseconds
+from connectors.said import HISTORY, Present
 from connectors.secret import needed, secret
 from connectors.session import Manners, Verdict, by_status
 from connectors.system import FIELDS, Score, System
@@ -35,6 +36,7 @@ BATCH = 100
 GROUP = "touchstone"
 KINDS = {"number": ("number", "number"), "text": ("string", "textarea"), "time": ("datetime", "date")}
 TOO_MANY = 429
+COMPANIES = Present(lambda line: str(line["id"]) if line["record"] == "company" else "", ("at",))
 
 
 class HubSpot(System):
@@ -71,7 +73,7 @@ class HubSpot(System):
             "forms": self.forms,
         }
         read |= {"webevents": self.webevents} if self.settings.web_events else {}
-        return [Reading(name, pages) for name, pages in read.items()]
+        return [Reading(name, pages, COMPANIES if name == "contacts" else HISTORY) for name, pages in read.items()]
 
     def contacts(self, since: str, at: Row) -> Iterator[Page]:
         """Yield contacts with what is known of their companies."""

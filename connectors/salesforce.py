@@ -23,12 +23,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import httpx
 
 from connectors.assertion import GRANT, assertion
 from connectors.landing import Page, Reading, Row
+from connectors.said import HISTORY, Present
 from connectors.secret import needed, secret
 from connectors.session import Headers, Manners, Session, Verdict, by_status
 from connectors.system import FIELDS, Score, System
@@ -49,6 +51,7 @@ STREAMS = {  # object, the moment by which it is read, a condition
     "events": ("Event", "SystemModstamp", ""),
     "emails": ("EmailMessage", "SystemModstamp", ""),
 }
+PRESENT = dict.fromkeys(("leads", "contacts"), Present(itemgetter("Id"), ("SystemModstamp",)))
 NAMES = {name: f"{'_'.join(map(str.title, name.split('_')))}__c" for name in FIELDS}
 PERCENT = "Close_Score__c"
 UTC = re.compile(r"\+0000$")  # which queries write, and bulk jobs write as Z
@@ -85,7 +88,7 @@ class Salesforce(System):
 
     def readings(self) -> list[Reading]:
         """Return the streams that can be read."""
-        return [Reading(name, partial(self._pages, name)) for name in STREAMS]
+        return [Reading(name, partial(self._pages, name), PRESENT.get(name, HISTORY)) for name in STREAMS]
 
     def takes(self, lead_id: str, scored: str) -> bool:
         """Leave out a lead that was converted: its contact takes the score, and the lead can no longer be edited."""

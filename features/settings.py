@@ -169,6 +169,11 @@ class Snapshots(Section):
 class Training(Section):
     """The model. The defaults are conservative on purpose: lead-sized data punishes larger ones."""
 
+    model: Literal["direct", "competing_risks"] = Field(
+        "direct",
+        description="direct: trees tell the probability of closing within the horizon; competing_risks: of being won "
+        "and of being lost, period by period, also from leads that are still open",
+    )
     trees: int = Field(150, description="trees of each member of the ensemble", gt=0)
     learning_rate: float = Field(0.04, gt=0, description="step of each tree")
     leaves: int = Field(8, description="leaves of each tree, which is at most 10 splits deep", gt=1)
@@ -280,6 +285,12 @@ class Serve(Section):
     """The service. It listens on loopback."""
 
     port: int = Field(3000, description="port on 127.0.0.1; 0 takes a free one", ge=0, le=65535)
+    connections: int = Field(2_000, description="so many may be open at once; more are refused", gt=0)
+    head_kilobytes: float = Field(64, description="largest head of a request that is read", gt=0)
+    body_megabytes: float = Field(8, description="largest body of a request that is read", gt=0)
+    body_seconds: float = Field(10, description="the head of a request, and then its body, take at most so long", gt=0)
+    waiting: int = Field(32, description="requests that are worked on or wait for it; more are refused", gt=0)
+    requests_a_second: float = Field(500, description="of one token, on average; at once, as many", gt=0)
 
 
 class Connector(Section):

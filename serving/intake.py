@@ -33,7 +33,7 @@ from features.merges import kin
 from features.ordered import Leads
 from features.settings import Source
 from features.upkeep import keep_up_held
-from serving import batch
+from serving import batch, groups
 from serving.doubts import NAMED, still_open
 from serving.journal import Event, Journal, events_in
 from serving.messages import EventsRequest, FeedbackRequest
@@ -218,7 +218,7 @@ class Intake:
         """Store the scores of leads as of now, and put them in their place in the work list."""
         now, scorer = self.clock(), self.desk.champion.scorer
         known = self.desk.with_colleagues(lead_ids)
-        for group in self.desk.stored(sorted(known), now, scorer.spec.features) if known else []:
+        for group in groups.stored(self.desk.residence, sorted(known), now, scorer.spec):
             said = scores(scorer, still_open(group.moments, self.desk.settings.goal))
             if said:
                 with self.desk.lake.writing():

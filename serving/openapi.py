@@ -21,8 +21,10 @@ REFUSALS = {
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "421": "The service does not answer to this name.",
+    "431": "The head of the request is too large.",
     "429": "Too many requests; Retry-After says when to ask again.",
     "500": "The service failed.",
+    "503": "Too many connections are open; Retry-After says when to ask again.",
 }
 
 

@@ -20,7 +20,8 @@ import numpy as np
 
 from features.durable import write_durably
 from features.errors import ModelError
-from serving.forest import Forest, forest_of
+from serving.forest import Forest
+from serving.hazards import Hazards, trees_of
 from serving.line import Lines, lines_of
 from serving.spec import Floats, Spec, probability, read_spec
 
@@ -39,7 +40,7 @@ class Scorer:
     """A model, ready to score from any thread."""
 
     spec: Spec
-    forest: Forest | None  # the trees of the members; none if lines speak alone, or nobody does
+    forest: Forest | Hazards | None  # the trees of the members; none if lines speak alone, or nobody does
     version: str
 
     def margins(self, matrix: Floats) -> Floats:
@@ -171,7 +172,7 @@ def load(folder: Path) -> Scorer:
         raise ModelError(
             f"The model in {folder} was written by another version of Touchstone ({error}). Train again."
         ) from None
-    scorer = Scorer(spec, forest_of(contents[MODEL].decode(), spec.trees, len(spec.features)), folder.name)
+    scorer = Scorer(spec, trees_of(contents[MODEL].decode(), spec), folder.name)
     _check_golden_rows(scorer, folder)
     return scorer
 

@@ -24,7 +24,13 @@ touch = st.fixed_dictionaries(
 )
 stage = st.fixed_dictionaries({"occurred_at": moments, "stage": names}, optional={"received_at": moments})
 values = st.one_of(
-    st.none(), st.just(""), st.text(max_size=3), st.booleans(), st.integers(-9, 9), st.floats(-1, 1), st.just([1])
+    st.none(),
+    st.just(""),
+    st.text('aÄ" ', max_size=3),
+    st.booleans(),
+    st.integers(-9, 9),
+    st.floats(-1, 1),
+    st.just([1]),
 )
 lead = st.fixed_dictionaries(
     {"lead_id": st.just("ada"), "created_at": moments},

@@ -158,7 +158,9 @@ class Salesforce(Standin):
             "client_credentials", *self.client,
         ):  # fmt: skip
             return JSONResponse({"error": "invalid_client", "error_description": "invalid client credentials"}, 400)
-        return JSONResponse({"access_token": self.token, "instance_url": str(request.base_url), "token_type": "Bearer"})
+        base = str(request.base_url).rstrip("/")
+        told = {"instance_url": base, "id": f"{base}/id/00Dstandin/005standin", "token_type": "Bearer"}
+        return JSONResponse({"access_token": self.token, **told})
 
     async def query(self, request: Request) -> Response:
         """Answer a query, or the next page of one."""
