@@ -28,12 +28,27 @@ app.add_typer(models, name="models")
 tokens = typer.Typer(help="Who may ask the service what: make, list and revoke tokens.", no_args_is_help=True)
 app.add_typer(tokens, name="tokens")
 
-Workspace = Annotated[Path, typer.Option(help="Folder of touchstone.toml, the lake and the models.")]
+
+def _up_to_date(workspace: Path) -> Path:
+    """Return a workspace, brought up to date if it mirrors what a team shares."""
+    if (workspace / "store.json").exists():
+        from features.store import store_of
+
+        store = store_of(workspace)
+        if store:
+            store.pull()
+    return workspace
+
+
+Workspace = Annotated[
+    Path, typer.Option(help="Folder of touchstone.toml, the lake and the models.", callback=_up_to_date)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 AsOf = Annotated[
     str | None, typer.Option(help="Moment, as 2026-02-28T09:00:00Z; without a zone it is UTC. Default: now.")
 ]
+Engine = Annotated[Literal["local", "spark"], typer.Option(help="Where to work: on this machine, or by Apache Spark.")]
 Port = Annotated[int | None, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)]
 HERE = Path()
 
@@ -132,6 +147,23 @@ def init(
 
 
 @app.command()
+def join(
+    store: Annotated[str, typer.Argument(help="Address of an object store, such as s3://bucket/touchstone.")],
+    workspace: Workspace = HERE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Share the lake and the models with a team: make the workspace a mirror of an object store."""
+    from features.store import join as join_store
+
+    with terminal.progress(quiet, "Bringing both together"):
+        brought = join_store(workspace, store)
+    document = {"store": store, "brought": brought}
+    said = "now holds what this workspace held" if brought else "is what this workspace shows now"
+    terminal.finish(document, json, quiet, lambda: typer.echo(f"{store} {said}."))
+
+
+@app.command()
 def ingest(
     paths: Annotated[
         list[Path] | None,
@@ -219,7 +251,7 @@ def features(
     end: Annotated[str | None, typer.Option("--to", help="End of these moments, not included.", metavar="DATE")] = None,
     output: Annotated[Path | None, typer.Option(help="Parquet or CSV file to write.")] = None,
     dictionary: Annotated[Path | None, typer.Option(help="Write what each feature means to this .md or .json.")] = None,
-    engine: Annotated[Literal["local", "spark"], typer.Option(help="Where to measure.")] = "local",
+    engine: Engine = "local",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -313,6 +345,7 @@ def score(
     outlook: Annotated[
         Path | None, typer.Option(help="Write when each lead may close, or be lost, to this CSV or Parquet file.")
     ] = None,
+    engine: Engine = "local",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -325,8 +358,8 @@ def score(
 
     settings, cut = read_settings(workspace), _moment(as_of)
     with terminal.progress(quiet, "Scoring open leads"):
-        scorer, history, scores, objectors = batch.score_and_store(
-            workspace, Lake(workspace / "lake"), settings.goal, microseconds(cut)
+        scores, objectors, outlooks = batch.score_and_store(
+            workspace, Lake(workspace / "lake"), settings.goal, microseconds(cut), engine, outlook=outlook is not None
         )
     if scores.empty and objectors:
         raise NothingToDo(f"All {len(objectors)} open leads objected to profiling and are not scored.")
@@ -336,11 +369,8 @@ def score(
         )
     if output:
         batch.write(scores, output)
-    if outlook:
-        from serving.outlook import outlook_table
-
-        open_now = batch.open_leads(history, settings.goal, microseconds(cut))
-        batch.write(outlook_table(scorer, open_now), outlook)
+    if outlook is not None and outlooks is not None:
+        batch.write(outlooks, outlook)
     document = {
         "scores": jsonlib.loads(scores.to_json(orient="records", date_format="iso")),
         "not_scored": [{"lead_id": lead, "why": "objected to profiling"} for lead in objectors],
@@ -366,20 +396,28 @@ def attribute(
     ] = False,
     compare: Annotated[str | None, typer.Option(help="Set what each channel gets beside a stored run.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write the channels' credit to this CSV or Parquet file.")] = None,
+    engine: Engine = "local",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Credit the channels with what closed."""
+    from attribution import deals, runs
     from attribution import pipeline as pipelines
-    from attribution import runs
     from features.history import microseconds
     from features.lake import Lake
     from features.settings import read_settings
 
+    if engine == "spark" and (paths or pipeline):
+        raise typer.BadParameter("--paths and --pipeline are counted on this machine. Leave out --engine spark.")
     settings, named, lake, cut = read_settings(workspace), model or [], Lake(workspace / "lake"), _moment(as_of)
     if stage:
         how = settings.attribution.model_copy(update={"stage": stage})
         settings = settings.model_copy(update={"attribution": how})
+    journeys_by = deals.journeys_in
+    if engine == "spark":
+        from attribution import spark  # an optional extra
+
+        journeys_by = spark.journeys_in
     with terminal.progress(quiet, "Crediting channels"):
         if paths:
             run = runs.attribute_paths(paths, settings, named)
@@ -392,7 +430,8 @@ def attribute(
             from training.baseline import baseline
 
             with lake.writing():  # nobody is erased between reading and storing
-                run = runs.attribute(lake, settings, cut, named, lambda own: baseline(own, settings, microseconds(cut)))
+                own_scores = lambda own: baseline(own, settings, microseconds(cut))  # noqa: E731  # named, it fits
+                run = runs.attribute(lake, settings, cut, named, own_scores, journeys_by)
                 runs.store(lake, run)
             ledger.keep(workspace, run.summary(), cut.isoformat())
     document = run.summary()

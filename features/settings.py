@@ -325,9 +325,9 @@ class Salesforce(Connector):
         "", description="your My Domain address", examples=["https://example.my.salesforce.com"]
     )  # fmt: skip
     login_url: str = Field(
-        "https://login.salesforce.com", description="whom what we sign with a private key is for",
-        examples=["https://test.salesforce.com"],
-    )  # fmt: skip
+        "https://login.salesforce.com",
+        description="whom what we sign with a private key is for; https://test.salesforce.com for a sandbox",
+    )
     version: str = Field("62.0", description="of the interface")
     calls_a_day: int = Field(100_000, description="limit of the organization, of 24 hours", gt=0)
     calls_in_20_seconds: int = Field(100, description="our own limit; Salesforce has none but for slow calls", gt=0)

@@ -77,6 +77,11 @@ class Spec:
     golden: tuple[tuple[tuple[float | None, ...], float], ...] = ()
 
     @cached_property
+    def base_rate(self) -> float:
+        """Return the probability that a lead of whom nothing is known is won within the horizon."""
+        return float(probability(np.array(self.base_log_odds)))
+
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """Return the columns of touches that the features look at, beside kind and channel."""
         return columns_of(self.features)

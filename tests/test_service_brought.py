@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.events import Events
@@ -55,6 +55,7 @@ def told(events: Events) -> dict[str, Any]:
     }
 
 
+@settings(deadline=None)
 @given(lead)
 def test_a_lead_read_alone_is_the_lead_read_through_tables(posted: dict[str, Any]) -> None:
     (read,) = ScoreRequest.model_validate_json(json.dumps({"leads": [posted]})).leads

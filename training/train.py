@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from features.catalogue import catalogue_of
 from features.contract import INGESTED
-from features.durable import write_durably
 from features.errors import DataError, ModelError
 from features.history import NEVER, microseconds
 from features.lake import Lake
 from features.matrix import feature_matrix
 from features.reading import read_history
 from features.settings import Settings
+from features.store import share
 from features.verbs import columns_of
 from serving.scorer import CHAMPION, Scorer, champion, save
 from training.backtest import Backtest, backtest, moment, predictions_of
@@ -118,7 +118,7 @@ def train(
     plot = calibration_plot(judged.predictions) if judged else None
     pages = {CARD: json.dumps(written, ensure_ascii=False, indent=1), "card.html": page(written, plot)}
     for name, text in pages.items():
-        write_durably(models / scorer.version / name, text)
+        share(models / scorer.version / name, text)
     progress("Recording the run")
     run_id, unrecorded = _recorded(
         workspace,
