@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +24,10 @@ sys.path[0] = str(ROOT)  # not this folder, whose simulation.py is no package
 
 from sklearn.metrics import roc_auc_score  # noqa: E402
 
-from attribution.lead_days import Probability, own_history  # noqa: E402
+from attribution.experiments import shrunk  # noqa: E402
+from attribution.lead_days import Probability, adjusted, kinds_of, lead_days, own_history  # noqa: E402
 from attribution.models import MODELS, SCORE_ADJUSTED  # noqa: E402
+from attribution.robustness import PLACEBO, touches_of, with_placebo, with_touches  # noqa: E402
 from attribution.runs import Baseline, attribute  # noqa: E402
 from benchmarks.rivals import rivals  # noqa: E402
 from features.history import History, microseconds  # noqa: E402
@@ -33,7 +35,7 @@ from features.ingestion import ingest  # noqa: E402
 from features.lake import Lake  # noqa: E402
 from features.matrix import feature_matrix  # noqa: E402
 from features.reading import read_history  # noqa: E402
-from features.settings import Settings  # noqa: E402
+from features.settings import Experiment, Settings  # noqa: E402
 from features.templates import learned_features  # noqa: E402
 from features.verbs import Moments  # noqa: E402
 from simulation.company import Company  # noqa: E402
@@ -44,7 +46,8 @@ from simulation.lives import WON, Cohort, lives  # noqa: E402
 from simulation.truth import close_probabilities, truth  # noqa: E402
 from training.baseline import OWN  # noqa: E402
 from training.ensemble import fit  # noqa: E402
-from training.snapshots import labelled, learnable  # noqa: E402
+from training.learning import model_of  # noqa: E402
+from training.snapshots import labelled  # noqa: E402
 
 Floats = NDArray[np.float64]
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -54,6 +57,7 @@ RATIO = 0.8  # of our regret to that of the conservative model, at most
 COVERED = (0.85, 0.95)  # share of true probabilities in a 90 % interval
 OLDEST = 28  # days after their creation at which leads are looked at, at most
 BARS = {"no confounding": 0.08, "confounded retargeting": 0.20, "harvesting brand search": 0.15}  # distances
+HELD_OUT = "with hold-outs"  # score-adjusted, with a hold-out of 5 % of each channel registered
 OF_THEIR_OWN = ["page_view", "pricing_view", "email_open", "email_click", "demo_request", "sales_meeting"]
 
 
@@ -203,12 +207,14 @@ def score_and_credit(size: Size, asked: list[str]) -> int:
                 regret, rank = judged(lake, company)
                 regrets.append(place | regret)
                 ranks.append(place | rank)
+                print(pd.DataFrame(regrets[-1:]).to_string(index=False, float_format="%.4f"), flush=True)
         if "attribution" in asked and name in BARS:
             effects = channel_effects(Company(NOW, size.effects, DAYS, seed=99, world=world)).set_index("channel")
+            effects.attrs["leads"] = size.effects
             baseline = learned_elsewhere(world, size.learned)
             for place, company, lake in ingested(name, world, size.credited):
-                earned += [place | row for row in credited(lake, effects, company.leads / size.effects, baseline)]
-                print(pd.DataFrame(earned[-1:]).drop(columns=["rank"]).to_string(index=False), flush=True)
+                earned += [place | row for row in credited(lake, company, effects, baseline)]
+                print(pd.DataFrame(earned[-2:]).drop(columns=["rank"]).to_string(index=False), flush=True)
     missed = show_scores(pd.DataFrame(regrets), pd.DataFrame(ranks), size) if regrets else 0
     return missed + (show_credit(pd.DataFrame(earned), size) if earned else 0)
 
@@ -251,11 +257,16 @@ def judged(lake: Lake, company: Company) -> tuple[dict[str, float], dict[str, fl
     p, lead = exact["probability"].to_numpy(), history.positions(list(exact["lead_id"]), cut)
     now = feature_matrix(features, Moments(history, lead, np.full(len(lead), cut)))
     regret, rank = {}, {"truth": expected_auc(p, p)}
-    for name, says in rivals(known, learnable(history, Settings(), cut), features, HORIZON):
+    for name, says in rivals(known, features):
         q = says(now)
         regret[name], rank[name] = divergence(p, q), expected_auc(p, q)
-    scorer = fit(learnable(history, Settings(), cut), features, HORIZON, Settings().training).scorer()
-    low, high = scorer.intervals(scorer.margins(now[:, [features.index(one) for one in scorer.spec.features]]))
+    scorer = model_of(history, Settings(), cut)[0].scorer()
+    margins = scorer.margins(now[:, [features.index(one) for one in scorer.spec.features]])
+    regret["ours"], rank["ours"] = (
+        divergence(p, scorer.calibrated(margins)),
+        expected_auc(p, scorer.calibrated(margins)),
+    )
+    low, high = scorer.intervals(margins)
     regret["covered"] = float(np.mean((low <= p) & (p <= high)))
     return regret, rank
 
@@ -272,11 +283,17 @@ def expected_auc(p: Floats, q: Floats) -> float:
     return float(roc_auc_score(outcome, np.tile(q, 2), sample_weight=np.concatenate([p, 1 - p])))
 
 
-def credited(lake: Lake, effects: pd.DataFrame, scale: float, baseline: Baseline) -> Iterator[dict[str, object]]:
-    """Yield how far each attribution model is from the true effects, which are those of 1 / ``scale`` as many leads."""
+def credited(lake: Lake, company: Company, effects: pd.DataFrame, baseline: Baseline) -> Iterator[dict[str, object]]:
+    """Yield how far each attribution model is from the true effects, and last the score-adjusted one with hold-outs."""
     settings = Settings.model_validate({"attribution": {"exclude_kinds": OF_THEIR_OWN}})
+    scale = company.leads / effects.attrs["leads"]
     answer = attribute(lake, settings, NOW, [*MODELS, SCORE_ADJUSTED], baseline).answer
-    table = answer.channels
+    ours, how = answer.channels[answer.channels["model"] == SCORE_ADJUSTED].reset_index(drop=True), settings.attribution
+    closes = float(ours["credit"].sum()) + answer.anyway[SCORE_ADJUSTED]["credit"]
+    tests = [hold_out(company, place, closes) for place in range(len(MOVING))]
+    with_tests = shrunk(ours, answer.anyway[SCORE_ADJUSTED], tests, NOW, how.experiment_half_life_days).rows
+    table = pd.concat([answer.channels, with_tests.assign(model=HELD_OUT)])
+    placebo = credit_of_placebo(lake, settings, baseline, company.seed)
     for name, rows in table.groupby("model", sort=False):
         credit = rows.set_index("channel")["credit"]
         true = effects["effect"].drop("all").reindex(credit.index.union(MOVING), fill_value=0).clip(lower=0)
@@ -294,10 +311,36 @@ def credited(lake: Lake, effects: pd.DataFrame, scale: float, baseline: Baseline
             "covered": ((bounds["low"] <= true * scale) & (true * scale <= bounds["high"])).mean(),
             "to_idle": shares[true == 0].max() if (true == 0).any() else 0.0,
             "harvests": ", ".join(answer.harvests),
+            "placebo": placebo,
             "most": most,
             "given": shares[most],
             "deserved": deserved[most],
         }
+
+
+def hold_out(company: Company, place: int, closes: float) -> Experiment:
+    """Return what a hold-out of 5 % as many leads, whom a channel never touches, shows beside the company's closes."""
+    apart = Company(NOW, company.leads // 20, DAYS, seed=1_000 + 20 * company.seed + place, world=company.world)
+    law, weekday, leads, lost = rules(company.world, frozenset([MOVING[place]])), apart.first_day.weekday(), 0, 0
+    for some in apart.chapters():
+        cohort = some.cohort.chosen(np.arange(len(some.leads)))
+        lost += int((lives(cohort, law, weekday, apart.seed, events=False).end == WON).sum())
+        leads += len(some.leads)
+    ours, theirs = closes / company.leads, lost / leads
+    error = np.sqrt((1 - ours) / closes + (1 - theirs) / lost)
+    lift, low, high = (float(np.exp(np.log(ours / theirs) + z * error) - 1) for z in (0, -1.645, 1.645))
+    first = NOW.date() - timedelta(days=DAYS)
+    return Experiment(channel=MOVING[place], since=first, until=NOW.date(), lift=lift, low=low, high=high)
+
+
+def credit_of_placebo(lake: Lake, settings: Settings, baseline: Baseline, seed: int) -> tuple[float, float]:
+    """Return the interval of the credit of touches that were given to leads by chance."""
+    history, how = read_history(lake), settings.attribution
+    days = lead_days(history, settings.goal, microseconds(NOW), kinds_of(history) - {*OF_THEIR_OWN, *how.own_kinds})
+    other = with_touches(days, with_placebo(touches_of(days), np.random.default_rng(seed)))
+    bounds = adjusted(other, baseline(own_history(history, how.own_kinds))).low_and_high
+    low, high = bounds[:, other.channels.index(PLACEBO)]
+    return float(low), float(high)
 
 
 def show_scores(regrets: pd.DataFrame, ranks: pd.DataFrame, size: Size) -> int:
@@ -328,12 +371,12 @@ def show_credit(found: pd.DataFrame, size: Size) -> int:
     print("\nAttribution: total variation distance of the credit's shares from the true effects' (negative ones as 0),")
     print(f"Spearman's ρ of the ranks, times the true increment that is handed out. Truth: {size.effects:,} leads.\n")
     table = found.pivot_table(["distance", "rank", "times"], ["world", "leads"], "model", sort=False)
-    order = [*MODELS, SCORE_ADJUSTED]
+    order = [*MODELS, SCORE_ADJUSTED, HELD_OUT]
     for figure, title in (("distance", "distance"), ("rank", "Spearman's ρ"), ("times", "times the true increment")):
         print(f"{title}\n{table[figure][order].to_string(float_format='%.2f')}\n")
     print("score_adjusted by seed (times: of what all channels win together; of_channels: of their effects one by one)")
-    ours = found[found["model"] == SCORE_ADJUSTED]
-    columns = ["world", "seed", "distance", "times", "of_channels", "covered", "to_idle", "harvests"]
+    ours, tested = found[found["model"] == SCORE_ADJUSTED], found[found["model"] == HELD_OUT]
+    columns = ["world", "seed", "distance", "times", "of_channels", "covered", "to_idle", "harvests", "placebo"]
     print(ours[columns].to_string(index=False, float_format="%.2f"))
     missed = 0
     for name, rows in ours.groupby("world", sort=False):
@@ -344,6 +387,9 @@ def show_credit(found: pd.DataFrame, size: Size) -> int:
             "at most 10 % to an idle channel": (rows["to_idle"] <= 0.1).all(),
             "the guard flags the harvest alone": (rows["harvests"] == harvest).all(),
             "intervals cover 80 %": rows["covered"].mean() >= 0.8,
+            "hold-outs bring it closer": tested.loc[tested["world"] == name, "distance"].mean()
+            < rows["distance"].mean(),
+            "a placebo's intervals cover zero, all but one": sum(not a <= 0 <= b for a, b in rows["placebo"]) <= 1,
         }
         print(f"{name}: " + "; ".join(f"{claim} {'MET' if met else 'MISSED'}" for claim, met in claims.items()))
         missed += sum(not met for met in claims.values())

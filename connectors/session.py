@@ -23,6 +23,7 @@ from features.errors import DataError, Partly, TouchstoneError
 ATTEMPTS = 7
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds
 TIMEOUT = 60.0  # seconds
+WHO = " See that what identifies us in the environment is right."
 QUOTED = 300  # characters of what a system says of an error
 TOO_MANY, UNAUTHORIZED, BROKEN, BAD = 429, 401, 500, 400
 
@@ -101,7 +102,8 @@ class Session:
             if response is not None and verdict == "expired" and self.manners.renewable and not renewed:
                 self._token, renewed = None, True
             elif response is not None and verdict in {"refused", "expired"}:
-                raise self._refused(method, path, response, f"refused with {response.status_code}")
+                remedy = WHO if verdict == "expired" else ""
+                raise self._refused(method, path, response, f"refused with {response.status_code}", remedy)
             elif attempt < ATTEMPTS - 1:
                 self.clock.wait(self._pause(attempt, response))
         raise self._refused(method, path, last, f"was busy or away {ATTEMPTS} times in a row")
@@ -174,9 +176,9 @@ class Session:
         growing = min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)
         return float(asked) if asked.isdecimal() else growing * self.dice.uniform(0.5, 1)
 
-    def _refused(self, method: str, path: str, response: httpx.Response | None, what: str) -> Refused:
+    def _refused(self, method: str, path: str, response: httpx.Response | None, what: str, remedy: str = "") -> Refused:
         said = "" if response is None else f": {self._said(response)}"
-        sentence = f"{self.manners.name} {what}, when asked to {method} {path.split('?', maxsplit=1)[0]}{said}."
+        sentence = f"{self.manners.name} {what}, when asked to {method} {path.split('?', maxsplit=1)[0]}{said}.{remedy}"
         return Refused(sentence, 0 if response is None else response.status_code)
 
     def _said(self, response: httpx.Response) -> str:

@@ -169,6 +169,11 @@ class Snapshots(Section):
 class Training(Section):
     """The model. The defaults are conservative on purpose: lead-sized data punishes larger ones."""
 
+    model: Literal["direct", "competing_risks"] = Field(
+        "direct",
+        description="direct: trees tell the probability of closing within the horizon; competing_risks: of being won "
+        "and of being lost, period by period, also from leads that are still open",
+    )
     trees: int = Field(150, description="trees of each member of the ensemble", gt=0)
     learning_rate: float = Field(0.04, gt=0, description="step of each tree")
     leaves: int = Field(8, description="leaves of each tree, which is at most 10 splits deep", gt=1)
@@ -320,9 +325,9 @@ class Salesforce(Connector):
         "", description="your My Domain address", examples=["https://example.my.salesforce.com"]
     )  # fmt: skip
     login_url: str = Field(
-        "https://login.salesforce.com", description="whom what we sign with a private key is for",
-        examples=["https://test.salesforce.com"],
-    )  # fmt: skip
+        "https://login.salesforce.com",
+        description="whom what we sign with a private key is for; https://test.salesforce.com for a sandbox",
+    )
     version: str = Field("62.0", description="of the interface")
     calls_a_day: int = Field(100_000, description="limit of the organization, of 24 hours", gt=0)
     calls_in_20_seconds: int = Field(100, description="our own limit; Salesforce has none but for slow calls", gt=0)

@@ -46,6 +46,10 @@ def history_brought(lead: Lead) -> History:
 
 def _events(rows: Sequence[Touch] | Sequence[Stage], ties: list[str], columns: dict[str, list[str]]) -> Events:
     """Return rows as events by time, and at one moment by ``ties``, with their names coded in alphabetical order."""
+    if not rows:
+        nothing = np.empty(0, np.int64)
+        codes = {name: np.empty(0, np.int32) for name in columns}
+        return Events(np.zeros(2, np.int64), nothing, nothing, codes, dict.fromkeys(columns, ()))
     occurred = _micros([row["occurred_at"] for row in rows])
     late = any("received_at" in row for row in rows)
     received = _micros([row.get("received_at") or row["occurred_at"] for row in rows]) if late else occurred

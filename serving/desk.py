@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from bentoml.exceptions import InvalidArgument, NotFound
 
 from features.errors import DataError, ModelError
@@ -42,7 +41,6 @@ from serving.resident import Residence
 from serving.said import Said
 from serving.scorer import Scorer, load, promoted
 from serving.scores import Score, scores
-from serving.spec import probability
 from serving.worklist import Asked, Worklist
 
 FLAT_REASONS = 3  # up, and as many down, in a flat answer
@@ -174,7 +172,7 @@ class Desk:
             version=scorer.version,
             evidence=spec.evidence,
             horizon_days=spec.horizon_days,
-            base_rate=float(probability(np.array(spec.base_log_odds))),
+            base_rate=spec.base_rate,
             leads=spec.leads,
             outcomes=spec.outcomes,
             learned_until=_moment(spec.learned_until),

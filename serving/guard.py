@@ -140,7 +140,7 @@ class Guard:
         declared = headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > self._most_bytes:
             raise self._too_large()
-        if way.scope:
+        if way.scope or way.is_signed:
             self._look_for_room()  # nobody sends a body only to be refused after it
         return token
 

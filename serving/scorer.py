@@ -20,7 +20,8 @@ import numpy as np
 
 from features.errors import ModelError
 from features.store import share
-from serving.forest import Forest, forest_of
+from serving.forest import Forest
+from serving.hazards import Hazards, trees_of
 from serving.line import Lines, lines_of
 from serving.spec import Floats, Spec, probability, read_spec
 
@@ -39,7 +40,7 @@ class Scorer:
     """A model, ready to score from any thread."""
 
     spec: Spec
-    forest: Forest | None  # the trees of the members; none if lines speak alone, or nobody does
+    forest: Forest | Hazards | None  # the trees of the members; none if lines speak alone, or nobody does
     version: str
 
     def margins(self, matrix: Floats) -> Floats:
@@ -95,7 +96,7 @@ class Scorer:
         spread, so that the middle is not where it is but, for a normal spread of the log-odds, variance / 2 lower.
         """
         centre, members = margins.mean(axis=0), len(margins)
-        rate = probability(np.array(self.spec.base_log_odds))
+        rate = self.spec.base_rate
         jackknife = ((margins - centre) ** 2).sum(axis=0) * (members - 1) / members
         variance = jackknife * self.spec.calibration.slope(centre) ** 2 + self.unseen
         variance += 1 / ((self.spec.leads + 1) * rate * (1 - rate))
@@ -190,7 +191,7 @@ def verified(contents: dict[str, bytes], folder: Path) -> Scorer:
         raise ModelError(
             f"The model in {folder} was written by another version of Touchstone ({error}). Train again."
         ) from None
-    scorer = Scorer(spec, forest_of(contents[MODEL].decode(), spec.trees, len(spec.features)), folder.name)
+    scorer = Scorer(spec, trees_of(contents[MODEL].decode(), spec), folder.name)
     _check_golden_rows(scorer, folder)
     return scorer
 

@@ -114,8 +114,7 @@ def _reason(spec: Spec, i: int, value: float, effect: float) -> Reason:
     usual = "" if median is None or feature.levels else f" (usually {feature.said(median)})"
     fact = ""
     if spec.facts:
-        closed, of_all = spec.facts[i].rate(value), float(probability(np.array(spec.base_log_odds)))
-        fact = f"; of such leads {closed:.0%} close, of all {of_all:.0%}"
+        fact = f"; of such leads {spec.facts[i].rate(value):.0%} close, of all {spec.base_rate:.0%}"
     direction = "raises" if effect > 0 else "lowers"
     return Reason(
         feature=feature.name,

@@ -14,7 +14,10 @@ ROOMS = {
     "features": set(),
     "attribution": {"features"},
     "serving": {"features", "attribution", "connectors.webhooks"},  # they come in where the service listens
-    "training": {"features", *(f"serving.{noun}" for noun in ("scorer", "spec", "forest", "pieces", "line", "facts"))},
+    "training": {
+        "features",
+        *(f"serving.{noun}" for noun in ("scorer", "spec", "forest", "hazards", "pieces", "line", "facts")),
+    },
     "connectors": {"features"},
     "simulation": {"features"},
     "terminal": set(),

@@ -94,7 +94,8 @@ def train(
     judged = backtest(history, settings, cut, [start]) if len(known.labels) else None
     progress("Learning from all outcomes")
     model, learned = model_of(history, settings, cut)
-    further = prospects(history, settings, cut, model.spec.features) if model.spec.lines or model.trees else ()
+    tells = (model.spec.lines or model.trees) and not model.spec.periods  # those of competing risks tell it themselves
+    further = prospects(history, settings, cut, model.spec.features) if tells else ()
     scorer = save(models, replace(model.spec, learned_until=cut, prospects=further), model.trees)
     tested = known.between(start)
     slices = slices_of(feature_matrix(scorer.spec.features, tested.moments), scorer.spec.features)
