@@ -108,7 +108,8 @@ def test_every_command_of_a_page_runs(
 
 def needs_the_world(words: list[str]) -> bool:
     """Return whether a command would serve until it is stopped, or ask a system for which one needs an account."""
-    return words[0] in {"serve", "join"} or (words[0] == "demo" and "--export" not in words) or bool(SYSTEMS & set(words))
+    served = words[0] in {"serve", "join"} or (words[0] == "demo" and "--export" not in words)
+    return served or bool(SYSTEMS & set(words))
 
 
 def test_every_command_is_run_by_some_page_but_for_those_that_need_the_world() -> None:
