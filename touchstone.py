@@ -9,6 +9,7 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -339,6 +340,10 @@ def attribute(
     pipeline: Annotated[
         bool, typer.Option("--pipeline", help="Credit p × amount of open leads; --compare trues an earlier one up.")
     ] = False,
+    robustness: Annotated[
+        bool,
+        typer.Option("--robustness", help="Say how far models move if touches are lost, doubled or invented."),
+    ] = False,
     compare: Annotated[str | None, typer.Option(help="Set what each channel gets beside a stored run.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write the channels' credit to this CSV or Parquet file.")] = None,
     json: Json = False,
@@ -347,30 +352,37 @@ def attribute(
     """Credit the channels with what closed."""
     from attribution import pipeline as pipelines
     from attribution import runs
+    from features.errors import ConfigError
     from features.history import microseconds
     from features.lake import Lake
     from features.settings import read_settings
+    from serving import ledger
 
     settings, named, lake, cut = read_settings(workspace), model or [], Lake(workspace / "lake"), _moment(as_of)
+    if paths and (pipeline or robustness):
+        raise ConfigError("--pipeline and --robustness ask for leads, which --paths does not know. Leave --paths out.")
     if stage:
         how = settings.attribution.model_copy(update={"stage": stage})
         settings = settings.model_copy(update={"attribution": how})
     with terminal.progress(quiet, "Crediting channels"):
         if paths:
             run = runs.attribute_paths(paths, settings, named)
-        elif pipeline:
-            with lake.writing():
-                run = pipelines.pipeline(lake, settings, cut, named)
-                runs.store(lake, run)
         else:
-            from serving import ledger
             from training.baseline import baseline
 
+            asked, own = (lake, settings, cut, named), partial(baseline, settings=settings, as_of=microseconds(cut))
             with lake.writing():  # nobody is erased between reading and storing
-                run = runs.attribute(lake, settings, cut, named, lambda own: baseline(own, settings, microseconds(cut)))
+                run = pipelines.pipeline(*asked) if pipeline else runs.attribute(*asked, own)
                 runs.store(lake, run)
-            ledger.keep(workspace, run.summary(), cut.isoformat())
+    if run.stage == "won" and not paths:  # the pages tell of closes
+        ledger.keep(workspace, run.summary(), cut.isoformat())
     document = run.summary()
+    if robustness:
+        from attribution.robustness import robustness as changes
+
+        with terminal.progress(quiet, "Changing the history"):
+            moved = changes(lake, settings, cut, run.answer.models, own)
+        document["robustness"] = jsonlib.loads(moved.to_json(orient="records"))
     if compare and pipeline:
         trued_up = pipelines.trued_up(lake, settings, cut, compare)
         document["trued_up"] = jsonlib.loads(trued_up.to_json(orient="records"))
