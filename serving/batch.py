@@ -20,12 +20,14 @@ from features.lake import Lake
 from features.objections import objecting, profiled
 from features.outcomes import open_moments, outcomes_of
 from features.reading import read_history
-from features.settings import Goal
+from features.settings import Exploration, Goal
 from features.verbs import Moments, columns_of
+from serving.exploration import OFF, withheld
 from serving.scorer import Scorer, champion
 from serving.scores import Score, scores
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+EXPERIMENT = ("withheld", "propensity")  # columns that are for the report, and nobody else
 
 
 def champion_and_history(workspace: Path, lake: Lake) -> tuple[Scorer, History]:
@@ -35,22 +37,29 @@ def champion_and_history(workspace: Path, lake: Lake) -> tuple[Scorer, History]:
 
 
 class Scored(NamedTuple):
-    """Who scored what, and what was said; ``not_scored`` are the open leads of people who object to profiling."""
+    """Who scored what, and what may be said; ``not_scored`` are the open leads of people who object to profiling.
+
+    ``withheld`` are the leads whose scores are stored and kept from sales.
+    """
 
     scorer: Scorer
     history: History
     scores: pd.DataFrame
     not_scored: list[str]
+    withheld: list[str]
 
 
-def score_and_store(workspace: Path, lake: Lake, goal: Goal, as_of: int) -> Scored:
+def score_and_store(workspace: Path, lake: Lake, goal: Goal, as_of: int, exploration: Exploration = OFF) -> Scored:
     """Score every open lead by the champion, and store it; nobody is erased between reading and storing."""
     with lake.writing():
         scorer, history = champion_and_history(workspace, lake)
-        table = score_open(scorer, history, goal, as_of)
+        table = score_open(scorer, history, goal, as_of, exploration)
         if not table.empty:
             store(lake, table)
-    return Scored(scorer, history, table, not_scored(history, goal, as_of))
+    kept_back = table["withheld"].to_numpy(bool)
+    leads = table["lead_id"][kept_back].tolist()
+    said = table[~kept_back].drop(columns=[*EXPERIMENT, *(() if goal.name else ("goal",))])
+    return Scored(scorer, history, said, not_scored(history, goal, as_of), leads)
 
 
 def open_leads(history: History, goal: Goal, as_of: int) -> Moments:
@@ -66,13 +75,17 @@ def not_scored(history: History, goal: Goal, as_of: int) -> list[str]:
     return [history.lead_ids[lead] for lead in open_moments(history, outcomes_of(history, goal), asked).lead]
 
 
-def score_open(scorer: Scorer, history: History, goal: Goal, as_of: int) -> pd.DataFrame:
+def score_open(
+    scorer: Scorer, history: History, goal: Goal, as_of: int, exploration: Exploration = OFF
+) -> pd.DataFrame:
     """Return the table ``scores`` of every open lead, the most probable first."""
-    return score_table(scores(scorer, open_leads(history, goal, as_of)))
+    return score_table(scores(scorer, open_leads(history, goal, as_of)), goal.name, exploration)
 
 
-def score_table(scored: Sequence[Score]) -> pd.DataFrame:
-    """Return scores as rows of the table ``scores``; reasons are JSON."""
+def score_table(scored: Sequence[Score], goal: str = "", exploration: Exploration = OFF) -> pd.DataFrame:
+    """Return scores as rows of the table ``scores``; reasons are JSON. Further goals are no part of an experiment."""
+    how = OFF if goal else exploration
+    kept_back = dict(zip(ids := [score.lead_id for score in scored], withheld(ids, how).tolist(), strict=True))
     rows = [
         {
             "lead_id": score.lead_id,
@@ -85,6 +98,9 @@ def score_table(scored: Sequence[Score]) -> pd.DataFrame:
             "trend": score.trend,
             "reasons": json.dumps([asdict(reason) for reason in score.reasons], ensure_ascii=False),
             "model_version": score.model_version,
+            "goal": goal or None,
+            "withheld": kept_back[score.lead_id],
+            "propensity": how.share,
         }
         for score in sorted(scored, key=lambda score: (-score.probability, score.lead_id))
     ]
@@ -92,8 +108,9 @@ def score_table(scored: Sequence[Score]) -> pd.DataFrame:
 
 
 def store(lake: Lake, table: pd.DataFrame) -> None:
-    """Append scores to the lake, as served."""
-    lake.append("scores", pa.Table.from_pandas(table, schema("scores"), preserve_index=False))
+    """Append scores to the lake, as served; without a goal they are for the main one."""
+    whole = table.reindex(columns=schema("scores").names)
+    lake.append("scores", pa.Table.from_pandas(whole, schema("scores"), preserve_index=False))
 
 
 def write(table: pd.DataFrame, file: Path) -> None:

@@ -41,6 +41,7 @@ def history_brought(lead: Lead) -> History:
         stages=_events(stages, moved["stage"], moved),
         heirs=Heirs(*NOBODY),
         contacts=Tenures(*NOBODY),
+        feedback=_events([], [], {"verdict": [], "reason": [], "by": []}),
     )
 
 

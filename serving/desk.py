@@ -29,6 +29,7 @@ from serving.champion import Champion
 from serving.changes import changes
 from serving.doubts import Group, problems, still_open
 from serving.explanations import explanations, outlooks
+from serving.goals import Goals
 from serving.intake import Intake
 from serving.messages import ExplainRequest, FlatRequest, Lead, ScoreRequest, tables
 from serving.replies import (
@@ -74,8 +75,9 @@ class Desk:
         self.workspace, self.settings = workspace, settings
         self.lake = Lake(workspace / "lake")
         self.champion = Champion(workspace / "models")
+        self.goals = Goals(workspace, settings)
         self.residence = Residence(self.lake)
-        self.worklist = Worklist(self.lake, settings.goal)
+        self.worklist = Worklist(self.lake, settings.goal, explores=settings.exploration.share > 0)
         self.intake = Intake(self, clock)
         self._said: OrderedDict[str, Said] = OrderedDict()
         self._said_of: object = None  # the model and the lake of which they were said
@@ -90,6 +92,8 @@ class Desk:
             InvalidArgument: naming everything that is wrong with the request.
 
         """
+        if request.goal:
+            return self._towards(request, now)
         if not request.leads and request.as_of is None:
             said = self._kept(request.lead_ids, microseconds(now))
             if said is not None:
@@ -97,10 +101,19 @@ class Desk:
         as_of, scorer, heard = request.as_of or now, self.champion.scorer, self._heard
         features = scorer.spec.features
         stored, sent = self.stored(request.lead_ids, as_of, features), self._sent(request.leads, as_of, features)
-        _refuse(problems(request, [*stored, *sent], self.settings.goal))
+        _refuse(problems(request, [*stored, *sent], self.settings.goal, self.settings.exploration))
         found = _contents(scorer, stored, len(request.lead_ids), as_of, now)
         if request.as_of is None and heard == self._heard and scorer is self.champion.scorer:
             self._keep(request.lead_ids, found, microseconds(now))
+        return _scores_reply([*found, *_contents(scorer, sent, len(request.leads), as_of, now)])
+
+    def _towards(self, request: ScoreRequest, now: datetime) -> bytes:
+        """Return a ScoresReply for a further goal as JSON."""
+        as_of, scorer = request.as_of or now, self.goals.scorer(request.goal)
+        features = scorer.spec.features
+        stored, sent = self.stored(request.lead_ids, as_of, features), self._sent(request.leads, as_of, features)
+        _refuse(problems(request, [*stored, *sent], self.settings.goals[request.goal]))
+        found = _contents(scorer, stored, len(request.lead_ids), as_of, now)
         return _scores_reply([*found, *_contents(scorer, sent, len(request.leads), as_of, now)])
 
     def flat(self, request: FlatRequest, now: datetime) -> FlatReply:
@@ -122,7 +135,8 @@ class Desk:
         """Return all effects behind some leads' scores, and their outlook."""
         as_of, scorer = request.as_of or now, self.champion.scorer
         stored = self.stored(request.lead_ids, as_of, scorer.spec.features)
-        _refuse(problems(ScoreRequest(lead_ids=request.lead_ids), stored, self.settings.goal))
+        asked = ScoreRequest(lead_ids=request.lead_ids)
+        _refuse(problems(asked, stored, self.settings.goal, self.settings.exploration))
         found: dict[int, ExplanationReply] = {}
         for group in stored:
             found |= zip(group.places, explanations(scorer, group.moments, as_of), strict=True)
@@ -139,7 +153,8 @@ class Desk:
         if known is None:
             raise NotFound(f"{lead_id} is not in the lake. Ingest first.")
         groups = self.stored([lead_id], now, self.champion.scorer.spec.features)
-        why_not = problems(ScoreRequest(lead_ids=[lead_id]), groups, self.settings.goal)
+        asked, goal = ScoreRequest(lead_ids=[lead_id]), self.settings.goal
+        why_not = problems(asked, groups, goal, self.settings.exploration)
         answered = {} if why_not else self.cards([lead_id], now)[lead_id]
         story, stored = dossier.timeline(self.lake, lead_id, now), dossier.score_history(self.lake, lead_id, now)
         return LeadReply.model_validate({
@@ -155,7 +170,7 @@ class Desk:
     def leads(self, asked: Asked, now: datetime) -> LeadsReply:
         """Return a page of the work list, with the strongest reasons and the outlook of the leads on it."""
         page = self.worklist.page(asked)
-        said = self.cards([row["lead_id"] for row in page.rows if not row["objects"]], now)
+        said = self.cards([row["lead_id"] for row in page.rows if not (row["objects"] or row["withheld"])], now)
         rows = [row | {"score": said.get(row["lead_id"])} for row in page.rows]
         found = {"leads": rows, "total": page.total, "offset": asked.offset, "limit": asked.limit}
         return LeadsReply.model_validate(found)
@@ -250,7 +265,7 @@ class Desk:
         now, alone = self.residence.now, not any(lead.account_id for lead in request.leads)
         here = now is not None and all(i in now.place and i not in now.stale for i in request.lead_ids)
         few = len(request.lead_ids) + len(request.leads) <= FEW
-        return few and alone and (here or not request.lead_ids)
+        return few and alone and not request.goal and (here or not request.lead_ids)
 
     def with_colleagues(self, lead_ids: set[str]) -> set[str]:
         """Return leads with those whose features look at them, since they share an account."""
@@ -285,7 +300,12 @@ class Desk:
 
     def said_lately(self, request: ScoreRequest) -> bool:
         """Say whether the answer is at hand, as far as can be told without a clock."""
-        return bool(request.lead_ids) and request.as_of is None and all(i in self._said for i in request.lead_ids)
+        return (
+            bool(request.lead_ids)
+            and request.as_of is None
+            and not request.goal
+            and all(i in self._said for i in request.lead_ids)
+        )
 
     def forget(self, lead_ids: Iterable[str]) -> None:
         """Say nothing again of some leads: more is known of them."""

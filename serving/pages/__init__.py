@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from serving.desk import Desk
-from serving.pages import alignment, channels, lead, models, signing, worklist
+from serving.pages import alignment, channels, goals, lead, models, signing, worklist
 from serving.pages.files import asset
 from serving.pages.site import Form, Site
 
@@ -32,6 +32,7 @@ def routes(desk: Desk, clock: Callable[[], datetime]) -> list[Route]:
         "/channels": channels.channels,
         "/channels.csv": channels.channels_file,
         "/alignment": alignment.alignment,
+        "/goals": goals.goals,
         "/models": models.model,
         "/sign-in": signing.sign_in_page,
     }
