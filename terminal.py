@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from shlex import quote
 from typing import Any, Literal
 
 import typer
@@ -80,6 +81,30 @@ def _show(
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def show_proposal(sheet: Any, guessed: Any) -> None:
+    """Print how a sheet is going to be read."""
+    _show(f"How {sheet.name} is read", ("what", "column", "how"), guessed.found, last="wrap")
+    for note in guessed.notes:
+        typer.echo(f"• {note}")
+
+
+def agreed(question: str) -> bool:
+    """Ask on a terminal, and return whether the answer was yes; yes is also what an empty line means."""
+    typer.echo(f"{question} [Y/n] ", err=True, nl=False)
+    return input().strip().lower() in {"", "y", "yes"}
+
+
+def show_initialised(path: Any, sheet: Any) -> None:
+    """Print that the settings are written, and what comes next."""
+    if sheet is None:
+        typer.echo(f"{path} is written. Every setting is explained in it.")
+        return
+    typer.echo(f"{path} is written: look it over, and change what was guessed wrong. Then:")
+    where = "" if str(path.parent) == "." else f" --workspace {quote(str(path.parent))}"
+    steps = (f"ingest {quote(str(sheet))}", "train", "score")
+    typer.echo("\n".join(f"  touchstone {step}{where}" for step in steps))
 
 
 def show_synced(results: Sequence[Any]) -> None:
@@ -349,15 +374,32 @@ def show_credit(document: dict[str, Any]) -> None:
     rows.append(("(unattributed)", *("–" if m in anyway else f"{nobody:,.1f}" for m in models)))
     if anyway:
         rows.append(("(would have closed anyway)", *(f"{left[m]:,.1f}" if m in anyway else "–" for m in models)))
-    rows.append(("all that closed", *(f"{total:,.1f}" for total in totals)))
-    title = f"Closes credited to channels (run {document['run_id']})"
+    rows.append(("all of them", *(f"{total:,.1f}" for total in totals)))
+    stage = document.get("stage", "won")
+    said = {"won": "Closes credited to channels", "open": "Closes expected of open leads, by channel"}
+    title = f"{said.get(stage, f'Entries of {stage} credited to channels')} (run {document['run_id']})"
     _show(title, ("channel", *(model.replace("_", " ") for model in models)), rows)
     for channel in document.get("harvests", ()):
         typer.echo(
             f"• {channel} comes right before closes that were decided: score_adjusted gives it nothing for that."
         )
+    for one in document.get("experiments", ()):
+        typer.echo(
+            f"• {one['channel']}: the experiment of {one['since']} to {one['until']} says {one['says']:,.1f} closes; "
+            f"its weight of {one['weight']:.0%} moves score_adjusted from {one['before']:,.1f} to {one['after']:,.1f}."
+        )
     if "decision" in document:
         typer.echo(f"• {document['decision']['sentence']}")
+    if "pipeline" in document:
+        of = document["pipeline"]
+        lacking = f"{of['without_amount']:,} name no amount"
+        typer.echo(f"• {of['leads']:,} open leads with a score of {of['horizon_days']:g} days; {lacking}.")
+    if "trued_up" in document:
+        names = ("promised", "decided", "came", "difference", "open")
+        money = [
+            (row["model"], row["channel"], *(f"{row[name]:,.2f}" for name in names)) for row in document["trued_up"]
+        ]
+        _show("What came of that pipeline, in money", ("model", "channel", *names), money)
     if "compared" in document:
         figures = [
             (each["model"], each["channel"], *(_figure(each[name]) for name in ("before", "credit", "change")))

@@ -100,19 +100,39 @@ def demo(
 
 
 @app.command()
-def init(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) -> None:
-    """Write touchstone.toml, with every setting explained."""
+def init(
+    workspace: Workspace = HERE,
+    sheet: Annotated[
+        Path | None, typer.Option("--from", help="Guess how this CSV export, with one row a lead, is to be read.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write touchstone.toml, with every setting explained, or with the mapping of your own leads."""
     from features.errors import NothingToDo
     from features.settings import FILE, settings_page
 
     path = workspace / FILE
     if path.exists():
         raise NothingToDo(f"{path} is there already; it was left as it is.")
+    document: dict[str, Any] = {"written": str(path)}
+    if sheet:
+        from connectors.proposal import proposal
+        from connectors.sheet import opened
+
+        with opened(sheet) as rows:
+            guessed = proposal(rows, _now())
+        document |= {"found": guessed.found, "notes": guessed.notes}
+        if not (json or quiet):
+            terminal.show_proposal(sheet, guessed)
+        if not yes and sys.stdin.isatty() and not terminal.agreed(f"Write this to {path}?"):
+            raise NothingToDo(
+                "Nothing was written. Rename columns of the file, or map them in touchstone.toml yourself."
+            )
     workspace.mkdir(parents=True, exist_ok=True)
-    path.write_text(settings_page(), "utf-8")
-    terminal.finish(
-        {"written": str(path)}, json, quiet, lambda: typer.echo(f"{path} is written. Every setting is explained in it.")
-    )
+    path.write_text(guessed.page if sheet else settings_page(), "utf-8")
+    terminal.finish(document, json, quiet, lambda: terminal.show_initialised(path, sheet))
 
 
 @app.command()
@@ -260,6 +280,7 @@ def backtest(
         Path | None, typer.Option(help="Write every prediction to this CSV or Parquet file.")
     ] = None,
     goal: Goal = None,
+    plots: Annotated[Path | None, typer.Option(help="Draw reliability, folds and lift into this folder.")] = None,
     as_of: AsOf = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -280,6 +301,10 @@ def backtest(
         judged = judge(read_history(Lake(workspace / "lake"), more=looked_at), settings, cut, origins, step)
     if predictions:
         write(judged.predictions, predictions)
+    if plots:
+        from training.plots import write_plots
+
+        write_plots(plots, judged.folds, judged.predictions)
     document = {"overall": judged.overall, "folds": judged.folds}
     terminal.finish(document, json, quiet, lambda: terminal.show_backtest(document))
 
@@ -341,33 +366,49 @@ def attribute(
     paths: Annotated[
         Path | None, typer.Option(help="Read path, conversions, value and nulls from this file; needs no workspace.")
     ] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="What is credited: won, opportunity, lead (its creation) or any stage.")
+    ] = None,
+    pipeline: Annotated[
+        bool, typer.Option("--pipeline", help="Credit p × amount of open leads; --compare trues an earlier one up.")
+    ] = False,
     compare: Annotated[str | None, typer.Option(help="Set what each channel gets beside a stored run.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write the channels' credit to this CSV or Parquet file.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Credit the channels with what closed."""
+    from attribution import pipeline as pipelines
     from attribution import runs
     from features.history import microseconds
     from features.lake import Lake
     from features.settings import read_settings
 
-    settings, named = read_settings(workspace), model or []
+    settings, named, lake, cut = read_settings(workspace), model or [], Lake(workspace / "lake"), _moment(as_of)
+    if stage:
+        how = settings.attribution.model_copy(update={"stage": stage})
+        settings = settings.model_copy(update={"attribution": how})
     with terminal.progress(quiet, "Crediting channels"):
         if paths:
             run = runs.attribute_paths(paths, settings, named)
+        elif pipeline:
+            with lake.writing():
+                run = pipelines.pipeline(lake, settings, cut, named)
+                runs.store(lake, run)
         else:
             from serving import ledger
             from training.baseline import baseline
 
-            lake, cut = Lake(workspace / "lake"), _moment(as_of)
             with lake.writing():  # nobody is erased between reading and storing
                 run = runs.attribute(lake, settings, cut, named, lambda own: baseline(own, settings, microseconds(cut)))
                 runs.store(lake, run)
             ledger.keep(workspace, run.summary(), cut.isoformat())
     document = run.summary()
-    if compare:
-        with_stored = runs.compared(Lake(workspace / "lake"), run, compare)
+    if compare and pipeline:
+        trued_up = pipelines.trued_up(lake, settings, cut, compare)
+        document["trued_up"] = jsonlib.loads(trued_up.to_json(orient="records"))
+    elif compare:
+        with_stored = runs.compared(lake, run, compare)
         document["compared"] = jsonlib.loads(with_stored.astype({"value": "float64"}).to_json(orient="records"))
     if output:
         from serving.batch import write
@@ -402,7 +443,9 @@ def retrain(
 def monitor(
     workspace: Workspace = HERE,
     alarms: Annotated[Path | None, typer.Option(help="Write the alarms to this JSON file.")] = None,
-    webhook: Annotated[str | None, typer.Option(help="Post the alarms, if there are any, to this address.")] = None,
+    webhook: Annotated[
+        str | None, typer.Option(help="Post alarms, if any, to this address. Default: monitor.webhook.")
+    ] = None,
     goal: Goal = None,
     as_of: AsOf = None,
     json: Json = False,
@@ -411,12 +454,15 @@ def monitor(
     """Say whether promises are kept, what drifted, and what to do; the exit status is 3 if there is an alarm."""
     from features.durable import write_durably
     from features.lake import Lake
+    from serving.monitoring import FILE
     from training.monitor import monitored, posted
 
     settings, room = _towards(goal, workspace)
     with terminal.progress(quiet, "Watching"):
         found = monitored(Lake(workspace / "lake"), settings, room, _moment(as_of))
     terminal.finish(found, json, quiet, lambda: terminal.show_monitored(found))
+    write_durably(room / FILE, jsonlib.dumps(found, ensure_ascii=False, allow_nan=False))
+    webhook = webhook or settings.monitor.webhook
     if alarms:
         write_durably(alarms, jsonlib.dumps(found["alarms"], ensure_ascii=False, indent=1))
     if webhook and found["alarms"]:

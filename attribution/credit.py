@@ -44,6 +44,7 @@ class Attribution:
         default_factory=dict
     )  # of models that tell what would have closed anyway
     harvests: tuple[str, ...] = ()  # channels that only collect what was decided, as score_adjusted tells
+    experiments: tuple[dict[str, object], ...] = ()  # each with how far it moved score_adjusted, before and after
 
 
 def credit(
@@ -97,6 +98,7 @@ def summary(attribution: Attribution) -> dict[str, Any]:
         "unattributed": _line(nobody),
         **({"anyway": {name: _line(line) for name, line in attribution.anyway.items()}} if attribution.anyway else {}),
         **({"harvests": list(attribution.harvests)} if attribution.anyway else {}),
+        **({"experiments": list(attribution.experiments)} if attribution.experiments else {}),
     }
 
 
@@ -164,7 +166,8 @@ def _rows(each: Earned, rule: Rule | None, seen: Counted, journeys: Journeys | N
         share, journey = shares(journeys, rule), journeys.journey
         credit, cents = share * journeys.conversions[journey], split_cents(journeys.value_cents, share, journeys.start)
         rows, channel = np.flatnonzero((credit > 0) | (cents != 0)), journeys.channel.astype(np.int64)
-        lead_id, event_id = journeys.lead_id[journey[rows]], journeys.event_id[rows]
+        lead_id = journeys.lead_id[journey[rows]] if journeys.contact is None else journeys.contact[rows]
+        event_id = journeys.event_id[rows]
         touched_at = _no_moments(len(rows)) if journeys.touched_at is None else journeys.touched_at[rows]
         closed_at = _no_moments(len(rows)) if journeys.ended_at is None else journeys.ended_at[journey[rows]]
     names = np.array(seen.channels, dtype=object)[channel[rows]]

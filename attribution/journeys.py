@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import isinf
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,7 @@ class Journeys:
     nulls: Floats  # (m,) how often it ended without one
     value_cents: Ints  # (m,) what its conversions brought together; negative for refunds
     event_id: Names | None = None  # (n,)
+    contact: Names | None = None  # (n,) lead who was touched, where journeys are of accounts
     lead_id: Names | None = None  # (m,)
     stages: tuple[str, ...] = ()  # s milestones
     touched_at: pd.DatetimeIndex | None = None  # (n,)
@@ -63,10 +65,11 @@ def journeys(
     """Journeys of leads as far as they had come at ``as_of``; what happened later changes nothing.
 
     Args:
-        touches: lead_id, event_id, occurred_at (UTC), channel. Touches without a lead_id are left out.
+        touches: lead_id, event_id, occurred_at (UTC), channel; and contact, who was touched, where lead_id names
+            accounts. Touches without a lead_id are left out.
         conversions: lead_id, occurred_at (UTC), value_cents (integers, signed).
         as_of: moment up to which touches and conversions are seen, itself included.
-        lookback_days: how long before a journey's end a touch still counts, or None for ever.
+        lookback_days: how long before a journey's end a touch still counts; None or infinite: for ever.
         stages: lead_id, stage, occurred_at (UTC); None: journeys know no milestones.
 
     Each moment at which a lead converts ends a journey. A touch counts once: for its lead's next conversion,
@@ -77,7 +80,8 @@ def journeys(
     """
     known = touches[touches["lead_id"].notna() & (touches["occurred_at"] <= as_of)]
     ends = _ends(known, conversions[conversions["occurred_at"] <= as_of], as_of)
-    placed = _placed(known[["lead_id", "event_id", "occurred_at", "channel"]], ends, lookback_days)
+    told = [name for name in ("lead_id", "event_id", "occurred_at", "channel", "contact") if name in known]
+    placed = _placed(known[told], ends, lookback_days)
     channel, channels = pd.factorize(placed["channel"], sort=True)
     last_touch = placed.groupby("journey")["occurred_at"].transform("max")
     journey = placed["journey"].to_numpy(np.int64)
@@ -91,6 +95,7 @@ def journeys(
         nulls=ends["nulls"].to_numpy(np.float64),
         value_cents=ends["value_cents"].to_numpy(np.int64),
         event_id=placed["event_id"].to_numpy(object),
+        contact=placed["contact"].to_numpy(object) if "contact" in told else None,
         lead_id=ends["lead_id"].to_numpy(object),
         stages=names,
         touched_at=pd.DatetimeIndex(placed["occurred_at"]),
@@ -119,7 +124,7 @@ def _placed(touches: pd.DataFrame, ends: pd.DataFrame, lookback_days: float | No
         right_on="ended_at",
         by="lead_id",
         direction="forward",
-        tolerance=None if lookback_days is None else pd.Timedelta(days=lookback_days),
+        tolerance=None if lookback_days is None or isinf(lookback_days) else pd.Timedelta(days=lookback_days),
     )
     return placed.dropna(subset="journey").sort_values(["journey", "occurred_at", "event_id"])
 

@@ -16,11 +16,14 @@ import numpy as np
 from numba import njit
 
 from attribution.journeys import Codes, Flags, Floats, Ints, Journeys
+from features.errors import ConfigError
+from features.settings import Settings
 
 ENDS, DECAY, LAST_BUT_DIRECT, DISTINCT, MILESTONES = range(5)  # forms
 DIRECT = "direct"
 HALF_LIFE_DAYS = 7.0
 REST = "rest"  # touches that hold no milestone
+PLACES = ("first", "middle", "last")
 
 
 class Rule(NamedTuple):
@@ -68,6 +71,32 @@ RULES: Mapping[str, Rule] = {
     "full_path": by_milestone(first=0.225, lead=0.225, opportunity=0.225, won=0.225, rest=0.1),
     "shapley": Rule(DISTINCT),  # equal parts to the distinct channels of a journey
 }
+
+
+def own_rules(settings: Settings) -> dict[str, Rule]:
+    """Return the rules that a user configured.
+
+    Raises:
+        ConfigError: when a rule's weights are not three, or negative.
+
+    """
+    how = settings.attribution
+    wrong = [
+        f"attribution.custom.{name}"
+        for name, weights in how.custom.items()
+        if len(weights) != len(PLACES) or min(weights) < 0
+    ]
+    wrong += [
+        f"attribution.milestones.{name}"
+        for name, weights in how.milestones.items()
+        if min(weights.values(), default=-1) < 0
+    ]
+    if wrong:
+        raise ConfigError(
+            f"{', '.join(wrong)}: give weights of 0 or more, such as [0.3, 0.4, 0.3] or {{ first = 0.5, mql = 0.5 }}."
+        )
+    places = {name: by_place(*weights) for name, weights in how.custom.items()}
+    return places | {name: by_milestone(**weights) for name, weights in how.milestones.items()}
 
 
 class Weighing(NamedTuple):

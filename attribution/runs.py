@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -12,38 +12,27 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from attribution.credit import Attribution, credit, summary
+from attribution.deals import journeys_in
 from attribution.decision import decision
-from attribution.journeys import Journeys, journeys
+from attribution.experiments import shrunk
+from attribution.journeys import WON
 from attribution.lead_days import Probability, adjusted, kinds_of, lead_days, own_history, table
 from attribution.models import SCORE_ADJUSTED
-from attribution.paths import path_parts
-from attribution.rules import RULES, Rule, by_milestone, by_place
+from attribution.paths import path_parts, read_paths
+from attribution.rules import own_rules
+from attribution.transforms import transformed
 from features.contract import INGESTED, schema
-from features.errors import ConfigError, DataError
+from features.errors import DataError
 from features.history import History, microseconds
-from features.identities import touches_of_leads
 from features.lake import Lake
-from features.money import VALUES
 from features.reading import read_history
 from features.settings import Settings
 
 UNATTRIBUTED, ANYWAY = "(unattributed)", "(would have closed anyway)"
-PLACES = ("first", "middle", "last")
-LEAD, OPPORTUNITY = "lead", "opportunity"  # milestones
-CHANGES = """
-    SELECT lead_id, 'lead' AS stage, min(created_at) AS occurred_at FROM leads
-    WHERE created_at < $as_of GROUP BY lead_id
-    UNION ALL
-    SELECT lead_id, CASE WHEN stage IN (SELECT unnest($opportunity::VARCHAR[])) THEN 'opportunity' ELSE stage END,
-           occurred_at
-    FROM stages WHERE greatest(occurred_at, received_at) < $as_of
-"""
+READ = (*INGESTED, "scores")
 Baseline = Callable[[History], Probability]
-CONVERSION = "won"
-SHOWN_DAYS = 3  # of those without a rate, by currency
 
 
 @dataclass(frozen=True)
@@ -52,13 +41,15 @@ class Run:
 
     run_id: str
     answer: Attribution
+    stage: str = WON  # whose entries are credited
 
     def summary(self) -> dict[str, Any]:
         """Return the run for JSON."""
         found = decision(self.answer)
         said = {"decision": {"fund": found.fund, "by_model": found.by_model, "flips": found.flips,
                              "unsure": list(found.unsure), "sentence": found.sentence}} if found else {}  # fmt: skip
-        return {"run_id": self.run_id, **summary(self.answer), **said}
+        other = {} if self.stage == WON else {"stage": self.stage}
+        return {"run_id": self.run_id, **other, **summary(self.answer), **said}
 
 
 def run_id(*made_from: object) -> str:
@@ -69,7 +60,7 @@ def run_id(*made_from: object) -> str:
 def attribute(
     lake: Lake, settings: Settings, as_of: datetime, models: Sequence[str] = (), baseline: Baseline | None = None
 ) -> Run:
-    """Credit the channels with each lead's first win, as known before ``as_of``, less what was refunded.
+    """Credit the channels with each lead's first win, or what else is asked about, as known before ``as_of``.
 
     ``baseline`` makes probabilities of closing of a history of what leads do of their own, for ``score_adjusted``.
 
@@ -79,33 +70,35 @@ def attribute(
     """
     how = settings.attribution
     named = list(models) or how.models
-    versions = {name: version for name, version in lake.versions().items() if name in INGESTED}
+    if SCORE_ADJUSTED in named and (how.stage, how.of, how.repeated) != (WON, "lead", False):
+        raise DataError(
+            f"{SCORE_ADJUSTED} tells what made single leads close for the first time. Leave it out of the models, or "
+            'keep attribution.stage = "won", of = "lead" and repeated = false.'
+        )
+    versions = {name: version for name, version in lake.versions().items() if name in READ}
     then = Lake(lake.folder, versions)
     seen, wins = journeys_in(then, settings, as_of)
     identity = run_id(versions, settings.goal.model_dump(), how.model_dump(), named, as_of.isoformat())
     ruled = [name for name in named if name != SCORE_ADJUSTED or baseline is None]
     answer = credit(seen, ruled or ["linear"], how.half_life_days, own=own_rules(settings))
     if len(ruled) < len(named) and baseline is not None:
-        answer = _with_adjusted(answer, then, settings, microseconds(as_of), wins, baseline)
-    return Run(identity, answer)
+        answer = _with_adjusted(answer, then, settings, as_of, wins, baseline)
+    return Run(identity, answer, how.stage)
 
 
-def journeys_in(lake: Lake, settings: Settings, as_of: datetime) -> tuple[Journeys, pd.DataFrame]:
-    """Return the journeys to each lead's first win, as known before ``as_of``; and the wins with their worth.
+def stored_rows(lake: Lake, run: str) -> pd.DataFrame:
+    """Return the rows of a stored run: model, lead_id, channel, conversion, credit, value.
 
     Raises:
-        DataError: when there is no touch, or amounts are in a currency without a rate.
+        DataError: when no such run is stored.
 
     """
-    how = settings.attribution
-    touches, merged = touches_of_leads(lake, microseconds(as_of))
-    idle = pc.or_kleene(touches["machine"], pc.is_in(touches["kind"], pa.array(how.exclude_kinds, pa.string())))
-    touches = touches.filter(pc.invert(idle.fill_null(False))).drop_columns("machine").to_pandas()
-    wins = _values(lake, settings, as_of, merged)
-    if touches.empty:
-        raise DataError("The lake holds no touches of leads. Ingest some first: touchstone ingest touches.csv.")
-    stages = _stages(lake, settings, as_of, merged)
-    return journeys(touches, wins, pd.Timestamp(as_of), how.lookback_days, stages), wins
+    columns = "model, lead_id, channel, conversion, credit, value"
+    rows: pd.DataFrame = lake.query(f"SELECT {columns} FROM credits WHERE run_id = $1", [run]).to_pandas()
+    if rows.empty:
+        known = lake.query("SELECT DISTINCT run_id FROM credits ORDER BY run_id").to_pandas()["run_id"]
+        raise DataError(f"No run {run} is stored. Stored are: {', '.join(known) or 'none yet'}.")
+    return rows
 
 
 def compared(lake: Lake, run: Run, with_run: str) -> pd.DataFrame:
@@ -117,14 +110,8 @@ def compared(lake: Lake, run: Run, with_run: str) -> pd.DataFrame:
         DataError: when no such run is stored.
 
     """
-    stored = lake.query(
-        "SELECT model, channel, sum(credit) AS before, sum(value) AS value_before FROM credits WHERE run_id = $1 "
-        "GROUP BY model, channel",
-        [with_run],
-    ).to_pandas()
-    if stored.empty:
-        known = lake.query("SELECT DISTINCT run_id FROM credits ORDER BY run_id").to_pandas()["run_id"]
-        raise DataError(f"No run {with_run} is stored. Stored are: {', '.join(known) or 'none yet'}.")
+    rows = stored_rows(lake, with_run).groupby(["model", "channel"], as_index=False)
+    stored = rows.agg(before=("credit", "sum"), value_before=("value", "sum"))
     now = credit_rows(run).groupby(["model", "channel"], as_index=False)[["credit", "value"]].sum()
     both = stored.merge(now, on=["model", "channel"], how="outer").sort_values(["model", "channel"], ignore_index=True)
     change = both["credit"].fillna(0).astype("float64") - both["before"].fillna(0).astype("float64")
@@ -132,52 +119,16 @@ def compared(lake: Lake, run: Run, with_run: str) -> pd.DataFrame:
     return pd.DataFrame(both.assign(change=change), columns=columns)
 
 
-def own_rules(settings: Settings) -> dict[str, Rule]:
-    """Return the rules that a user configured.
-
-    Raises:
-        ConfigError: when a rule's weights are not three, or negative.
-
-    """
-    how = settings.attribution
-    wrong = [
-        f"attribution.custom.{name}"
-        for name, weights in how.custom.items()
-        if len(weights) != len(PLACES) or min(weights) < 0
-    ]
-    wrong += [
-        f"attribution.milestones.{name}"
-        for name, weights in how.milestones.items()
-        if min(weights.values(), default=-1) < 0
-    ]
-    if wrong:
-        raise ConfigError(
-            f"{', '.join(wrong)}: give weights of 0 or more, such as [0.3, 0.4, 0.3] or {{ first = 0.5, mql = 0.5 }}."
-        )
-    places = {name: by_place(*weights) for name, weights in how.custom.items()}
-    return places | {name: by_milestone(**weights) for name, weights in how.milestones.items()}
-
-
-def _stages(lake: Lake, settings: Settings, as_of: datetime, merged: pa.Table) -> pd.DataFrame:
-    """Return lead_id, stage and occurred_at of changes of stage; a lead's creation is the stage lead."""
-    asked = {"as_of": as_of, "opportunity": settings.attribution.opportunity}
-    with lake.connection(("stages", "leads")) as connection:
-        changes: pd.DataFrame = connection.sql(CHANGES, params=asked).to_arrow_table().to_pandas()
-    survivor = dict(zip(merged["record"].to_pylist(), merged["lead_id"].to_pylist(), strict=True))
-    changes["lead_id"] = changes["lead_id"].map(lambda lead: survivor.get(lead, lead)).astype("str")
-    known = [{LEAD, OPPORTUNITY, *rule.stages} - {"rest"} for rule in [*RULES.values(), *own_rules(settings).values()]]
-    return changes[changes["stage"].isin(set().union(*known))]
-
-
 def _with_adjusted(
-    answer: Attribution, lake: Lake, settings: Settings, as_of: int, wins: pd.DataFrame, baseline: Baseline
+    answer: Attribution, lake: Lake, settings: Settings, as_of: datetime, wins: pd.DataFrame, baseline: Baseline
 ) -> Attribution:
     """Return the answer with score-adjusted credit beside that of the other models."""
     history, how = read_history(lake), settings.attribution
     earning = kinds_of(history) - {*how.exclude_kinds, *how.own_kinds}
-    days = lead_days(history, settings.goal, as_of, earning)
+    days = lead_days(history, settings.goal, microseconds(as_of), earning)
     found = adjusted(days, baseline(own_history(history, how.own_kinds)))
-    rows, anyway = table(found, days, wins, SCORE_ADJUSTED)
+    rows, anyway, told = shrunk(*table(found, days, wins, SCORE_ADJUSTED), how.experiments, as_of,
+                                how.experiment_half_life_days)  # fmt: skip
     touches = rows[["model", "channel", "credit", "value"]].assign(lead_id=None, event_id=None)
     return replace(
         answer,
@@ -186,51 +137,28 @@ def _with_adjusted(
         touches=pd.concat([answer.touches, touches], ignore_index=True),
         anyway={SCORE_ADJUSTED: anyway},
         harvests=tuple(rows.loc[rows["harvests"], "channel"]),
+        experiments=tuple(told),
     )
-
-
-def _values(lake: Lake, settings: Settings, as_of: datetime, merged: pa.Table) -> pd.DataFrame:
-    """Return lead_id, occurred_at and value_cents of each won deal, in the reporting currency."""
-    how = settings.attribution
-    asked = {"as_of": as_of, "won": settings.goal.won, "currency": how.currency, "rate_days": how.rate_days}
-    asked |= {"records": merged["record"].to_pylist(), "survivors": merged["lead_id"].to_pylist()}
-    with lake.connection(("stages", "rates")) as connection:
-        wins: pd.DataFrame = connection.sql(VALUES, params=asked).to_arrow_table().to_pandas()
-    unrated = wins[wins["unrated"].notna()].explode("unrated")
-    if len(unrated):
-        days = unrated["occurred_at"].dt.strftime("%Y-%m-%d").groupby(unrated["unrated"]).unique()
-        unknown = "; ".join(f"{code} on {_some(days[code])}" for code in days.index)
-        raise DataError(
-            f"{unrated['lead_id'].nunique()} won deals are in {', '.join(days.index)}, and attribution.currency is "
-            f"{how.currency}. No rate is known of {unknown}, nor of the {how.rate_days} days before. "
-            f"Ingest them: touchstone ingest rates.csv, with day, currency and rate "
-            f"(what one unit is worth in {how.currency}). Nothing was credited."
-        )
-    return wins.drop(columns="unrated")
-
-
-def _some(days: Iterable[str]) -> str:
-    """Return the first days, and how many more there are."""
-    ordered = sorted(days)
-    more = f" and {len(ordered) - SHOWN_DAYS} more days" if len(ordered) > SHOWN_DAYS else ""
-    return ", ".join(ordered[:SHOWN_DAYS]) + more
 
 
 def credit_rows(run: Run) -> pd.DataFrame:
     """Return what each touch or channel earned, and under each model a line that nobody did: they add up."""
+    touches = run.answer.touches
+    by_lead = set(touches.loc[touches["channel"] == UNATTRIBUTED, "model"])
     lines = [
         {"model": name, "channel": ANYWAY, **run.answer.anyway[name]} if name in run.answer.anyway
         else {"model": name, "channel": UNATTRIBUTED, **run.answer.unattributed}
-        for name in run.answer.models
+        for name in run.answer.models if name not in by_lead
     ]  # fmt: skip
-    return pd.concat([run.answer.touches, pd.DataFrame(lines).astype({"value": object})], ignore_index=True)
+    more = pd.DataFrame(lines, columns=["model", "channel", "credit", "value"]).astype({"value": object})
+    return pd.concat([touches, more], ignore_index=True)
 
 
 def store(lake: Lake, run: Run) -> None:
     """Append a run's credit to the lake, unless it is there already."""
     if lake.query("SELECT 1 FROM credits WHERE run_id = $1 LIMIT 1", [run.run_id]).num_rows:
         return
-    rows = credit_rows(run).assign(run_id=run.run_id, conversion=CONVERSION).reindex(columns=schema("credits").names)
+    rows = credit_rows(run).assign(run_id=run.run_id, conversion=run.stage).reindex(columns=schema("credits").names)
     lake.append("credits", pa.Table.from_pandas(rows, schema("credits"), preserve_index=False))
 
 
@@ -244,7 +172,6 @@ def attribute_paths(file: Path, settings: Settings, models: Sequence[str] = ()) 
     how = settings.attribution
     named = list(models) or how.models
     content = hashlib.sha256(file.read_bytes()).hexdigest()
-    return Run(
-        run_id(content, how.model_dump(), named),
-        credit(path_parts(file), named, how.half_life_days, own=own_rules(settings)),
-    )
+    paths = transformed(read_paths(file), how.transforms) if how.transforms else path_parts(file)
+    answer = credit(paths, named, how.half_life_days, own=own_rules(settings))
+    return Run(run_id(content, how.model_dump(), named), answer)

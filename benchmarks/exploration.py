@@ -1,6 +1,6 @@
 """Whether what an experiment says a score has earned is what it has earned, on companies whose truth is known.
 
-In each company sales calls leads of its own accord when it is shown their score; of a fifth of the leads it is shown
+In each company sales calls leads of its own accord when it is shown their score; of a quarter of the leads it is shown
 none, and calls only who asks for a demo. How much more often leads close that are shown follows from the simulator's
 law, exactly. The report's 95 % interval has to hold that number in at least 90 of 100 companies, with a spread neither
 wasted nor made up: the estimate's own scatter has to be as large as its intervals say.
@@ -30,9 +30,9 @@ from simulation.lives import WON, lives
 from simulation.people import births, lead_ids, people
 from simulation.truth import close_probabilities
 
-RUNS, LEADS, HORIZON, SHARE = 100, 8_000, 90, 0.2
+RUNS, LEADS, HORIZON, SHARE = 100, 2_000, 90, 0.25
 DAYS = 1 + HORIZON  # after the last lead was created
-WORLD = World(effects={**EFFECTS, "Sales outreach": 3 * EFFECTS["Sales outreach"]}, new_routing=True)
+WORLD = World(effects={**EFFECTS, "Sales outreach": 8 * EFFECTS["Sales outreach"]}, new_routing=True)
 SHOWN, HIDDEN = 0, 1  # routings of the law: calls as sales sees fit, and calls for who asks
 BLUR = 0.7  # standard deviation, in log-odds
 

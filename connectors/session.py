@@ -11,7 +11,7 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
@@ -46,7 +46,7 @@ class Manners:
     base_url: str
     judge: Callable[[httpx.Response], Verdict]
     paces: Mapping[str, tuple[int, float]]  # calls and seconds, of everything ("") and of single lanes
-    authorize: Callable[[Callable[..., httpx.Response]], Headers]  # returns headers; may call the system for a token
+    authorize: Callable[[Session], Headers]  # returns headers; may call the system for a token
     secrets: Sequence[str] = ()
     renewable: bool = True
     limit_of: Callable[[httpx.Response], int | None] = lambda _: None  # calls a day, where a reply tells them
@@ -59,13 +59,15 @@ class Session:
     manners: Manners
     http: httpx.Client
     quota: Quota
+    as_of: datetime  # when it began
     clock: Clock = field(default_factory=Clock)
     dice: random.Random = field(default_factory=random.Random)
     time: datetime | None = None  # as the system's own clock had it in its latest reply
     _token: Headers | None = None
 
     def __post_init__(self) -> None:
-        """Begin to keep the system's paces."""
+        """Begin to keep the system's paces, and to count time."""
+        self._zero = self.clock.seconds()
         self._paces = {lane: Pace(*pace, self.clock) for lane, pace in self.manners.paces.items()}
 
     def ask(self, method: str, path: str, lane: str = "", **content: Any) -> Any:
@@ -104,6 +106,31 @@ class Session:
                 self.clock.wait(self._pause(attempt, response))
         raise self._refused(method, path, last, f"was busy or away {ATTEMPTS} times in a row")
 
+    def moment(self) -> datetime:
+        """Return what time it is by our clock."""
+        return self.as_of + timedelta(seconds=self.clock.seconds() - self._zero)
+
+    def bearer(self, path: str, form: Mapping[str, str]) -> Headers:
+        """Return the header with the access token that an OAuth endpoint gives for a form.
+
+        Raises:
+            httpx.TransportError: when the system does not answer now.
+            DataError: when it does not believe who we are.
+
+        """
+        response = self._send("POST", path, data=dict(form))
+        if response.status_code == TOO_MANY or response.status_code >= BROKEN:
+            raise httpx.ConnectError("the system is busy")
+        if response.status_code >= BAD:
+            raise DataError(
+                f"{self.manners.name} gave no access token ({response.status_code}: {self._said(response)}). See that "
+                "what identifies us in the environment is right and may be used for this, and that our clock is right."
+            )
+        told = response.json()
+        if "access_token" not in told:
+            raise httpx.ConnectError("the system gave no token")
+        return {"authorization": f"Bearer {told['access_token']}"}
+
     def completed(self, asking: Callable[[], Mapping[str, Any]], key: str, done: str) -> Mapping[str, Any]:
         """Ask about a job, less and less often, until it is done, and return what is said of it then.
 
@@ -125,7 +152,7 @@ class Session:
         try:
             if not path.startswith("/"):  # an address elsewhere, which a reply named, opens by itself
                 return self._send(method, path, lane, **content)
-            token = self._token = self._token if self._token is not None else self.manners.authorize(self._send)
+            token = self._token = self._token if self._token is not None else self.manners.authorize(self)
             return self._send(method, path, lane, **{**content, "headers": {**token, **content.get("headers", {})}})
         except httpx.TransportError:
             return None
@@ -166,24 +193,3 @@ def by_status(response: httpx.Response) -> Verdict:
     if response.status_code == TOO_MANY or response.status_code >= BROKEN:
         return "busy"
     return "refused" if response.status_code >= BAD else "fine"
-
-
-def token_of(response: httpx.Response, system: str) -> str:
-    """Return the access token in the answer of an OAuth endpoint.
-
-    Raises:
-        Partly: when the system does not answer now.
-        DataError: when it does not believe who we are.
-
-    """
-    if response.status_code == TOO_MANY or response.status_code >= BROKEN:
-        raise httpx.ConnectError("the system is busy")
-    if response.status_code >= BAD:
-        raise DataError(
-            f"{system} gave no access token ({response.status_code}). See that its client id and secret in the "
-            "environment are right, and that they may be used for this."
-        )
-    told = response.json()
-    if "access_token" not in told:
-        raise httpx.ConnectError("the system gave no token")
-    return str(told["access_token"])

@@ -9,6 +9,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from features.errors import ConfigError
 
 FILE = "touchstone.toml"
-BARE = re.compile(r"[\w-]+")  # a key that TOML reads without quotes
+BARE = re.compile(r"[A-Za-z0-9_-]+")  # a key that TOML reads without quotes
 
 
 class Section(BaseModel):
@@ -49,6 +50,7 @@ class Source(Section):
     table: Literal["leads", "touches", "stages", "spend", "rates", "identities", "feedback"] = Field(
         description="the table that its rows go to"
     )
+    encoding: str | None = Field(None, description="of a CSV file that is not UTF-8, such as cp1252")
     where: str | None = Field(None, description="take only rows for which this DuckDB condition holds")
     refuse: str | None = Field(None, description="a DuckDB expression: why a row is refused, as a sentence, or NULL")
     may_lack: list[str] = Field([], description="columns that an expression names and a file may lack: empty then")
@@ -217,6 +219,9 @@ class Monitor(Section):
     before_days: float = Field(84, description="with those who did in so many days before", gt=0)
     matured_days: float = Field(90, description="promises of so many days, the latest that are past, are judged", gt=0)
     false_alarms: float = Field(0.01, description="share of checks in which each part may cry wolf", gt=0, lt=1)
+    webhook: str = Field(
+        "", description="alarms are posted to this address, as JSON", examples=["https://chat.example.com/hooks/leads"]
+    )
     retrain_days: float = Field(30, description="a model that is so old is trained again", gt=0)
     retrain_outcomes: float = Field(
         0.2, description="or once so many more leads were won, as a share of those it learned from", gt=0
@@ -245,6 +250,25 @@ class Exploration(Section):
     key: str = Field("touchstone", description="who that is follows from it; another key draws other leads")
 
 
+class Experiment(Section):
+    """A lift test or a hold-out of a channel: some who could be reached were not, and fewer of these closed."""
+
+    channel: str = Field(description="the channel that was tested", min_length=1)
+    since: date = Field(description="its first day")
+    until: date = Field(description="its last day")
+    lift: float = Field(description="0.08: with the channel, 8 % more closed than without", gt=-1)
+    low: float = Field(description="between low and high the lift lies with 90 % probability", gt=-1)
+    high: float = Field(description="as low", gt=-1)
+
+    @model_validator(mode="after")
+    def in_order(self) -> Experiment:
+        """Hold a period and an interval around the lift."""
+        if not (self.low <= self.lift <= self.high and self.low < self.high and self.since <= self.until):
+            message = "give since ≤ until, and low ≤ lift ≤ high with low below high"
+            raise ValueError(message)
+        return self
+
+
 class Attribution(Section):
     """Which touches may earn credit, and by which models."""
 
@@ -269,8 +293,34 @@ class Attribution(Section):
         description="rules of your own: name = weights of first, lead, won, any stage, and of the rest together",
         examples=[{"ours": {"first": 0.3, "mql": 0.3, "won": 0.3, "rest": 0.1}}],
     )
+    experiments: list[Experiment] = Field(
+        [],
+        description="lift tests and hold-outs, which move score_adjusted; or [[attribution.experiments]] blocks",
+        examples=[[{
+            "channel": "Display", "since": "2026-01-05", "until": "2026-02-01", "lift": 0.02, "low": 0.0, "high": 0.05,
+        }]],
+    )  # fmt: skip
+    experiment_half_life_days: float = Field(180, description="an experiment so old counts half as much", gt=0)
     opportunity: list[str] = Field(["opportunity"], description="stages that mean: an opportunity was created")
-    lookback_days: float | None = Field(90, description="touches older than this at the close earn nothing", gt=0)
+    stage: str = Field("won", description="what is credited: won, opportunity, lead (its creation) or any stage")
+    repeated: bool = Field(False, description="each entry of the stage is credited, not only the first")
+    of: Literal["lead", "account"] = Field("lead", description="account: touches of all contacts are one journey")
+    lookback_days: float | None = Field(90, description="touches older than this earn nothing; inf: all earn", gt=0)
+    windows_days: dict[str, float] = Field(
+        {}, description="lookback_days of single stages: name = days", examples=[{"lead": 30, "mql": 60}]
+    )
+    session_minutes: float | None = Field(
+        None, description="touches are sessions, which end after so many idle minutes; unset: each touch counts",
+        gt=0, examples=[30],
+    )  # fmt: skip
+    transforms: list[str] = Field(
+        [], description="of paths: exposure, first, frequency, trim_long_path(20), remove_if_not_all(Direct), …",
+        examples=[["exposure", "remove_if_last_and_not_all(Direct)"]],
+    )  # fmt: skip
+    outreach_kinds: list[str] = Field(
+        ["sales_call"], description="outreach by sales; within outreach_days of grade A it is shown (after score)"
+    )
+    outreach_days: float = Field(7, description="how long outreach is held to follow a score", gt=0)
     half_life_days: float = Field(7, description="time decay: a touch this much older earns half", gt=0)
     currency: str = Field("EUR", description="reporting currency; amounts without a currency are in it")
     rate_days: int = Field(7, description="a day without a rate takes the latest of so many days before", ge=0)
@@ -280,6 +330,12 @@ class Serve(Section):
     """The service. It listens on loopback."""
 
     port: int = Field(3000, description="port on 127.0.0.1; 0 takes a free one", ge=0, le=65535)
+    connections: int = Field(2_000, description="so many may be open at once; more are refused", gt=0)
+    head_kilobytes: float = Field(64, description="largest head of a request that is read", gt=0)
+    body_megabytes: float = Field(8, description="largest body of a request that is read", gt=0)
+    body_seconds: float = Field(10, description="the head of a request, and then its body, take at most so long", gt=0)
+    waiting: int = Field(32, description="requests that are worked on or wait for it; more are refused", gt=0)
+    requests_a_second: float = Field(500, description="of one token, on average; at once, as many", gt=0)
 
 
 class Connector(Section):
@@ -308,10 +364,14 @@ class HubSpot(Connector):
 
 
 class Salesforce(Connector):
-    """Salesforce; SALESFORCE_CLIENT_ID and SALESFORCE_CLIENT_SECRET are in the environment."""
+    """Salesforce; SALESFORCE_CLIENT_ID and _CLIENT_SECRET, or _USERNAME and _PRIVATE_KEY, are in the environment."""
 
     base_url: str = Field(
         "", description="your My Domain address", examples=["https://example.my.salesforce.com"]
+    )  # fmt: skip
+    login_url: str = Field(
+        "https://login.salesforce.com", description="whom what we sign with a private key is for",
+        examples=["https://test.salesforce.com"],
     )  # fmt: skip
     version: str = Field("62.0", description="of the interface")
     calls_a_day: int = Field(100_000, description="limit of the organization, of 24 hours", gt=0)
@@ -436,6 +496,7 @@ EXAMPLE_SOURCE = """
 # [[sources]]                          # one block for each kind of file; repeat as needed
 # file = "crm-export*.csv"             # name of the file, or a pattern
 # table = "touches"                    # leads, touches, stages, spend, rates, identities or feedback
+# encoding = "cp1252"                  # of a CSV file that is not UTF-8
 # where = "status <> 'test'"           # take only these rows
 # refuse = "CASE WHEN score < 0 THEN 'The score is below 0.' END"  # keep these in quarantine, with this sentence
 # may_lack = ["score"]                 # columns named in an expression that a file may lack
@@ -475,17 +536,15 @@ def _section_lines(name: str, kind: type[Section]) -> Iterator[str]:
             yield from _section_lines(f"{name}.{key}", field.annotation)
             continue
         unset = field.default is None or bool(field.examples)
-        value = _toml((field.examples or [""])[0] if unset else field.default)
+        value = toml((field.examples or [""])[0] if unset else field.default)
         yield f"{'# ' if unset else ''}{key} = {value}  # {field.description}"
 
 
-def _toml(value: object) -> str:
+def toml(value: object) -> str:
     """Return a value in one line of TOML, which is JSON but for its objects."""
     if isinstance(value, dict):
-        entries = (
-            f"{key if BARE.fullmatch(key) else json.dumps(key)} = {_toml(entry)}" for key, entry in value.items()
-        )
+        entries = (f"{key if BARE.fullmatch(key) else json.dumps(key)} = {toml(entry)}" for key, entry in value.items())
         return f"{{ {', '.join(entries)} }}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(map(toml, value))}]"
     return json.dumps(value, ensure_ascii=False)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.verbs import Feature, feature_of
+from features.verbs import Feature, columns_of, feature_of
 from serving.facts import Fact, read_fact
 from serving.line import Line, read_line
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,21 @@ class Spec:
     facts: tuple[Fact, ...] = ()
     prospects: tuple[Prospect, ...] = ()
     golden: tuple[tuple[tuple[float | None, ...], float], ...] = ()
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns of touches that the features look at, beside kind and channel."""
+        return columns_of(self.features)
+
+    @cached_property
+    def looks_at_accounts(self) -> bool:
+        """Say whether a lead's score depends on what other contacts of its account did."""
+        return any(feature.of == "account" for feature in self.features)
+
+    @cached_property
+    def is_fit(self) -> Flags:
+        """Say which features tell who the lead is; the others tell what it does."""
+        return np.array([feature.group == "fit" for feature in self.features], bool)
 
 
 def read_spec(read: dict[str, Any]) -> Spec:

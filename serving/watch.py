@@ -11,7 +11,7 @@ import numpy as np
 
 from features.errors import TouchstoneError
 from features.history import microseconds
-from features.verbs import Moments, columns_of
+from features.verbs import Moments
 from serving.desk import Desk
 from serving.scorer import Scorer
 from serving.scores import scores
@@ -44,7 +44,7 @@ class Watch:
         """Take over what has changed since the last look."""
         if self.desk.champion.look(self._try):
             LOG.warning("Model %s is champion now.", self.desk.champion.scorer.version)
-        more = columns_of(self.desk.champion.scorer.spec.features)
+        more = self.desk.champion.scorer.spec.columns
         with self.desk.residence.changing:  # not between a change of our own and the word of it
             current = self.desk.residence.is_current(more)
         if not current or self.desk.residence.is_worn:

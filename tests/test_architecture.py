@@ -13,7 +13,7 @@ from conftest import ROOT
 ROOMS = {
     "features": set(),
     "attribution": {"features"},
-    "serving": {"features", "attribution"},
+    "serving": {"features", "attribution", "connectors.webhooks"},  # they come in where the service listens
     "training": {"features", *(f"serving.{noun}" for noun in ("scorer", "spec", "forest", "pieces", "line", "facts"))},
     "connectors": {"features"},
     "simulation": {"features"},

@@ -8,22 +8,28 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from trained import NOW, Company
+from trained import NOW
 from typer.testing import CliRunner
 
 from features.catalogue import CATALOGUE
 from features.errors import NothingToDo
-from features.history import DAY
+from features.history import DAY, microseconds
+from features.ingestion import files_in, ingest
 from features.lake import Lake
-from serving.scorer import champion, promote, promoted, save
+from features.settings import Settings
+from serving.scorer import Scorer, champion, promote, promoted, save
+from simulation.company import Company
+from simulation.files import write
 from touchstone import app
 from training.retrain import retrain
+from training.train import train
 
+FEW = Settings.model_validate({"training": {"trees": 5, "members": 2, "outlook_days": []}})
 KILLED = """
 import os, signal, sys
 from datetime import datetime
@@ -38,16 +44,37 @@ def die(*_, **__):
 
 {module}.{name} = die
 workspace = Path(sys.argv[1])
-settings = Settings.model_validate({{"training": {{"trees": 5, "members": 2}}}})
+settings = Settings.model_validate({{"training": {{"trees": 5, "members": 2, "outlook_days": []}}}})
 retrain(Lake(workspace / "lake"), settings, workspace, datetime.fromisoformat(sys.argv[2]), force=True)
 """
 
 
+@dataclass(frozen=True)
+class Small:
+    """A small company, its lake and its champion."""
+
+    workspace: Path
+    scorer: Scorer
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.workspace / "lake")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """Return 400 leads of 240 days, and the champion that learned from them."""
+    workspace = tmp_path_factory.mktemp("small")
+    ingest(Lake(workspace / "lake"), FEW, files_in(write(Company(NOW, leads=400, days=240), workspace / "files")), NOW)
+    train(Lake(workspace / "lake"), FEW, workspace, NOW)
+    return Small(workspace, champion(workspace / "models"))
+
+
 @pytest.fixture
-def own(trained_company: Company, tmp_path: Path) -> Company:
-    """Return a company of one's own."""
-    shutil.copytree(trained_company.workspace, tmp_path / "company")
-    return replace(trained_company, workspace=tmp_path / "company", lake=Lake(tmp_path / "company" / "lake"))
+def own(small: Small, tmp_path: Path) -> Small:
+    """Return a copy of one's own."""
+    shutil.copytree(small.workspace, tmp_path / "company")
+    return Small(tmp_path / "company", small.scorer)
 
 
 def runs(workspace: Path) -> list[str]:
@@ -64,7 +91,7 @@ def runs(workspace: Path) -> list[str]:
     ids=["while its run is recorded", "right before its model serves"],
 )
 def test_a_retraining_that_is_killed_leaves_the_champion_serving_and_its_run_is_swept_by_the_next(
-    own: Company, module: str, name: str, left: list[str]
+    own: Small, module: str, name: str, left: list[str]
 ) -> None:
     pointer = (own.workspace / "models" / "champion.json").read_bytes()
     script = KILLED.format(module=module, name=name)
@@ -75,14 +102,14 @@ def test_a_retraining_that_is_killed_leaves_the_champion_serving_and_its_run_is_
     assert champion(own.workspace / "models").version == own.scorer.version
     assert runs(own.workspace) == left
     with pytest.raises(NothingToDo, match=r"^No training is due"):  # nor is another said to be running
-        retrain(own.lake, own.settings, own.workspace, NOW)
+        retrain(own.lake, FEW, own.workspace, NOW)
     assert runs(own.workspace) == [{"RUNNING": "KILLED"}.get(status, status) for status in left]
 
 
-def test_a_challenger_that_is_worse_is_refused_and_the_champion_stays(own: Company) -> None:
+def test_a_challenger_that_is_worse_is_refused_and_the_champion_stays(own: Small) -> None:
     models = own.workspace / "models"
     trees = (models / own.scorer.version / "model.txt").read_text("utf-8")
-    older = save(models, replace(own.scorer.spec, learned_until=own.as_of - 300 * DAY), trees)
+    older = save(models, replace(own.scorer.spec, learned_until=microseconds(NOW) - 200 * DAY), trees)
     promote(models, older.version)
     removed = [line.name for line in CATALOGUE if line.name != "age_days"]
     toml = f"[training]\ntrees = 5\nmembers = 2\n[features]\nremove = {removed}\n"

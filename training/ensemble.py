@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import lightgbm as lgb
@@ -53,6 +53,8 @@ class Model:
     spec: Spec
     trees: str
     leaks: tuple[Leak, ...] = ()  # what was left out, and why
+    unseen: Floats | None = field(default=None, compare=False)  # log-odds of each row by members that did not see it
+    moved: tuple[float, float] = (0.0, 1.0)  # intercept and slope that the latest snapshots asked for
 
     def scorer(self) -> Scorer:
         """Return the model ready to score, without a version: for judging it."""
@@ -82,7 +84,8 @@ def fit(rows: Labelled, features: tuple[Feature, ...], horizon_days: float, how:
     base = replace(base, features=features, medians=_medians(matrix), facts=said)
     ensemble = _ensemble(base, matrix, rows, how, fewest) if fewest >= FEWEST_FOR_LINES else None
     model = ensemble or Model(_by_segment(base, matrix, rows), "")
-    return replace(_with_golden_rows(model, matrix), leaks=found)
+    chosen = matrix[np.linspace(0, len(matrix) - 1, GOLDEN_ROWS).astype(int)]
+    return replace(with_golden(model, chosen), leaks=found)
 
 
 def _leaks(matrix: Floats, rows: Labelled, features: Sequence[Feature], how: Training) -> tuple[Leak, ...]:
@@ -130,7 +133,7 @@ def _ensemble(base: Spec, matrix: Floats, rows: Labelled, how: Training, fewest:
         evidence="model" if grown else "shrunken_model",
         ranks=_ranks(probability(log_odds)),
     )
-    return Model(spec, trees)
+    return Model(spec, trees, unseen=log_odds)
 
 
 def parts(rows: Labelled, members: int, seed: int) -> NDArray[np.int64]:
@@ -228,8 +231,8 @@ def _medians(matrix: Floats) -> tuple[float | None, ...]:
     return tuple(float(np.median(known)) if len(known) else None for known in columns)
 
 
-def _with_golden_rows(model: Model, matrix: Floats) -> Model:
-    chosen = matrix[np.linspace(0, len(matrix) - 1, GOLDEN_ROWS).astype(int)]
+def with_golden(model: Model, chosen: Floats) -> Model:
+    """Return the model with what it says of some rows, by which a loaded copy is known to be the same."""
     expected = model.scorer().probabilities(chosen)
     rows = tuple(
         (tuple(None if math.isnan(value) else float(value) for value in row), float(p))

@@ -13,6 +13,7 @@ from features.templates import learned_features
 from features.verbs import Feature
 from training.ensemble import Model, fit
 from training.leaks import Leak, written_afterwards
+from training.recalibration import recalibrated
 from training.snapshots import Labelled, learnable
 
 
@@ -30,6 +31,7 @@ def model_of(history: History, settings: Settings, before: int) -> tuple[Model, 
     features = learned_features(history, before, catalogue_of(settings.features))
     innocent = tuple(feature for feature in features if not named([feature], late))
     model = fit(rows, innocent, settings.goal.horizon_days, how)
+    model = recalibrated(model, rows, history, settings, before)
     return replace(model, leaks=(*model.leaks, *late)), rows
 
 

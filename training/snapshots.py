@@ -26,6 +26,7 @@ from training.verdicts import verdicts_of
 
 Floats = NDArray[np.float64]
 RAREST = 0.01  # share of snapshots old enough for an outcome, below which its weight grows no more
+SETTLED = 0.95  # share of outcomes that are known as early as this
 PRIOR_RATE, PRIOR_LEADS = 0.1, 5.0  # the share of wins before anything is known, and how many leads it is worth
 MONDAY = 4 * DAY  # 1970-01-05; weekly snapshots are taken on Mondays at midnight UTC
 
@@ -97,6 +98,15 @@ def learnable(history: History, settings: Settings, before: int) -> Labelled:
     as_old = 1 - np.searchsorted(np.sort(observed), needed[known], "right") / len(observed)
     weights = 1 / as_old.clip(RAREST)
     return replace(rows.chosen(known), weights=weights / weights.mean())
+
+
+def settled(history: History, settings: Settings, before: int) -> Labelled:
+    """Return the snapshots of ``labelled`` that are so old that hardly any lead is there for having closed early."""
+    rows, needed, observed = _followed(history, settings, before)
+    known = needed < np.minimum(observed, NEVER)
+    if not known.any():
+        return rows.chosen(known)
+    return rows.chosen(known & (observed > np.quantile(needed[known], SETTLED)))
 
 
 def _followed(history: History, settings: Settings, before: int) -> tuple[Labelled, Ints, Ints]:

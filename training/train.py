@@ -108,6 +108,7 @@ def train(
         "evidence": model.spec.evidence,
         "learned_from": _window(learned),
         "leaks": [asdict(leak) for leak in model.leaks],
+        "recalibration": dict(zip(("intercept", "slope"), model.moved, strict=True)),
         "lake": versions,
     }
     if judged:

@@ -36,7 +36,7 @@ def bands(edition: Edition, settings: Settings) -> list[dict[str, Any]]:
     new = [row["probability"] for row in edition.rows(NEW, {"as_of": edition.as_of})]
     if not new or not any(capacity for _, capacity in wanted):
         return []
-    found, high = [], CERTAIN
+    found, high = list[tuple[str, float | None, float, float]](), CERTAIN
     for name, capacity in wanted:
         if capacity:
             low = min(_cut(new, round(capacity * WEEKS)), high)

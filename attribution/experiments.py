@@ -1,0 +1,84 @@
+"""Experiments: what a lift test or a hold-out showed of a channel, and how far it moves data-driven credit.
+
+A lift of 0.08 says: with the channel, 8 % more closed than would have without, so that the channel brought about
+lift / (1 + lift) of all closes. Credit and experiment are two measurements of one number, each with an error: the
+credit moves towards the experiment by the experiment's share of the precision. As an experiment ages, its precision
+halves with every half-life since its last day.
+
+The intervals of data-driven credit know chance, but not what the model is wrong about; in companies whose truth is
+known (``benchmarks/truth.py``) its errors were ``WIDER`` than they say. So much less is it believed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from attribution.credit import Unattributed
+from attribution.journeys import Ints
+from attribution.shares import whole
+from features.settings import Experiment
+
+WIDER = 1.3
+NUMBERS = ("credit", "low", "high")
+
+
+class Shrunk(NamedTuple):
+    """Credit that has heard the experiments."""
+
+    rows: pd.DataFrame  # of the model's channels, as they came but for credit, value, low and high
+    anyway: Unattributed
+    told: list[dict[str, object]]  # an experiment each: what it says, its weight, and the credit before and after
+
+
+def shrunk(
+    rows: pd.DataFrame, anyway: Unattributed, experiments: Sequence[Experiment], as_of: datetime, half_life_days: float
+) -> Shrunk:
+    """Return a model's credit moved towards what experiments showed; what a channel gains, others do not lose.
+
+    Args:
+        rows: channel, credit, value, low and high (90 %), a row a channel.
+        anyway: what would have closed without any channel; it gives and takes what the channels gain and lose.
+        experiments: whichever have ended before ``as_of`` are heard, the earliest first.
+        as_of: moment of the attribution.
+        half_life_days: after which an experiment counts half.
+
+    """
+    closes = float(rows["credit"].sum()) + anyway["credit"]
+    bounds = rows.set_index("channel")[["credit", "low", "high"]].astype("float64").to_dict("index")
+    told: list[dict[str, object]] = []
+    for experiment in sorted(experiments, key=lambda one: (one.until, one.since)):
+        days = (as_of.date() - experiment.until).days
+        if days < 0 or experiment.channel not in bounds:
+            continue
+        credit = bounds[experiment.channel]
+        before, width = credit["credit"], WIDER * (credit["high"] - credit["low"])
+        says, low, high = (closes * lift / (1 + lift) for lift in (experiment.lift, experiment.low, experiment.high))
+        precision = 0.5 ** (days / half_life_days) / (high - low) ** 2
+        weight = precision / (precision + width**-2) if width > 0 else 0.0
+        after, half = before + weight * (says - before), sqrt(1 - weight) * width / 2
+        bounds[experiment.channel] = {"credit": after, "low": after - half, "high": after + half}
+        period = {"since": experiment.since.isoformat(), "until": experiment.until.isoformat()}
+        told.append({"channel": experiment.channel, **period, "says": says, "weight": weight,
+                     "before": before, "after": after})  # fmt: skip
+    moved = rows.assign(**{name: [bounds[channel][name] for channel in rows["channel"]] for name in NUMBERS})
+    cents = _cents(rows, moved, anyway)
+    value = pd.Series([Decimal(amount).scaleb(-2) for amount in cents[:-1].tolist()], dtype=object)
+    rest = closes - float(moved["credit"].sum())
+    ordered = moved.assign(value=value).sort_values("credit", ascending=False, kind="stable", ignore_index=True)
+    return Shrunk(ordered, {"credit": rest, "value": Decimal(int(cents[-1])).scaleb(-2)}, told)
+
+
+def _cents(rows: pd.DataFrame, moved: pd.DataFrame, anyway: Unattributed) -> Ints:
+    """Return the worth of channels (k,) and of what would have closed anyway (k + 1,): a close more is a mean close."""
+    total = int(100 * (sum(rows["value"], Decimal(0)) + anyway["value"]))
+    a_close = total / max(float(rows["credit"].sum()) + anyway["credit"], 1e-9)
+    change = (moved["credit"] - rows["credit"]).to_numpy(np.float64)
+    exact = 100 * rows["value"].astype("float64").to_numpy() + a_close * change
+    return whole(np.append(exact, total - exact.sum()), np.array([total]), np.array([0, len(exact) + 1]))
