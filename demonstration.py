@@ -76,7 +76,7 @@ def demonstrate(workspace: Path, now: datetime, step: Step) -> Demo:
         live_through(workspace, lake, settings, now, WEEKS, step)
     trained = train(lake, settings, workspace, now, step)
     step("Scoring open leads")
-    scored = batch.score_and_store(workspace, lake, settings.goal, microseconds(now))
+    scored = batch.score_and_store(workspace, lake, settings.goal, microseconds(now), settings.exploration)
     step("Crediting channels")
     with lake.writing():  # nobody is erased between reading and storing
         run = runs.attribute(lake, settings, now)

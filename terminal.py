@@ -243,6 +243,12 @@ def show_monitored(found: dict[str, Any]) -> None:
         _show("Matured scores", ("group", "leads", "closes promised", "closed", "by chance"), kept)
     else:
         typer.echo("No score that was served is old enough to be judged yet.")
+    soon = [one for one in found["early"]["promises"] if one["group"] == "all"]
+    for one in soon:
+        typer.echo(
+            f"Within {found['early']['days']:g} days {one['closed']:,} of {one['leads']:,} closed, "
+            f"{one['promised']:.1f} were promised."
+        )
     for alarm in found["alarms"]:
         typer.echo(f"• {alarm['what']} {alarm['sure']} {alarm['do']}")
     if not found["alarms"]:
@@ -307,8 +313,8 @@ def _figure(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
 
 
-def show_scores(scores: Any, objectors: Sequence[str] = ()) -> None:
-    """Print the most probable leads, and how many are not scored."""
+def show_scores(scores: Any, objectors: Sequence[str] = (), withheld: Sequence[str] = ()) -> None:
+    """Print the most probable leads, and how many are not scored, or scored and not shown."""
     rows = [
         (
             row.lead_id,
@@ -323,6 +329,8 @@ def show_scores(scores: Any, objectors: Sequence[str] = ()) -> None:
     _show(title, ("lead", "closes", "90 % interval", "grade", "first reason"), rows, last="cut")
     if objectors:
         typer.echo(f"{_leads(len(objectors))} not scored: objected to profiling.")
+    if withheld:
+        typer.echo(f"{_leads(len(withheld))} scored and not shown, to measure what showing the score is worth.")
 
 
 def _leads(count: int) -> str:

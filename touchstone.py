@@ -11,11 +11,14 @@ import sys
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 import terminal
+
+if TYPE_CHECKING:
+    from features.settings import Settings
 
 app = typer.Typer(
     help="Which leads will close, and which touches made them.",
@@ -50,6 +53,7 @@ AsOf = Annotated[
     str | None, typer.Option(help="Moment, as 2026-02-28T09:00:00Z; without a zone it is UTC. Default: now.")
 ]
 Engine = Annotated[Literal["local", "spark"], typer.Option(help="Where to work: on this machine, or by Apache Spark.")]
+Goal = Annotated[str | None, typer.Option(help="A goal of [goals] in touchstone.toml. Default: the main one.")]
 Port = Annotated[int | None, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)]
 HERE = Path()
 
@@ -282,6 +286,7 @@ def features(
 @app.command()
 def train(
     workspace: Workspace = HERE,
+    goal: Goal = None,
     as_of: AsOf = None,
     tune: Annotated[float, typer.Option(help="Try other settings for so many seconds first.", min=0)] = 0,
     json: Json = False,
@@ -289,12 +294,11 @@ def train(
 ) -> None:
     """Fit a model, judge it on later data, record it in MLflow, and promote it if the gate lets it."""
     from features.lake import Lake
-    from features.settings import read_settings
     from training.train import train as train_model
 
-    settings, cut = read_settings(workspace), _moment(as_of)
+    (settings, room), cut = _towards(goal, workspace), _moment(as_of)
     with terminal.progress(quiet, "Training", 5 if tune else 4) as step:
-        trained = train_model(Lake(workspace / "lake"), settings, workspace, cut, step, tune)
+        trained = train_model(Lake(workspace / "lake"), settings, room, cut, step, tune)
     terminal.finish(vars(trained), json, quiet, lambda: terminal.show_trained(trained))
     terminal.warn(trained.unrecorded)
     if not trained.promoted:
@@ -308,6 +312,7 @@ def backtest(
     predictions: Annotated[
         Path | None, typer.Option(help="Write every prediction to this CSV or Parquet file.")
     ] = None,
+    goal: Goal = None,
     plots: Annotated[Path | None, typer.Option(help="Draw reliability, folds and lift into this folder.")] = None,
     as_of: AsOf = None,
     json: Json = False,
@@ -318,12 +323,11 @@ def backtest(
     from features.history import microseconds
     from features.lake import Lake
     from features.reading import read_history
-    from features.settings import read_settings
     from features.verbs import columns_of
     from serving.batch import write
     from training.backtest import backtest as judge
 
-    settings, cut = read_settings(workspace), microseconds(_moment(as_of))
+    (settings, _), cut = _towards(goal, workspace), microseconds(_moment(as_of))
     origins = [microseconds(_moment(test_from))] if test_from else []
     with terminal.progress(quiet, "Reading history", len(origins) or 4) as step:
         looked_at = columns_of(catalogue_of(settings.features))
@@ -341,6 +345,7 @@ def backtest(
 @app.command()
 def score(
     workspace: Workspace = HERE,
+    goal: Goal = None,
     as_of: AsOf = None,
     output: Annotated[Path | None, typer.Option(help="Write the scores to this CSV or Parquet file.")] = None,
     outlook: Annotated[
@@ -354,17 +359,23 @@ def score(
     from features.errors import NothingToDo
     from features.history import microseconds
     from features.lake import Lake
-    from features.settings import read_settings
     from serving import batch
+    from serving.exploration import WHY
 
-    settings, cut = read_settings(workspace), _moment(as_of)
+    (settings, room), cut = _towards(goal, workspace), _moment(as_of)
     with terminal.progress(quiet, "Scoring open leads"):
-        scores, objectors, outlooks = batch.score_and_store(
-            workspace, Lake(workspace / "lake"), settings.goal, microseconds(cut), engine, outlook=outlook is not None
+        scores, objectors, outlooks, withheld = batch.score_and_store(
+            room,
+            Lake(workspace / "lake"),
+            settings.goal,
+            microseconds(cut),
+            settings.exploration,
+            engine,
+            outlook=outlook is not None,
         )
-    if scores.empty and objectors:
+    if scores.empty and objectors and not withheld:
         raise NothingToDo(f"All {len(objectors)} open leads objected to profiling and are not scored.")
-    if scores.empty:
+    if scores.empty and not withheld:
         raise NothingToDo(
             f"No lead is open as of {cut:%Y-%m-%d %H:%M} UTC. Ingest newer leads, or give another --as-of."
         )
@@ -374,9 +385,12 @@ def score(
         batch.write(outlooks, outlook)
     document = {
         "scores": jsonlib.loads(scores.to_json(orient="records", date_format="iso")),
-        "not_scored": [{"lead_id": lead, "why": "objected to profiling"} for lead in objectors],
+        "not_scored": [
+            *({"lead_id": lead, "why": "objected to profiling"} for lead in objectors),
+            *({"lead_id": lead, "why": WHY} for lead in withheld),
+        ],
     }
-    terminal.finish(document, json, quiet, lambda: terminal.show_scores(scores, objectors))
+    terminal.finish(document, json, quiet, lambda: terminal.show_scores(scores, objectors, withheld))
 
 
 @app.command()
@@ -459,18 +473,18 @@ def attribute(
 def retrain(
     workspace: Workspace = HERE,
     force: Annotated[bool, typer.Option("--force", help="Train although nothing is due.")] = False,
+    goal: Goal = None,
     as_of: AsOf = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Train when it is due, by age, new outcomes or drift; promote only through the gate."""
     from features.lake import Lake
-    from features.settings import read_settings
     from training.retrain import retrain as train_if_due
 
-    settings, cut = read_settings(workspace), _moment(as_of)
+    (settings, room), cut = _towards(goal, workspace), _moment(as_of)
     with terminal.progress(quiet, "Looking whether it is due", 5) as step:
-        due, trained = train_if_due(Lake(workspace / "lake"), settings, workspace, cut, step, force=force)
+        due, trained = train_if_due(Lake(workspace / "lake"), settings, room, cut, step, force=force)
     terminal.finish({"due": due, **vars(trained)}, json, quiet, lambda: terminal.show_trained(trained, due))
     terminal.warn(trained.unrecorded)
     if not trained.promoted:
@@ -481,7 +495,10 @@ def retrain(
 def monitor(
     workspace: Workspace = HERE,
     alarms: Annotated[Path | None, typer.Option(help="Write the alarms to this JSON file.")] = None,
-    webhook: Annotated[str | None, typer.Option(help="Post the alarms, if there are any, to this address.")] = None,
+    webhook: Annotated[
+        str | None, typer.Option(help="Post alarms, if any, to this address. Default: monitor.webhook.")
+    ] = None,
+    goal: Goal = None,
     as_of: AsOf = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -489,12 +506,15 @@ def monitor(
     """Say whether promises are kept, what drifted, and what to do; the exit status is 3 if there is an alarm."""
     from features.durable import write_durably
     from features.lake import Lake
-    from features.settings import read_settings
+    from serving.monitoring import FILE
     from training.monitor import monitored, posted
 
+    settings, room = _towards(goal, workspace)
     with terminal.progress(quiet, "Watching"):
-        found = monitored(Lake(workspace / "lake"), read_settings(workspace), workspace, _moment(as_of))
+        found = monitored(Lake(workspace / "lake"), settings, room, _moment(as_of))
     terminal.finish(found, json, quiet, lambda: terminal.show_monitored(found))
+    write_durably(room / FILE, jsonlib.dumps(found, ensure_ascii=False, allow_nan=False))
+    webhook = webhook or settings.monitor.webhook
     if alarms:
         write_durably(alarms, jsonlib.dumps(found["alarms"], ensure_ascii=False, indent=1))
     if webhook and found["alarms"]:
@@ -560,11 +580,11 @@ def sync(
 
 
 @models.command("list")
-def models_list(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) -> None:
+def models_list(workspace: Workspace = HERE, goal: Goal = None, json: Json = False, quiet: Quiet = False) -> None:
     """List the models, the latest first, and say which one serves."""
     from training.registry import listed
 
-    found = listed(workspace / "models")
+    found = listed(_towards(goal, workspace)[1] / "models")
     terminal.finish({"models": found}, json, quiet, lambda: terminal.show_models(found))
 
 
@@ -572,6 +592,7 @@ def models_list(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = 
 def models_compare(
     versions: Annotated[tuple[str, str], typer.Argument(help="Two versions.")],
     workspace: Workspace = HERE,
+    goal: Goal = None,
     as_of: AsOf = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -580,14 +601,14 @@ def models_compare(
     from features.history import microseconds
     from features.lake import Lake
     from features.reading import read_history
-    from features.settings import read_settings
     from features.verbs import columns_of
     from serving.scorer import load
     from training.registry import compared
 
-    one, other = (load(workspace / "models" / version) for version in versions)
+    settings, room = _towards(goal, workspace)
+    one, other = (load(room / "models" / version) for version in versions)
     history = read_history(Lake(workspace / "lake"), more=columns_of([*one.spec.features, *other.spec.features]))
-    found = compared(one, other, history, read_settings(workspace), microseconds(_moment(as_of)))
+    found = compared(one, other, history, settings, microseconds(_moment(as_of)))
     terminal.finish({"models": found}, json, quiet, lambda: terminal.show_compared(found))
 
 
@@ -595,6 +616,7 @@ def models_compare(
 def models_promote(
     version: Annotated[str, typer.Argument(help="The version that is to serve.")],
     workspace: Workspace = HERE,
+    goal: Goal = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -602,19 +624,21 @@ def models_promote(
     from training.registry import marked
     from training.registry import serve as serve_version
 
-    said = {"champion": serve_version(workspace / "models", version)}
+    room = _towards(goal, workspace)[1]
+    said = {"champion": serve_version(room / "models", version)}
     terminal.finish(said, json, quiet, lambda: typer.echo(f"{version} is champion."))
-    terminal.warn(marked(workspace, version))
+    terminal.warn(marked(room, version))
 
 
 @models.command("rollback")
-def models_rollback(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) -> None:
+def models_rollback(workspace: Workspace = HERE, goal: Goal = None, json: Json = False, quiet: Quiet = False) -> None:
     """Let the model serve that served before."""
     from training.registry import marked, serve_again
 
-    version = serve_again(workspace / "models")
+    room = _towards(goal, workspace)[1]
+    version = serve_again(room / "models")
     terminal.finish({"champion": version}, json, quiet, lambda: typer.echo(f"{version} is champion again."))
-    terminal.warn(marked(workspace, version))
+    terminal.warn(marked(room, version))
 
 
 @tokens.command("create")
@@ -682,6 +706,7 @@ def erase(
     from features.erasure import erase as erase_person
     from features.erasure import to_erase
     from features.errors import ConfigError, NothingToDo
+    from features.goals import rooms
     from features.lake import Lake
     from features.tombstones import rows_of
     from features.traces import traces
@@ -703,7 +728,7 @@ def erase(
     document = {
         "erased": person,
         "records": len(erased.lead_ids),
-        "models": witnesses(workspace / "models", erased.since),
+        "models": [one for room in rooms(workspace) for one in witnesses(room / "models", erased.since)],
         "elsewhere": elsewhere,
         "shared": list(erased.shared_emails),
     }
@@ -753,6 +778,15 @@ def _refuse_together(engine: str, paths: Path | None, *, pipeline: bool, robustn
         raise typer.BadParameter("--paths and --pipeline are counted on this machine. Leave out --engine spark.")
     if paths and (pipeline or robustness):
         raise ConfigError("--pipeline and --robustness ask for leads, which --paths does not know. Leave --paths out.")
+
+
+def _towards(goal: str | None, workspace: Path) -> tuple[Settings, Path]:
+    """Return the settings by which a goal is pursued, and the folder of its models."""
+    from features.goals import room_of
+    from features.settings import read_settings
+
+    settings = read_settings(workspace)
+    return (settings if goal is None else settings.for_goal(goal)), room_of(workspace, goal or "")
 
 
 def _now() -> datetime:

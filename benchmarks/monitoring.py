@@ -16,6 +16,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,7 +40,8 @@ from simulation.company import Company, Tables, tables
 from simulation.law import World
 from training.drift import Shift, drifted
 from training.learning import model_of
-from training.promises import Kept, broken, kept
+from training.prospects import prospects
+from training.promises import EARLY_MATTERS, Kept, broken, early, early_days, kept
 from training.snapshots import snapshots
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -93,23 +95,29 @@ def broken_promises(history: History) -> list[tuple[int, list[Kept]]]:
     """Return the broken promises a week each, by days since the model learned, in the middle of the company's days."""
     cut, horizon = microseconds(NOW - timedelta(days=DAYS // 2)), int(SETTINGS.goal.horizon_days * DAY)
     scorer = learned(history, cut)
+    days = early_days(scorer)
     moments = snapshots(history, SETTINGS.goal, SETTINGS.snapshots, microseconds(NOW))
     served = Moments(history, moments.lead[moments.as_of > cut], moments.as_of[moments.as_of > cut])
     won = outcomes_of(history, SETTINGS.goal).won[history.turned_out(served.lead, microseconds(NOW))]
-    rows = pd.DataFrame({
-        "lead": served.lead,
-        "as_of": served.as_of,
-        "probability": scorer.probabilities(feature_matrix(scorer.spec.features, served)),
-        "label": (won <= served.as_of + horizon).astype(int),
-    }).sort_values("as_of")  # fmt: skip
-    found = []
-    for today in range(cut + horizon + 7 * DAY, microseconds(NOW), 7 * DAY):
-        window = rows[
-            rows["as_of"].between(today - horizon - int(SETTINGS.monitor.matured_days * DAY), today - horizon)
-        ]
-        groups = kept(window.drop_duplicates("lead"), pd.DataFrame(index=range(0)))
-        found.append(((today - cut) // DAY, broken(groups, SETTINGS.monitor.false_alarms) if groups else []))
+    matrix = feature_matrix(scorer.spec.features, served)
+    promised = scorer.probabilities(matrix)
+    rows = pd.DataFrame({"lead": served.lead, "as_of": served.as_of, "won": won, "probability": promised})
+    rows["soon"] = early(scorer, promised, matrix, days) if days else 0.0
+    rows, share, found = rows.sort_values("as_of"), SETTINGS.monitor.false_alarms / 2, []
+    for today in range(cut + 7 * DAY, microseconds(NOW), 7 * DAY):
+        groups = broken(judged(rows, "probability", today, horizon), share)
+        if days:
+            groups += broken(judged(rows, "soon", today, int(days * DAY)), share, EARLY_MATTERS)
+        found.append(((today - cut) // DAY, groups))
     return found
+
+
+def judged(rows: pd.DataFrame, promise: str, today: int, within: int) -> list[Kept]:
+    """Return how promises were kept that were due within so long, of the scores of the days that monitoring judges."""
+    window = rows[rows["as_of"].between(today - within - int(SETTINGS.monitor.matured_days * DAY), today - within)]
+    first = window.drop_duplicates("lead")
+    said = pd.DataFrame({"probability": first[promise], "label": (first["won"] <= first["as_of"] + within).astype(int)})
+    return kept(said, pd.DataFrame(index=range(0)))
 
 
 def said(met: bool) -> str:
@@ -139,8 +147,9 @@ def drifts(history: History) -> Iterator[tuple[int, list[Shift]]]:
 def learned(history: History, before: int) -> Scorer:
     """Return the model that is learned from what was known before a moment."""
     model, _ = model_of(history, SETTINGS, before)
+    further = prospects(history, SETTINGS, before, model.spec.features)
     with tempfile.TemporaryDirectory() as folder:
-        return save(Path(folder), model.spec, model.trees)
+        return save(Path(folder), replace(model.spec, learned_until=before, prospects=further), model.trees)
 
 
 def renamed(company: Tables) -> Tables:

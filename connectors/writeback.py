@@ -36,8 +36,8 @@ CHUNK = 10_000  # scores held at once
 LATEST = """
     SELECT s.lead_id AS scored, probability, grade, coalesce(trend, '') AS trend, model_version, as_of,
            array_to_string(json_extract_string(reasons, '$[*].text')[1:3], '; ') AS reasons
-    FROM scores AS s SEMI JOIN wanted ON s.lead_id = wanted.scored
-    QUALIFY row_number() OVER (PARTITION BY s.lead_id ORDER BY as_of DESC) = 1
+    FROM scores AS s SEMI JOIN wanted ON s.lead_id = wanted.scored WHERE goal IS NULL
+    QUALIFY row_number() OVER (PARTITION BY s.lead_id ORDER BY as_of DESC) = 1 AND NOT coalesce(withheld, false)
 """
 DIFFERENCE = """
     SELECT w.lead_id, l.*, known.probability AS probability_before, known.grade AS grade_before

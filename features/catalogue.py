@@ -153,6 +153,14 @@ CATALOGUE: tuple[Feature, ...] = (
     recency("days_since_sales_touch", "Days since the last call, meeting or mail of sales", SALES),
     Feature("days_to_first_sales_touch", "delay", "Days from creation to the first call, meeting or mail of sales",
             "days", where=SALES),
+    # Feedback: what sales said
+    count("rejections", "Times sales rejected the lead", None, (("verdict", "rejected"),), unit="rejections",
+          events="feedback"),
+    recency("days_since_verdict", "Days since sales last accepted or rejected the lead", events="feedback"),
+    Feature("last_verdict", "last", "What sales last said of the lead", column="verdict", each="levels",
+            events="feedback"),
+    recency("days_since_rejected_for_{}", "Days since sales last rejected the lead for: {}", (("verdict", "rejected"),),
+            each="reason", events="feedback"),
     # Account: what their colleagues do
     count("account_contacts", "Contacts of the account", unit="contacts", events="contacts", of="account"),
     distinct("account_active_contacts_30d", "contact", "Contacts of the account with a touch in 30 days", 30,
@@ -200,9 +208,12 @@ def _problems(line: Feature) -> Iterator[str]:
         yield f"{line.name} has a template for each {line.each}, but no {{}} in its name."
     if line.verb in OF_A_COLUMN and not line.column and not line.each:
         yield f"{line.name} needs a column: what {line.verb} looks at."
-    if (line.table == "contacts" and line.of == "lead") or (line.table == "versions" and line.of == "account"):
+    if (line.table == "contacts" and line.of == "lead") or (
+        line.table in {"versions", "feedback"} and line.of == "account"
+    ):
         yield f"{line.name} looks at {line.table} of the {line.of}, of which there are none."
-    known = {"touches": (*TOUCHED, "contact") if line.of == "account" else TOUCHED, "stages": ("stage",)}
+    known = {"touches": (*TOUCHED, "contact") if line.of == "account" else TOUCHED, "stages": ("stage",),
+             "feedback": ("verdict", "reason", "by")}  # fmt: skip
     of_names = {line.column, line.each, *dict(line.where)} - {"", "levels", "column", "attribute"}
     for column in sorted(of_names if line.table in known else dict(line.where)):
         if not column.startswith(PROPERTY) and column not in known.get(line.table, ()):

@@ -189,6 +189,9 @@ TABLES = {
             Column("trend"),
             Column("reasons", "json"),
             Column("model_version"),
+            Column("goal"),  # one of [goals]; empty: the main one
+            Column("withheld", "flag"),  # from sales, to measure what showing it is worth
+            Column("propensity", "number"),  # the chance that it is withheld
         ),
         order=("lead_id", "as_of"),
     ),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from features.accounts import Accounts, Tenures, accounts_of, tenures_of
 from features.coding import names_in, places_among
-from features.contract import TABLES
+from features.contract import TABLES, schema
 from features.events import DAY as DAY  # noqa: PLC0414  # every reader of history needs these four
 from features.events import Events as Events  # noqa: PLC0414
 from features.identities import NONE, TOUCH, identified, known, moments
@@ -31,7 +31,9 @@ from features.ordered import in_order
 from features.versions import whole
 
 PROPERTY = "properties."
+NO_FEEDBACK = schema("feedback").empty_table()
 STAGE = ("occurred_at", "stage")  # two records that both hold such a change of stage hold one
+FEEDBACK = ("at", "verdict", "reason", "by")
 
 
 class Tables(NamedTuple):
@@ -41,6 +43,7 @@ class Tables(NamedTuple):
     touches: pa.Table
     stages: pa.Table
     identities: pa.Table = NONE
+    feedback: pa.Table = NO_FEEDBACK
 
     def with_more(self, other: Tables) -> Tables:
         """Return these rows and those of another, in the columns of this one."""
@@ -62,7 +65,7 @@ class Heirs:
 
 @dataclass(frozen=True)
 class History:
-    """What is stored of some leads: their versions, touches and stages, and when they were created.
+    """What is stored of some leads: their versions, touches, stages, what sales said, and when they were created.
 
     A lead that was merged, and unmerged again, has several editions, one after the other, each with the events that
     were its own then; every other lead has one. ``lead_ids`` and all that is counted by lead is by edition.
@@ -78,6 +81,7 @@ class History:
     stages: Events
     heirs: Heirs
     contacts: Tenures  # which account each lead is a contact of, and when
+    feedback: Events  # what sales said of the lead: verdict, reason and by
 
     @cached_property
     def accounts(self) -> Accounts:
@@ -114,6 +118,7 @@ def history_of(
     touches: pa.Table,
     stages: pa.Table,
     identities: pa.Table = NONE,
+    feedback: pa.Table = NO_FEEDBACK,
     more: Sequence[str] = (),
 ) -> History:
     """Return the history in tables of the contract; what belongs to other leads is left out.
@@ -130,6 +135,8 @@ def history_of(
     versions = whole(_placed("leads", belonging(versions, whose, parts), lead_ids))
     touches = _placed("touches", belonging(touches, whose, parts, TOUCH), lead_ids)
     stages = _placed("stages", belonging(stages, whose, parts, STAGE), lead_ids)
+    said = belonging(known(feedback, "at", "at"), whose, parts, FEEDBACK)
+    said = _placed("feedback", said, lead_ids)
     since, until = np.asarray(parts["since"]), np.asarray(parts["until"])
     return History(
         lead_ids=tuple(lead_ids.to_pylist()),
@@ -141,6 +148,7 @@ def history_of(
         stages=_events(len(lead_ids), stages, "occurred_at", _columns(stages, "stage")),
         heirs=_heirs(whose, parts),
         contacts=tenures_of(versions, since, until),
+        feedback=_events(len(lead_ids), said, "at", _columns(said, "verdict", "reason", "by")),
     )
 
 

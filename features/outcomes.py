@@ -13,8 +13,13 @@ from features.verbs import Moments
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Of each lead, in microseconds: its first win and its first close (won or lost); ``NEVER`` if there is none."""
+    """Of each lead, in microseconds: its first win and its first close (won or lost); ``NEVER`` if there is none.
 
+    ``opened`` is since when it is known that the lead can be won: since its creation, or since the first of the stages
+    that the goal comes ``after``. A goal is reached once: who has renewed is not scored for that again.
+    """
+
+    opened: Ints
     won: Ints
     won_known: Ints
     closed: Ints
@@ -25,13 +30,14 @@ def outcomes_of(history: History, goal: Goal, before: int = NEVER) -> Outcomes:
     """Return the outcomes that were known before a moment."""
     won, won_known = _first(history, goal.won, before)
     lost, lost_known = _first(history, goal.lost, before)
-    return Outcomes(won, won_known, np.minimum(won, lost), np.minimum(won_known, lost_known))
+    opened = np.maximum(history.created, _first(history, goal.after, before)[1]) if goal.after else history.created
+    return Outcomes(opened, won, won_known, np.minimum(won, lost), np.minimum(won_known, lost_known))
 
 
 def open_moments(history: History, outcomes: Outcomes, moments: Moments) -> Moments:
-    """Return the moments at which the lead existed and, for all that was known then, was open and no duplicate."""
-    created, closed_known = history.created[moments.lead], outcomes.closed_known[moments.lead]
-    is_open = (created < moments.as_of) & (closed_known >= moments.as_of) & history.live(moments.lead, moments.as_of)
+    """Return the moments at which the lead could be won and, for all that was known then, was open and no duplicate."""
+    opened, closed_known = outcomes.opened[moments.lead], outcomes.closed_known[moments.lead]
+    is_open = (opened < moments.as_of) & (closed_known >= moments.as_of) & history.live(moments.lead, moments.as_of)
     return Moments(history, moments.lead[is_open], moments.as_of[is_open])
 
 

@@ -19,8 +19,14 @@ READ = {
     "leads": ("lead_id", "created_at", "observed_at", "account_id", "is_change", "attributes"),
     "touches": ("lead_id", "occurred_at", "received_at", "kind", "channel", "machine"),
     "stages": ("lead_id", "occurred_at", "received_at", "stage"),
+    "feedback": ("lead_id", "at", "verdict", "reason", "by"),
 }
-KEYS = {"leads": ("row_hash",), "touches": ("event_id",), "stages": ("row_hash",)}  # settle what is at one moment
+KEYS = {
+    "leads": ("row_hash",),
+    "touches": ("event_id",),
+    "stages": ("row_hash",),
+    "feedback": ("row_hash",),
+}  # settle what is at one moment
 CONTACTS = "SELECT DISTINCT lead_id FROM leads WHERE account_id IN (SELECT unnest($1::VARCHAR[]))"
 
 
@@ -104,10 +110,10 @@ def _read(lake: Lake, several: Sequence[Leads], merged: pa.Table, lost: pa.Table
     merged, lost = (pa.concat_tables(leads.rows_of(rows) for leads in several) for rows in (merged, lost))
     keyed = len(merged) + len(lost) > 0
     columns = {name: READ[name] + KEYS[name] * keyed for name in READ} | {"touches": touch_columns(more, keyed=keyed)}
-    leads, touches, stages = (
+    leads, touches, stages, feedback = (
         pa.concat_tables(lake.read(name, columns[name], leads) for leads in several) for name in READ
     )
-    return Tables(leads, with_found(touches, lost), stages, merged)
+    return Tables(leads, with_found(touches, lost), stages, merged, feedback)
 
 
 def touch_columns(more: Sequence[str], *, keyed: bool) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ import tomllib
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from features.errors import ConfigError
@@ -109,11 +109,27 @@ class Keeping(Section):
 
 
 class Goal(Section):
-    """What counts as won and lost, and how far the score looks ahead."""
+    """What counts as won and lost, from when on, and how far the score looks ahead."""
+
+    _name: str = PrivateAttr("")
 
     won: list[str] = Field(["won"], description="stages that mean: the lead closed", min_length=1)
     lost: list[str] = Field(["lost"], description="stages that mean: the lead will not close")
     horizon_days: float = Field(90, description="the score is the probability of closing within so many days", gt=0)
+    after: list[str] = Field(
+        [], description="only leads that have reached one of these stages are scored, as customers are; none: all are"
+    )
+
+    @property
+    def name(self) -> str:
+        """What the goal is called under [goals]; the main one, [goal], has no name."""
+        return self._name
+
+    def called(self, name: str) -> Goal:
+        """Return the goal under a name."""
+        named = self.model_copy()
+        named._name = name  # noqa: SLF001  # its own, and not a setting
+        return named
 
 
 class FeatureLine(Section):
@@ -129,7 +145,7 @@ class FeatureLine(Section):
     column: str = Field("", description="column that distinct, total, last, attribute, … look at")
     levels: list[str] = Field([], description="categories of a text")
     each: str = Field("", description="one such feature for each name of this column; {} in the name stands for it")
-    events: Literal["", "touches", "stages", "versions", "contacts"] = Field(
+    events: Literal["", "touches", "stages", "versions", "contacts", "feedback"] = Field(
         "", description="what is looked at, if not what the verb looks at"
     )
     of: Literal["lead", "account"] = Field("lead", description="account: of all contacts of the lead's account")
@@ -166,6 +182,15 @@ class Snapshots(Section):
     reporting_lag_days: float = Field(0, description="outcomes are reported up to so many days late", ge=0)
 
 
+class Feedback(Section):
+    """What the reasons mean for which sales rejects a lead; in capitals or small letters."""
+
+    bad_data: list[str] = Field(
+        ["inaccurate data", "bad data", "duplicate"], description="there is no such lead: nothing is learned from it"
+    )
+    no_fit: list[str] = Field(["no fit"], description="it will not close: learned at once, unless it is won after all")
+
+
 class Training(Section):
     """The model. The defaults are conservative on purpose: lead-sized data punishes larger ones."""
 
@@ -199,10 +224,35 @@ class Monitor(Section):
     before_days: float = Field(84, description="with those who did in so many days before", gt=0)
     matured_days: float = Field(90, description="promises of so many days, the latest that are past, are judged", gt=0)
     false_alarms: float = Field(0.01, description="share of checks in which each part may cry wolf", gt=0, lt=1)
+    webhook: str = Field(
+        "", description="alarms are posted to this address, as JSON", examples=["https://chat.example.com/hooks/leads"]
+    )
     retrain_days: float = Field(30, description="a model that is so old is trained again", gt=0)
     retrain_outcomes: float = Field(
         0.2, description="or once so many more leads were won, as a share of those it learned from", gt=0
     )
+
+
+class Report(Section):
+    """What sales and marketing agree on: how many leads each can take, and where leads say they heard of you."""
+
+    mql_a_week: float | None = Field(
+        None, description="so many new leads a week can be qualified; unset: MQLs have no score band", gt=0,
+        examples=[100],
+    )  # fmt: skip
+    sql_a_week: float | None = Field(
+        None, description="so many of them a week can sales take; unset: SQLs have no score band", gt=0, examples=[25],
+    )  # fmt: skip
+    heard_from: str = Field(
+        "how_did_you_hear_about_us", description="attribute in which leads say where they heard of you"
+    )
+
+
+class Exploration(Section):
+    """A lasting experiment: some leads are worked without their score, to measure what scores are worth."""
+
+    share: float = Field(0, description="share of leads whose score is kept from sales, at random", ge=0, le=0.5)
+    key: str = Field("touchstone", description="who that is follows from it; another key draws other leads")
 
 
 class Experiment(Section):
@@ -380,10 +430,14 @@ class Settings(BaseSettings):
     channels: Channels = Channels()  # type: ignore[call-arg]
     lake: Keeping = Keeping()  # type: ignore[call-arg]
     goal: Goal = Goal()  # type: ignore[call-arg]
+    goals: dict[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$")], Goal] = {}
     features: Features = Features()  # type: ignore[call-arg]
     snapshots: Snapshots = Snapshots()  # type: ignore[call-arg]
+    feedback: Feedback = Feedback()  # type: ignore[call-arg]
     training: Training = Training()  # type: ignore[call-arg]
     monitor: Monitor = Monitor()  # type: ignore[call-arg]
+    report: Report = Report()  # type: ignore[call-arg]
+    exploration: Exploration = Exploration()  # type: ignore[call-arg]
     attribution: Attribution = Attribution()  # type: ignore[call-arg]
     serve: Serve = Serve()  # type: ignore[call-arg]
     connectors: Connectors = Connectors()
@@ -399,6 +453,18 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over the file."""
         return env_settings, init_settings
+
+    def for_goal(self, name: str) -> Settings:
+        """Return the same settings with a further goal in the place of the main one.
+
+        Raises:
+            ConfigError: when there is no such goal.
+
+        """
+        if name not in self.goals:
+            known = f"The goals are: {', '.join(self.goals)}." if self.goals else "There are none."
+            raise ConfigError(f"There is no goal {name} under [goals] in {FILE}. {known}")
+        return self.model_copy(update={"goal": self.goals[name].called(name)})
 
 
 def read_settings(workspace: Path) -> Settings:
@@ -449,13 +515,21 @@ EXAMPLE_SOURCE = """
 # kind = { sql = "lower(activity)" }   # a DuckDB expression
 # channel = { value = "Email" }        # the same in every row
 """
+EXAMPLE_GOAL = """
+# [goals.renewed]                      # a further goal with a model of its own, for --goal renewed; repeat as needed
+# after = ["won"]                      # who is scored: leads that have reached one of these stages
+# won = ["renewed"]                    # and so on, as under [goal]
+# lost = ["churned"]
+# horizon_days = 365
+"""
+EXAMPLES = {"sources": EXAMPLE_SOURCE, "goals": EXAMPLE_GOAL}
 
 
 def _page_lines() -> Iterator[str]:
     yield "# Touchstone's settings. Each line shows its default; delete what you do not change."
     for name, section in Settings.model_fields.items():
-        if name == "sources":
-            yield EXAMPLE_SOURCE
+        if name in EXAMPLES:
+            yield EXAMPLES[name]
             continue
         kind = section.annotation
         if isinstance(kind, type) and issubclass(kind, Section):

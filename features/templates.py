@@ -35,7 +35,8 @@ Seen = Mapping[tuple[str, str], Counter[str]]  # (table, column) → name → le
 def seen_names(history: History, before: int) -> Seen:
     """Return with how many leads each name was seen before a moment (microseconds)."""
     counted = profiled(history, before) & history.live(np.arange(len(history.lead_ids)), before)
-    tables = {"touches": history.touches, "stages": history.stages, "versions": history.versions}
+    tables = {"touches": history.touches, "stages": history.stages, "versions": history.versions,
+              "feedback": history.feedback}  # fmt: skip
     seen = {
         (table, column): _leads_by_name(events, column, counted, before)
         for table, events in tables.items()

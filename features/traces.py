@@ -21,6 +21,8 @@ from features.person import Person
 SHORTEST = 4  # characters
 OURS = {  # what to do with files that other programs of ours wrote, by the folder or the file at the top
     "models": "Retrain, then delete this version's folder.",
+    "goals": "Retrain that goal, then delete the version's folder, and the run in its MLflow.",
+    "monitor.json": "Run `touchstone monitor` again.",
     "mlflow.db": "Delete the run in MLflow, then run `mlflow gc`.",
     "mlflow-artifacts": "Delete the run in MLflow, then run `mlflow gc`.",
     "connectors": "Give `touchstone ingest` and `touchstone sync` for that system; they forget who is not in the lake.",

@@ -20,7 +20,7 @@ from features.sweep import Measure, Where
 from features.walk import Floats
 
 Group = Literal["fit", "intent", "engagement"]  # who they are, what they want, what they do
-Table = Literal["touches", "stages", "versions", "contacts"]
+Table = Literal["touches", "stages", "versions", "contacts", "feedback"]
 Of = Literal["lead", "account"]
 
 

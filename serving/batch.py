@@ -20,13 +20,15 @@ from features.lake import Lake
 from features.objections import objecting, profiled
 from features.outcomes import open_moments, outcomes_of
 from features.reading import read_history
-from features.settings import Goal
+from features.settings import Exploration, Goal
 from features.verbs import Moments, columns_of
+from serving.exploration import OFF, withheld
 from serving.outlook import outlook_table
 from serving.scorer import Scorer, champion
 from serving.scores import Score, scores
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+EXPERIMENT = ("withheld", "propensity")  # columns that are for the report, and nobody else
 
 
 def champion_and_history(workspace: Path, lake: Lake) -> tuple[Scorer, History]:
@@ -36,37 +38,52 @@ def champion_and_history(workspace: Path, lake: Lake) -> tuple[Scorer, History]:
 
 
 class Scored(NamedTuple):
-    """What is said of open leads; ``not_scored`` are those of people who object to profiling."""
+    """What is said of open leads; ``not_scored`` are those of people who object to profiling.
+
+    ``withheld`` are the leads whose scores are stored and kept from sales.
+    """
 
     scores: pd.DataFrame
     not_scored: list[str]
     outlook: pd.DataFrame | None  # if it was asked for
+    withheld: tuple[str, ...] = ()
 
 
 def score_and_store(
-    workspace: Path, lake: Lake, goal: Goal, as_of: int, engine: Literal["local", "spark"] = "local", *,
-    outlook: bool = False,
+    workspace: Path, lake: Lake, goal: Goal, as_of: int, exploration: Exploration = OFF,
+    engine: Literal["local", "spark"] = "local", *, outlook: bool = False,
 ) -> Scored:  # fmt: skip
     """Score every open lead by the champion, and store it; nobody is erased between reading and storing."""
     with lake.writing():
         if engine == "spark":
             from serving import spark  # an optional extra
 
-            said = spark.scored(workspace / "models", lake, goal, as_of, outlook=outlook)
+            said = spark.scored(workspace / "models", lake, goal, as_of, exploration, outlook=outlook)
         else:
-            said = scored(*champion_and_history(workspace, lake), goal, as_of, outlook=outlook)
+            said = scored(*champion_and_history(workspace, lake), goal, as_of, exploration, outlook=outlook)
         if not said.scores.empty:
             store(lake, said.scores)
-    return said
+    return _shown(said, goal)
 
 
-def scored(scorer: Scorer, history: History, goal: Goal, as_of: int, *, outlook: bool) -> Scored:
-    """Return what a model says of every open lead of a history."""
+def scored(
+    scorer: Scorer, history: History, goal: Goal, as_of: int, exploration: Exploration = OFF, *, outlook: bool
+) -> Scored:
+    """Return what a model says of every open lead of a history, as it is stored."""
     return Scored(
-        score_open(scorer, history, goal, as_of),
+        score_open(scorer, history, goal, as_of, exploration),
         not_scored(history, goal, as_of),
         outlook_table(scorer, open_leads(history, goal, as_of)) if outlook else None,
     )
+
+
+def _shown(said: Scored, goal: Goal) -> Scored:
+    """Return what people may see of it: nothing of the leads whose scores are withheld."""
+    kept_back = said.scores["withheld"].to_numpy(bool)
+    leads = said.scores["lead_id"][kept_back].tolist()
+    shown = said.scores[~kept_back].drop(columns=[*EXPERIMENT, *(() if goal.name else ("goal",))])
+    outlook = None if said.outlook is None else said.outlook[~said.outlook["lead_id"].isin(leads)]
+    return Scored(shown, said.not_scored, outlook, tuple(leads))
 
 
 def open_leads(history: History, goal: Goal, as_of: int) -> Moments:
@@ -82,13 +99,17 @@ def not_scored(history: History, goal: Goal, as_of: int) -> list[str]:
     return [history.lead_ids[lead] for lead in open_moments(history, outcomes_of(history, goal), asked).lead]
 
 
-def score_open(scorer: Scorer, history: History, goal: Goal, as_of: int) -> pd.DataFrame:
+def score_open(
+    scorer: Scorer, history: History, goal: Goal, as_of: int, exploration: Exploration = OFF
+) -> pd.DataFrame:
     """Return the table ``scores`` of every open lead, the most probable first."""
-    return score_table(scores(scorer, open_leads(history, goal, as_of)))
+    return score_table(scores(scorer, open_leads(history, goal, as_of)), goal.name, exploration)
 
 
-def score_table(scored: Sequence[Score]) -> pd.DataFrame:
-    """Return scores as rows of the table ``scores``; reasons are JSON."""
+def score_table(scored: Sequence[Score], goal: str = "", exploration: Exploration = OFF) -> pd.DataFrame:
+    """Return scores as rows of the table ``scores``; reasons are JSON. Further goals are no part of an experiment."""
+    how = OFF if goal else exploration
+    kept_back = dict(zip(ids := [score.lead_id for score in scored], withheld(ids, how).tolist(), strict=True))
     rows = [
         {
             "lead_id": score.lead_id,
@@ -101,6 +122,9 @@ def score_table(scored: Sequence[Score]) -> pd.DataFrame:
             "trend": score.trend,
             "reasons": json.dumps([asdict(reason) for reason in score.reasons], ensure_ascii=False),
             "model_version": score.model_version,
+            "goal": goal or None,
+            "withheld": kept_back[score.lead_id],
+            "propensity": how.share,
         }
         for score in sorted(scored, key=lambda score: (-score.probability, score.lead_id))
     ]
@@ -108,8 +132,9 @@ def score_table(scored: Sequence[Score]) -> pd.DataFrame:
 
 
 def store(lake: Lake, table: pd.DataFrame) -> None:
-    """Append scores to the lake, as served."""
-    lake.append("scores", pa.Table.from_pandas(table, schema("scores"), preserve_index=False))
+    """Append scores to the lake, as served; without a goal they are for the main one."""
+    whole = table.reindex(columns=schema("scores").names)
+    lake.append("scores", pa.Table.from_pandas(whole, schema("scores"), preserve_index=False))
 
 
 def write(table: pd.DataFrame, file: Path) -> None:

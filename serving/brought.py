@@ -20,6 +20,15 @@ from features.merges import ALWAYS, NEVER, Ints
 from serving.messages import Lead, Stage, Touch
 
 NOBODY = np.empty((4, 0), np.int64)
+NOTHING = np.empty(0, np.int64)
+JUDGED_BY = ("verdict", "reason", "by")
+UNJUDGED = Events(
+    np.zeros(2, np.int64),
+    NOTHING,
+    NOTHING,
+    {name: np.empty(0, np.int32) for name in JUDGED_BY},
+    dict.fromkeys(JUDGED_BY, ()),
+)
 
 
 def history_brought(lead: Lead) -> History:
@@ -41,6 +50,7 @@ def history_brought(lead: Lead) -> History:
         stages=_events(stages, moved["stage"], moved),
         heirs=Heirs(*NOBODY),
         contacts=Tenures(*NOBODY),
+        feedback=UNJUDGED,
     )
 
 

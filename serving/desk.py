@@ -23,6 +23,7 @@ from serving.champion import Champion
 from serving.changes import changes
 from serving.doubts import problems, still_open
 from serving.explanations import explanations, outlooks
+from serving.goals import Goals
 from serving.groups import Group
 from serving.intake import Intake
 from serving.messages import ExplainRequest, FlatRequest, ScoreRequest
@@ -58,8 +59,9 @@ class Desk:
         self.workspace, self.settings = workspace, settings
         self.lake = Lake(workspace / "lake")
         self.champion = Champion(workspace / "models")
+        self.goals = Goals(workspace, settings)
         self.residence = Residence(self.lake)
-        self.worklist = Worklist(self.lake, settings.goal)
+        self.worklist = Worklist(self.lake, settings.goal, explores=settings.exploration.share > 0)
         self.intake = Intake(self, clock)
         self.said = Said(lambda: (self.champion.scorer.version, tuple(sorted(self.residence.versions().items()))))
 
@@ -72,6 +74,8 @@ class Desk:
             InvalidArgument: naming everything that is wrong with the request.
 
         """
+        if request.goal:
+            return self._towards(request, now)
         if not request.leads and request.as_of is None:
             kept = self.said.of(request.lead_ids, microseconds(now))
             if kept is not None:
@@ -79,10 +83,19 @@ class Desk:
         as_of, scorer, heard = request.as_of or now, self.champion.scorer, self.said.heard
         stored = groups.stored(self.residence, request.lead_ids, as_of, scorer.spec)
         sent = groups.sent(self.lake, request.leads, as_of, scorer.spec)
-        _refuse(problems(request, [*stored, *sent], self.settings.goal))
+        _refuse(problems(request, [*stored, *sent], self.settings.goal, self.settings.exploration))
         found = _contents(scorer, stored, len(request.lead_ids), as_of, now)
         if request.as_of is None and heard == self.said.heard and scorer is self.champion.scorer:
             self.said.keep(request.lead_ids, found, microseconds(now))
+        return _scores_reply([*found, *_contents(scorer, sent, len(request.leads), as_of, now)])
+
+    def _towards(self, request: ScoreRequest, now: datetime) -> bytes:
+        """Return a ScoresReply for a further goal as JSON."""
+        as_of, scorer = request.as_of or now, self.goals.scorer(request.goal)
+        stored = groups.stored(self.residence, request.lead_ids, as_of, scorer.spec)
+        sent = groups.sent(self.lake, request.leads, as_of, scorer.spec)
+        _refuse(problems(request, [*stored, *sent], self.settings.goals[request.goal]))
+        found = _contents(scorer, stored, len(request.lead_ids), as_of, now)
         return _scores_reply([*found, *_contents(scorer, sent, len(request.leads), as_of, now)])
 
     def flat(self, request: FlatRequest, now: datetime) -> FlatReply:
@@ -104,7 +117,8 @@ class Desk:
         """Return all effects behind some leads' scores, and their outlook."""
         as_of, scorer = request.as_of or now, self.champion.scorer
         stored = groups.stored(self.residence, request.lead_ids, as_of, scorer.spec)
-        _refuse(problems(ScoreRequest(lead_ids=request.lead_ids), stored, self.settings.goal))
+        asked = ScoreRequest(lead_ids=request.lead_ids)
+        _refuse(problems(asked, stored, self.settings.goal, self.settings.exploration))
         found: dict[int, ExplanationReply] = {}
         for group in stored:
             found |= zip(group.places, explanations(scorer, group.moments, as_of), strict=True)
@@ -121,7 +135,8 @@ class Desk:
         if known is None:
             raise NotFound(f"{lead_id} is not in the lake. Ingest first.")
         found = groups.stored(self.residence, [lead_id], now, self.champion.scorer.spec)
-        why_not = problems(ScoreRequest(lead_ids=[lead_id]), found, self.settings.goal)
+        asked, goal = ScoreRequest(lead_ids=[lead_id]), self.settings.goal
+        why_not = problems(asked, found, goal, self.settings.exploration)
         answered = {} if why_not else self.cards([lead_id], now)[lead_id]
         story, stored = dossier.timeline(self.lake, lead_id, now), dossier.score_history(self.lake, lead_id, now)
         return LeadReply.model_validate({
@@ -137,7 +152,7 @@ class Desk:
     def leads(self, asked: Asked, now: datetime) -> LeadsReply:
         """Return a page of the work list, with the strongest reasons and the outlook of the leads on it."""
         page = self.worklist.page(asked)
-        said = self.cards([row["lead_id"] for row in page.rows if not row["objects"]], now)
+        said = self.cards([row["lead_id"] for row in page.rows if not (row["objects"] or row["withheld"])], now)
         rows = [row | {"score": said.get(row["lead_id"])} for row in page.rows]
         found = {"leads": rows, "total": page.total, "offset": asked.offset, "limit": asked.limit}
         return LeadsReply.model_validate(found)

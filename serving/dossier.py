@@ -21,6 +21,7 @@ TOUCH = (
 )  # fmt: skip
 SHOWN_EVENTS = 500  # of a timeline, the latest
 WHEN = {"touches": "occurred_at", "stages": "occurred_at", "feedback": "at", "leads": "observed_at"}
+ASIDE = ("goal", "withheld", "propensity")  # columns of a stored score that are no part of what it says
 KIND = {"touches": "touch", "stages": "stage", "feedback": "feedback", "leads": "version"}
 
 
@@ -59,9 +60,16 @@ def known_of(lake: Lake, lead_id: str, as_of: datetime) -> dict[str, Any] | None
 
 
 def score_history(lake: Lake, lead_id: str, as_of: datetime) -> list[dict[str, Any]]:
-    """Return the scores that were stored of a lead up to a moment, the latest first; reasons are those of then."""
+    """Return the scores for the main goal that were stored of a lead up to a moment, and not withheld.
+
+    The latest comes first; reasons are those of then.
+    """
     rows = lake.read("scores", schema("scores").names, Leads(ids=(lead_id,))).to_pylist()
-    rows = [row | {"reasons": json.loads(row["reasons"] or "[]")} for row in rows if row["as_of"] <= as_of]
+    rows = [
+        {name: row[name] for name in row if name not in ASIDE} | {"reasons": json.loads(row["reasons"] or "[]")}
+        for row in rows
+        if row["as_of"] <= as_of and row["goal"] is None and not row["withheld"]
+    ]
     return sorted(rows, key=lambda row: row["as_of"], reverse=True)
 
 

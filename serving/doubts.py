@@ -9,15 +9,16 @@ import numpy as np
 
 from features.objections import objecting
 from features.outcomes import open_moments, outcomes_of
-from features.settings import Goal
+from features.settings import Exploration, Goal
 from features.verbs import Moments
+from serving.exploration import OFF, WHY, withheld
 from serving.groups import Group
 from serving.messages import MOST_LEADS, ScoreRequest
 
 NAMED = 5  # leads that an error names
 
 
-def problems(request: ScoreRequest, groups: Sequence[Group], goal: Goal) -> list[str]:
+def problems(request: ScoreRequest, groups: Sequence[Group], goal: Goal, exploration: Exploration = OFF) -> list[str]:
     """Return a sentence for everything that is wrong with a request."""
     count = len(request.lead_ids) + len(request.leads)
     sent_ids = Counter(lead.lead_id for lead in request.leads)
@@ -28,12 +29,16 @@ def problems(request: ScoreRequest, groups: Sequence[Group], goal: Goal) -> list
         found for group, known in zip(groups, here, strict=True) for found in _closed(group, known, goal)
     )
     objectors = [lead_id for known in here for lead_id in _objectors(known)]
+    kept_back = [
+        lead_id for lead_id, no in zip(request.lead_ids, withheld(request.lead_ids, exploration), strict=True) if no
+    ]
     sentences = (
         (count == 0, "Name at least one lead in lead_ids, or send one along in leads."),
         (count > MOST_LEADS, f"{count} leads are more than the {MOST_LEADS} of one request. Send several requests."),
         (unknown, f"{_listed(unknown)} not in the lake. Ingest first, or send the history along in leads."),
         (twice, f"{_listed(twice)} sent along more than once. Send each lead once."),
         (objectors, f"{_listed(objectors)} not scored, since the person objected to profiling."),
+        (kept_back, f"{_listed(kept_back)} not scored: {WHY}."),
         (not_open, f"{_listed(not_open)} not open as of then: not created yet, or already won or lost."),
     )
     return [

@@ -61,7 +61,7 @@ def sent(lake: Lake, leads: list[Lead], as_of: datetime, spec: Spec) -> list[Gro
     accounts = sorted({lead.account_id for lead in leads if lead.account_id})
     if accounts and spec.looks_at_accounts:
         told = tables_of_accounts(lake, accounts, lead_ids, spec.columns).with_more(told)
-    return [_group(_asked(history_of(*told, spec.columns), lead_ids, as_of), list(enumerate(lead_ids)))]
+    return [_group(_asked(history_of(*told, more=spec.columns), lead_ids, as_of), list(enumerate(lead_ids)))]
 
 
 def is_quick(residence: Residence, request: ScoreRequest) -> bool:
@@ -69,7 +69,7 @@ def is_quick(residence: Residence, request: ScoreRequest) -> bool:
     now, alone = residence.now, not any(lead.account_id for lead in request.leads)
     here = now is not None and all(i in now.place and i not in now.stale for i in request.lead_ids)
     few = len(request.lead_ids) + len(request.leads) <= FEW
-    return few and alone and (here or not request.lead_ids)
+    return few and alone and not request.goal and (here or not request.lead_ids)
 
 
 def _group(moments: Moments, placed: Sequence[tuple[int, str]]) -> Group:

@@ -206,7 +206,7 @@ class Intake:
 
     def _concerned(self, posted: Mapping[str, Sequence[Event]], deliveries: Sequence[Delivery]) -> set[str]:
         """Return the leads of whom more is known now, with those that they were merged with."""
-        rows = [event.row for table, events in posted.items() if table != "feedback" for event in events]
+        rows = [event.row for events in posted.values() for event in events]
         named = {str(row["lead_id"]) for row in rows if row.get("lead_id")}
         named |= {lead for delivery in deliveries for lead in delivery.leads}
         strangers = sorted({str(row["anonymous_id"]) for row in rows if row.get("anonymous_id")})
@@ -222,7 +222,8 @@ class Intake:
             said = scores(scorer, still_open(group.moments, self.desk.settings.goal))
             if said:
                 with self.desk.lake.writing():
-                    batch.store(self.desk.lake, batch.score_table(said))
+                    how = self.desk.settings.exploration
+                    batch.store(self.desk.lake, batch.score_table(said, exploration=how))
         with self.desk.residence.changing:
             self.desk.put_in_place(known, now)
 

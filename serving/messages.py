@@ -121,6 +121,7 @@ class ScoreRequest(Message):
     lead_ids: list[Name] = Field(default=[], max_length=MOST_LEADS, examples=[["L-00001"]])
     leads: list[Lead] = Field(default=[], max_length=MOST_LEADS, examples=[[]])
     as_of: AsOf = None
+    goal: Name = Field(default="", description="one of [goals] in touchstone.toml; by default the main one")
 
 
 class FlatRequest(Message):

@@ -137,6 +137,7 @@ class LeadRow(Message):
     scored_as_of: AwareDatetime | None
     model_version: str | None
     objects: bool = Field(description="the person objected to profiling, and is not scored")
+    withheld: bool = Field(description="the score is kept from sales, to measure what showing it is worth")
     score: PresentScore | None
 
 

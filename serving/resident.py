@@ -24,7 +24,7 @@ from features.tombstones import is_tombstone
 
 MOST_STALE = 2_000  # leads
 REMEMBERED = 10_000  # changes of the lake by the service itself, while a history is read
-READ = ("leads", "touches", "stages", "identities")  # what a history is made of
+READ = ("leads", "touches", "stages", "identities", "feedback")  # what a history is made of
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,7 @@ def _excerpt(history: History, leads: Ints) -> History:
         stages=_of_leads(history.stages, leads),
         heirs=heirs,
         contacts=tenures,
+        feedback=_of_leads(history.feedback, leads),
     )
 
 

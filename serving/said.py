@@ -30,7 +30,12 @@ class Said:
 
     def answers(self, request: ScoreRequest) -> bool:
         """Say whether the answer is at hand, as far as can be told without a clock."""
-        return bool(request.lead_ids) and request.as_of is None and all(i in self._said for i in request.lead_ids)
+        return (
+            bool(request.lead_ids)
+            and request.as_of is None
+            and not request.goal
+            and all(i in self._said for i in request.lead_ids)
+        )
 
     def of(self, lead_ids: Sequence[str], now: int) -> list[bytes] | None:
         """Return what was said of all of some leads lately; None if it was not said of all, or all has changed."""

@@ -30,6 +30,7 @@ from serving.desk import Desk
 from serving.door import Door
 from serving.guard import Guard
 from serving.messages import EventsRequest, ExplainRequest, FeedbackRequest, FlatRequest, ScoreRequest
+from serving.monitoring import Gauges
 from serving.port import HOST, LOOPBACK
 from serving.port import listen as listen  # noqa: PLC0414  # who runs a server needs both
 from serving.replies import EventsReply, ExplanationsReply, FlatReply, ScoresReply
@@ -97,6 +98,7 @@ class Application:
         self.desk, self.limits = Desk(workspace, settings, now), settings.serve
         self.watch, self.audit, registry = Watch(self.desk, now), Audit(workspace, now), CollectorRegistry()
         self.app = App(self.desk, service(lambda: self.desk).to_asgi(), registry, now, os.environ)
+        registry.register(Gauges(workspace))
         self.guard = Guard(self.app, self.app.way, self.limits, keyring, registry, self.audit.write)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -15,11 +15,12 @@ import pyarrow as pa
 from features.history import history_of
 from features.lake import Lake
 from features.rows import TOUCHES
-from features.settings import Goal
+from features.settings import Exploration, Goal
 from features.spark import Work, history_columns, partitions, together, worked
 from features.verbs import columns_of
 from serving.batch import Scored, score_table
 from serving.batch import scored as scored_here
+from serving.exploration import OFF
 from serving.scorer import Scorer, champion_folder, contents_of, verified
 
 SCORES, NOT_SCORED, OUTLOOK = b"scores", b"not scored", b"outlook"
@@ -28,7 +29,10 @@ AT_ONCE = 8_192  # scores that travel together; with their reasons some 30 MB
 Files = tuple[tuple[str, bytes], ...]  # of a model
 
 
-def scored(models: Path, lake: Lake, goal: Goal, as_of: int, touches: int = TOUCHES, *, outlook: bool) -> Scored:
+def scored(
+    models: Path, lake: Lake, goal: Goal, as_of: int, exploration: Exploration = OFF, touches: int = TOUCHES, *,
+    outlook: bool,
+) -> Scored:  # fmt: skip
     """Return what the champion says of every open lead; a partition has about so many touches.
 
     Raises:
@@ -42,7 +46,7 @@ def scored(models: Path, lake: Lake, goal: Goal, as_of: int, touches: int = TOUC
     columns = history_columns(features)
     rows = partitions(lake, columns, touches, accounts=together(features))
     made: dict[bytes, list[pa.RecordBatch]] = {SCORES: [], NOT_SCORED: [], OUTLOOK: []}
-    for batch in worked(rows, columns, _scored(folder, files, goal, as_of, outlook=outlook)):
+    for batch in worked(rows, columns, _scored(folder, files, goal, as_of, exploration, outlook=outlook)):
         made[batch.schema.metadata[TABLE]].append(batch)
     objectors = [lead for batch in made[NOT_SCORED] for lead in batch["lead_id"].to_pylist()]
     return Scored(
@@ -56,13 +60,13 @@ def scored(models: Path, lake: Lake, goal: Goal, as_of: int, touches: int = TOUC
     )
 
 
-def _scored(folder: Path, files: Files, goal: Goal, as_of: int, *, outlook: bool) -> Work:
+def _scored(folder: Path, files: Files, goal: Goal, as_of: int, exploration: Exploration, *, outlook: bool) -> Work:
     """Return what scores the open leads of one partition."""
 
     def score(tables: dict[str, pa.Table]) -> Iterator[pa.RecordBatch]:
         scorer = _scorer(folder, files)
         history = history_of(**tables, more=columns_of(scorer.spec.features))
-        said = scored_here(scorer, history, goal, as_of, outlook=outlook)
+        said = scored_here(scorer, history, goal, as_of, exploration, outlook=outlook)
         yield from _batches(SCORES, pa.Table.from_pandas(said.scores, preserve_index=False))
         yield from _batches(NOT_SCORED, pa.table({"lead_id": pa.array(said.not_scored, pa.string())}))
         if said.outlook is not None:

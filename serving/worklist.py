@@ -47,22 +47,31 @@ TOLD = """
         FROM stages WHERE amount IS NOT NULL AND greatest(occurred_at, received_at) < $as_of {of_some}
         GROUP BY lead_id),
     said AS (
-        SELECT lead_id, arg_max(struct_pack(probability, low, high, grade, trend, as_of, model_version), as_of) AS score
-        FROM scores WHERE as_of <= $as_of {of_some} GROUP BY lead_id)
-    SELECT open.*, owner, account_id, attributes, amount, currency,
-           CASE WHEN objects THEN NULL ELSE score.probability END AS probability,
-           CASE WHEN objects THEN NULL ELSE score.low END AS low,
-           CASE WHEN objects THEN NULL ELSE score.high END AS high,
-           CASE WHEN objects THEN NULL ELSE score.grade END AS grade,
-           CASE WHEN objects THEN NULL ELSE score.trend END AS trend,
-           CASE WHEN objects THEN NULL ELSE score.as_of END AS scored_as_of,
-           CASE WHEN objects THEN NULL ELSE score.model_version END AS model_version,
+        SELECT lead_id,
+               arg_max(struct_pack(probability, low, high, grade, trend, as_of, model_version), as_of) AS score,
+               arg_max(coalesce(withheld, false), as_of) AS kept_back
+        FROM scores WHERE goal IS NULL AND as_of <= $as_of {of_some} GROUP BY lead_id)
+    SELECT open.*, coalesce(kept_back, false) AS withheld, owner, account_id, attributes, amount, currency,
+           CASE WHEN objects OR kept_back THEN NULL ELSE score.probability END AS probability,
+           CASE WHEN objects OR kept_back THEN NULL ELSE score.low END AS low,
+           CASE WHEN objects OR kept_back THEN NULL ELSE score.high END AS high,
+           CASE WHEN objects OR kept_back THEN NULL ELSE score.grade END AS grade,
+           CASE WHEN objects OR kept_back THEN NULL ELSE score.trend END AS trend,
+           CASE WHEN objects OR kept_back THEN NULL ELSE score.as_of END AS scored_as_of,
+           CASE WHEN objects OR kept_back THEN NULL ELSE score.model_version END AS model_version,
            lower(concat_ws(' ', lead_id, owner, account_id, attributes)) AS searched
     FROM open LEFT JOIN known USING (lead_id) LEFT JOIN deals USING (lead_id) LEFT JOIN said USING (lead_id)
 """
 SHOWN = """lead_id, account_id, owner, attributes, stage, CAST(amount AS DOUBLE) AS amount, currency, created_at,
     last_touch_at, last_touch_kind, last_touch_channel, touches, probability, low, high, grade, trend, scored_as_of,
-    model_version, objects"""
+    model_version, objects, withheld"""
+
+# A lead whose score is withheld stands where any lead might: at the end of the list nobody would ever call it, and
+# what is measured would be the place, not the score.
+PLACED = f"""CASE WHEN withheld
+    THEN (SELECT quantile_disc(probability, {[i / 100 for i in range(101)]}) FROM worklist)[
+        1 + CAST(hash(lead_id) % 101 AS BIGINT)]
+    ELSE probability END"""
 
 
 @dataclass(frozen=True)
@@ -93,8 +102,8 @@ class Page:
 class Worklist:
     """The table, and one lock for those who write to it; readers each have a cursor of their own."""
 
-    def __init__(self, lake: Lake, goal: Goal) -> None:
-        self.lake, self.goal = lake, goal
+    def __init__(self, lake: Lake, goal: Goal, *, explores: bool = False) -> None:
+        self.lake, self.goal, self.explores = lake, goal, explores
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._writing = threading.Lock()
 
@@ -135,7 +144,8 @@ class Worklist:
             return Page([], 0)
         where, values = _conditions(asked)
         direction = "ASC" if asked.ascending else "DESC"
-        order = f"{asked.order} {direction} NULLS LAST, lead_id"
+        by = PLACED if self.explores and asked.order == "probability" else asked.order
+        order = f"{by} {direction} NULLS LAST, lead_id"
         cursor = self._connection.cursor()
         rows = cursor.sql(
             f"SELECT {SHOWN} FROM worklist WHERE {where} ORDER BY {order} LIMIT {asked.limit} OFFSET {asked.offset}",

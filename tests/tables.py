@@ -65,6 +65,13 @@ def stage(lead: str, day: float, name: str, received: float | None = None) -> di
     return {"lead_id": lead, **_times(day, received), "stage": name}
 
 
+def verdict(
+    lead: str, day: float, said: str = "rejected", reason: str | None = None, by: str = "Rae"
+) -> dict[str, Any]:
+    """Return what sales said of a lead."""
+    return {"lead_id": lead, "at": moment(day), "verdict": said, "reason": reason, "by": by}
+
+
 def table(name: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """Return rows as a table of the contract; its hash and its event id are the row itself."""
     hashed = [{**row, "row_hash": repr(row), "event_id": repr(row)} for row in rows]
@@ -77,8 +84,11 @@ def history(
     stages: Iterable[Mapping[str, Any]] = (),
     identities: Iterable[Mapping[str, Any]] = (),
     more: Sequence[str] = (),
+    feedback: Iterable[Mapping[str, Any]] = (),
 ) -> History:
-    named = {"leads": leads, "touches": touches, "stages": stages, "identities": identities}
+    named = {
+        "leads": leads, "touches": touches, "stages": stages, "identities": identities, "feedback": feedback,
+    }  # fmt: skip
     return history_of(*(table(name, rows) for name, rows in named.items()), more=more)
 
 

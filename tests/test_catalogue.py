@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tables import history, micros, stage, touch, version
+from tables import history, micros, stage, touch, verdict, version
 
 from features import matrix as matrices
 from features.catalogue import CATALOGUE
@@ -62,6 +62,7 @@ WORLD = history(
         touch("ada", 4, "click", "Search"),
     ],
     [stage("ada", 1, "new"), stage("ada", 3, "demo", received=8), stage("ada", 7, "won")],
+    feedback=[verdict("ada", 2, reason="not now"), verdict("ada", 6), verdict("bob", 7, "accepted")],
 )
 
 
@@ -103,6 +104,8 @@ WORLD = history(
         ("days_in_stage", [4, 2], [NAN, NAN]),
         ("stage_changes", [1, 3], [0, 0]),
         ("stage_changes_30d", [1, 3], [0, 0]),
+        ("rejections", [1, 2], [0, 0]),
+        ("days_since_verdict", [3, 3], [NAN, 2]),
     ],
 )
 def test_a_feature_worked_by_hand_on_days_5_and_9(name: str, ada: list[float], bob: list[float]) -> None:
@@ -336,7 +339,7 @@ def of_channel(channel: str) -> set[str]:
     return counts | {f"days_since_{channel}_channel"}
 
 
-NAMED = {"stage", "first_channel", "last_channel", "last_kind"}  # their levels are learned
+NAMED = {"stage", "first_channel", "last_channel", "last_kind", "last_verdict"}  # their levels are learned
 REACHED = {"days_since_new_stage", "days_since_demo_stage"}
 TOUCHED = {*of_kind("visit"), *of_kind("click"), *of_channel("Email"), *of_channel("Ads")}
 ALL = {"country", "seats", *NAMED, *REACHED, *TOUCHED}

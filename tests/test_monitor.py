@@ -13,6 +13,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 import pytest
+from served import serving
 from trained import NOW, Company
 from typer.testing import CliRunner
 
@@ -169,3 +170,46 @@ def test_the_command_writes_the_alarms_and_leaves_with_3(scored: Company, tmp_pa
     assert "scores are not what is computed now" in told.stdout
     assert "The alarms did not arrive at 127.0.0.1: ConnectError." in told.stderr
     assert "skew" in [alarm["part"] for alarm in json.loads((tmp_path / "alarms.json").read_text("utf-8"))]
+
+
+def test_the_page_and_the_metrics_show_what_was_found_last(scored: Company) -> None:
+    rows = scored.lake.query("SELECT * FROM scores LIMIT 1").to_pandas()
+    batch.store(scored.lake, rows.assign(probability=rows["probability"] + 0.01))
+    with serving(scored.workspace, scored.settings) as client:
+        assert "Nothing was looked at yet." in client.get("/monitor").text
+        assert "touchstone_alarms" not in client.get("/metrics").text
+        asked = ["monitor", "--workspace", str(scored.workspace), "--as-of", NOW.isoformat(), "--quiet"]
+        assert CliRunner().invoke(app, asked).exit_code == 3
+        page, metrics = client.get("/monitor").text, client.get("/metrics").text
+    assert f"are not what is computed now for the same moments: {rows['lead_id'][0]}." in page
+    assert 'touchstone_alarms{part="skew"} 1.0' in metrics
+    assert 'touchstone_alarms{part="promises"} 0.0' in metrics
+    assert "touchstone_monitored_seconds 1.77" in metrics
+
+
+def test_the_webhook_can_be_configured(scored: Company) -> None:
+    rows = scored.lake.query("SELECT * FROM scores LIMIT 1").to_pandas()
+    batch.store(scored.lake, rows.assign(probability=rows["probability"] + 0.01))
+    (scored.workspace / "touchstone.toml").write_text('[monitor]\nwebhook = "http://127.0.0.1:1/hook"\n', "utf-8")
+    asked = ["monitor", "--workspace", str(scored.workspace), "--as-of", NOW.isoformat(), "--quiet"]
+    told = CliRunner().invoke(app, asked)
+    assert "The alarms did not arrive at 127.0.0.1: ConnectError." in told.stderr
+
+
+def test_early_promises_that_are_not_kept_are_an_alarm_long_before_the_horizon_is_past(scored: Company) -> None:
+    since = scored.as_of - 40 * DAY
+    leads = [
+        lead for lead, created in zip(scored.history.lead_ids, scored.history.created, strict=True) if created < since
+    ]
+    batch.store(scored.lake, scores_of(leads[-300:], since, probability=0.9))
+    older = replace(scored.scorer.spec, learned_until=since)
+    promote(scored.workspace / "models", save(scored.workspace / "models", older, trees_of(scored)).version)
+    found = watched(scored)
+    assert (found["promises"], found["early"]["days"]) == ([], 30)
+    (everyone, *_) = found["early"]["promises"]
+    assert (everyone["group"], everyone["leads"]) == ("all", 300)
+    assert 60 < everyone["promised"] < 270  # less than the whole promise, and much more than came
+    alarm = next(alarm for alarm in found["alarms"] if alarm["part"] == "promises")
+    assert alarm["what"] == (
+        f"all: {everyone['closed']} of 300 leads closed within 30 days, {everyone['promised']:.0f} were promised."
+    )

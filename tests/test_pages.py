@@ -22,7 +22,9 @@ from serving.pages.files import ASSETS
 from serving.pages.signing import _own
 from serving.service import Application
 
-PAGES = ("/my-leads", "/my-leads/L-00001", "/channels", "/alignment", "/models", "/sign-in")
+PAGES = (
+    "/my-leads", "/my-leads/L-00001", "/channels", "/alignment", "/goals", "/models", "/monitor", "/sign-in",
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -145,7 +145,9 @@ def test_an_engineer_rolls_back_and_promotes_again(page: Any) -> None:
     page.get_by_role("status").filter(has_text=f"{serves} is champion now.").wait_for()
 
 
-@pytest.mark.parametrize("path", ["/my-leads", f"/my-leads/{MEAN}", "/channels", "/alignment", "/models"])
+@pytest.mark.parametrize(
+    "path", ["/my-leads", f"/my-leads/{MEAN}", "/channels", "/alignment", "/goals", "/models", "/monitor"]
+)
 def test_the_dark_has_no_barrier_either(page: Any, path: str) -> None:
     page.emulate_media(color_scheme="dark")
     page.goto(path)

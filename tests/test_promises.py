@@ -14,8 +14,12 @@ from tables import history, micros, moment, stage, version
 
 from features.lake import Lake
 from features.settings import Settings
+from features.verbs import Feature
 from serving.batch import store
-from training.promises import Kept, broken, expected, kept, served
+from serving.line import Line, Term
+from serving.scorer import Scorer
+from serving.spec import Prospect, Spec
+from training.promises import Kept, broken, early, early_days, expected, kept, served
 
 NO_SLICES = pd.DataFrame(index=range(0))
 
@@ -129,3 +133,35 @@ def test_of_no_score_nothing_is_expected() -> None:
     assert expected(np.empty(0)) == {"roc_auc": None, "log_loss": None, "brier": None}
     assert kept(said(), NO_SLICES) == []
     assert broken([], 0.01) == []
+
+
+def test_of_another_goal_no_score_is_judged(tmp_path: Path) -> None:
+    lake, told = Lake(tmp_path / "lake"), history([version("a", 0), version("b", 0)])
+    scores(lake, [("a", 10, 0.1)])
+    both = Settings.model_validate({"goals": {"renewed": {"won": ["renewed"]}}})
+    assert len(served(lake, told, both, micros(200), days=100)) == 1
+    assert len(served(lake, told, both.for_goal("renewed"), micros(200), days=100)) == 0
+
+
+def test_an_early_promise_is_judged_as_soon_as_it_is_due(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    scores(lake, [("a", 10, 0.1), ("b", 10, 0.1), ("young", 10.1, 0.5)])
+    told = history(
+        [version(lead, 0) for lead in ("a", "b", "young")], stages=[stage("a", 39, "won"), stage("b", 41, "won")]
+    )
+    found = served(lake, told, Settings(), micros(40), days=100, within=30)
+    assert [told.lead_ids[lead] for lead in found["lead"]] == ["a", "b"]
+    assert (found["label"].tolist(), found["matured"].tolist()) == ([1, 0], [micros(40), micros(40)])
+
+
+def test_of_a_promise_as_much_is_due_early_as_the_prospects_say() -> None:
+    visits = Feature("visits", "count", "Visits", "visits")
+    prospects = tuple(
+        Prospect(days, False, Line(base, (Term(),))) for days, base in ((30, -3.0), (60, -2.5), (90, -2.0))
+    )
+    scorer = Scorer(Spec((visits,), 90, 0.0, 0, medians=(0.0,), prospects=prospects), None, "v1")
+    share = (1 / (1 + np.exp(3.0))) / (1 / (1 + np.exp(2.0)))
+    assert early_days(scorer) == 30
+    assert early(scorer, np.array([0.5, 0.1]), np.zeros((2, 1)), 30) == pytest.approx([0.5 * share, 0.1 * share])
+    assert early(scorer, np.array([0.5]), np.zeros((1, 1)), 90) == pytest.approx([0.5])
+    assert early_days(Scorer(Spec((visits,), 90, 0.0, 0, medians=(0.0,)), None, "v0")) is None

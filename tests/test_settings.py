@@ -12,7 +12,16 @@ import pytest
 from pydantic import BaseModel
 
 from features.errors import ConfigError
-from features.settings import EXAMPLE_SOURCE, Expression, Section, Settings, read_settings, settings_page
+from features.settings import (
+    EXAMPLE_GOAL,
+    EXAMPLE_SOURCE,
+    Expression,
+    Goal,
+    Section,
+    Settings,
+    read_settings,
+    settings_page,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +85,7 @@ def tables_of(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, ty
 
 
 def test_every_line_of_the_page_that_is_commented_out_can_be_commented_in(tmp_path: Path) -> None:
-    page = settings_page().replace(EXAMPLE_SOURCE, "")
+    page = settings_page().replace(EXAMPLE_SOURCE, "").replace(EXAMPLE_GOAL, "")
     commented_in = re.sub(r"^# (\w+ = )", r"\1", page, flags=re.MULTILINE)
     ingest = read_settings(written(tmp_path, commented_in)).ingest
     assert (ingest.timezone, ingest.default_channel) == ("Europe/Berlin", "Direct")
@@ -94,6 +103,32 @@ def test_the_example_of_a_source_on_the_page_is_one(tmp_path: Path) -> None:
     }
 
 
+def test_the_example_of_a_goal_on_the_page_is_one(tmp_path: Path) -> None:
+    example = re.sub(r"^# ", "", EXAMPLE_GOAL, flags=re.MULTILINE)
+    renewed = read_settings(written(tmp_path, example)).for_goal("renewed").goal
+    assert renewed == Goal(won=["renewed"], lost=["churned"], horizon_days=365, after=["won"]).called("renewed")
+
+
+def test_the_settings_of_a_further_goal_are_the_same_but_for_the_goal(tmp_path: Path) -> None:
+    settings = read_settings(written(tmp_path, '[training]\ntrees = 9\n[goals.renewed]\nwon = ["renewed"]\n'))
+    assert (settings.goal.name, settings.goal) == ("", Goal())
+    renewed = settings.for_goal("renewed")
+    assert (renewed.goal.name, renewed.goal.won, renewed.training.trees) == ("renewed", ["renewed"], 9)
+
+
+def test_a_goal_that_there_is_not_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    settings = read_settings(written(tmp_path, "[goals.renewed]\n[goals.expanded]\n"))
+    sentence = "There is no goal churned under [goals] in touchstone.toml. The goals are: renewed, expanded."
+    with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}$"):
+        settings.for_goal("churned")
+    with pytest.raises(ConfigError, match=r"There are none\.$"):
+        Settings().for_goal("churned")
+
+
+def test_a_goal_is_named_so_that_a_folder_can_be(tmp_path: Path) -> None:
+    assert "goals.../up: String should match pattern" in refusal(written(tmp_path, '[goals."../up"]\n'))
+
+
 @pytest.mark.parametrize("section", sections(Section), ids=lambda section: section.__name__)
 def test_every_setting_has_a_meaning(section: type[BaseModel]) -> None:
     of_tables = {name.rpartition(".")[2] for name, _ in tables_of(section)}
@@ -103,14 +138,14 @@ def test_every_setting_has_a_meaning(section: type[BaseModel]) -> None:
 
 def test_a_file_says_only_what_differs(tmp_path: Path) -> None:
     settings = read_settings(written(tmp_path, '[goal]\nwon = ["closed"]\nhorizon_days = 30\n'))
-    assert settings.goal.model_dump() == {"won": ["closed"], "lost": ["lost"], "horizon_days": 30}
+    assert settings.goal == Goal(won=["closed"], horizon_days=30)
     assert settings.training == Settings().training
 
 
 def test_the_environment_wins_over_the_file_setting_by_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path, '[goal]\nwon = ["closed"]\nhorizon_days = 30\n')
     monkeypatch.setenv("TOUCHSTONE_GOAL__HORIZON_DAYS", "60")
-    assert read_settings(tmp_path).goal.model_dump() == {"won": ["closed"], "lost": ["lost"], "horizon_days": 60}
+    assert read_settings(tmp_path).goal == Goal(won=["closed"], horizon_days=60)
 
 
 def test_lists_in_the_environment_are_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,4 +209,4 @@ def test_settings_cannot_be_changed_after_they_were_read() -> None:
 
 
 def test_the_page_is_toml_as_it_stands() -> None:
-    assert set(tomllib.loads(settings_page())) == set(Settings.model_fields) - {"sources"}
+    assert set(tomllib.loads(settings_page())) == set(Settings.model_fields) - {"sources", "goals"}

@@ -66,10 +66,11 @@ def reached(history: History, goal: Goal, watch: Monitor, as_of: int) -> tuple[M
         as_of: now, in microseconds.
 
     """
-    at = history.created + int(watch.age_days * DAY)
+    outcomes = outcomes_of(history, goal)
+    at = np.minimum(outcomes.opened, as_of) + int(watch.age_days * DAY)
     since, border = as_of - int((watch.recent_days + watch.before_days) * DAY), as_of - int(watch.recent_days * DAY)
     leads = np.flatnonzero((at >= since) & (at < as_of) & profiled(history, as_of))
-    moments = open_moments(history, outcomes_of(history, goal), Moments(history, leads, at[leads]))
+    moments = open_moments(history, outcomes, Moments(history, leads, at[leads]))
     recent = moments.as_of >= border
     kept = np.sort(np.concatenate([_some(np.flatnonzero(recent)), _some(np.flatnonzero(~recent))]))
     return Moments(history, moments.lead[kept], moments.as_of[kept]), recent[kept]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from features.checkup import checkup
 from features.history import History, microseconds
@@ -25,7 +26,7 @@ from features.verbs import Moments, columns_of
 from serving.scorer import Scorer, champion
 from training.drift import Shift, drifted
 from training.gate import slices_of
-from training.promises import Floats, Kept, broken, expected, kept, served
+from training.promises import EARLY_MATTERS, Floats, Kept, broken, early, early_days, expected, kept, served
 
 LATEST = """
     SELECT lead_id, epoch_us(as_of) AS as_of, probability FROM scores WHERE model_version = $1
@@ -49,8 +50,8 @@ class Alarm:
 def monitored(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) -> dict[str, Any]:
     """Return what is watched, as of a moment.
 
-    ``promises`` of matured scores by group, ``expected`` quality of the latest scores, ``drift``, ``skew``, and
-    ``alarms``: each says what moved, how sure that is and what to do.
+    ``promises`` of matured scores by group, ``early`` ones of scores that are not mature, ``expected`` quality of the
+    latest scores, ``drift``, ``skew``, and ``alarms``: each says what moved, how sure that is and what to do.
 
     Raises:
         ModelError: when no model serves.
@@ -58,15 +59,16 @@ def monitored(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) 
     """
     scorer, now = champion(workspace / "models"), microseconds(as_of)
     history, watch = read_history(lake, more=columns_of(scorer.spec.features)), settings.monitor
-    said = served(lake, history, settings, now, watch.matured_days)
-    moments = Moments(history, said["lead"].to_numpy(np.int64), said["as_of"].to_numpy(np.int64))
-    slices = slices_of(feature_matrix(scorer.spec.features, moments), scorer.spec.features)
-    groups = kept(said, slices)
+    said, slices, _ = _judged(lake, history, settings, scorer, now)
+    groups, days = kept(said, slices), early_days(scorer)
     news = (said["matured"] > scorer.spec.learned_until).to_numpy()  # the champion learned from the others
+    soon = _early(lake, history, settings, scorer, now, days) if days else []
+    share = watch.false_alarms / 2  # of each of the two looks at promises
     moved, recent = drifted(scorer, history, settings, now)
     again, latest = _skew(lake, history, scorer)
     alarms = [
-        *_of_promises(broken(kept(said[news], slices[news]), watch.false_alarms), watch.false_alarms),
+        *_of_promises(broken(kept(said[news], slices[news]), share), watch.false_alarms),
+        *_of_promises(broken(soon, share, EARLY_MATTERS), watch.false_alarms, f" within {days or 0:g} days"),
         *_of_drift(moved, watch.recent_days, watch.false_alarms),
         *_of_skew(again),
         *_of_volume(checkup(lake, settings.goal, as_of)["arrivals"]),
@@ -76,6 +78,7 @@ def monitored(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) 
         "model_version": scorer.version,
         "learned_until": datetime.fromtimestamp(scorer.spec.learned_until / 1e6, UTC).isoformat(),
         "promises": [asdict(one) for one in groups],
+        "early": {"days": days, "promises": [asdict(one) for one in soon]},
         "expected": expected(latest),
         "drift": {
             "leads_of_late": int(recent.sum()),
@@ -98,6 +101,24 @@ def posted(address: str, found: dict[str, Any]) -> str:
     return ""
 
 
+def _judged(
+    lake: Lake, history: History, settings: Settings, scorer: Scorer, now: int, within: float = np.inf
+) -> tuple[pd.DataFrame, pd.DataFrame, Floats]:
+    """Return the scores to judge, their slices, and their features."""
+    said = served(lake, history, settings, now, settings.monitor.matured_days, within)
+    moments = Moments(history, said["lead"].to_numpy(np.int64), said["as_of"].to_numpy(np.int64))
+    matrix = feature_matrix(scorer.spec.features, moments)
+    return said, slices_of(matrix, scorer.spec.features), matrix
+
+
+def _early(lake: Lake, history: History, settings: Settings, scorer: Scorer, now: int, days: float) -> list[Kept]:
+    """Return how early promises were kept of which the champion did not learn."""
+    said, slices, matrix = _judged(lake, history, settings, scorer, now, days)
+    due = said.assign(probability=early(scorer, said["probability"].to_numpy(np.float64), matrix, days))
+    news = (said["matured"] > scorer.spec.learned_until).to_numpy()
+    return kept(due[news], slices[news])
+
+
 def _skew(lake: Lake, history: History, scorer: Scorer) -> tuple[dict[str, Any], Floats]:
     """Score the leads of the champion's latest scores again; return how many differ, and what was said of them."""
     rows = lake.query(LATEST, [scorer.version]).to_pandas()
@@ -110,13 +131,13 @@ def _skew(lake: Lake, history: History, scorer: Scorer) -> tuple[dict[str, Any],
     return {"scored_again": int(here.sum()), "differ": int(differs.sum()), "examples": examples}, said
 
 
-def _of_promises(groups: Sequence[Kept], false_alarms: float) -> list[Alarm]:
+def _of_promises(groups: Sequence[Kept], false_alarms: float, within: str = "") -> list[Alarm]:
     sure = f"True promises are as far off in fewer than {false_alarms:.0%} of checks."
     do = "Train again: touchstone retrain. If the new model is refused, look at what drifted."
     return [
         Alarm(
             "promises",
-            f"{one.group}: {one.closed} of {one.leads} leads closed, {one.promised:.0f} were promised.",
+            f"{one.group}: {one.closed} of {one.leads} leads closed{within}, {one.promised:.0f} were promised.",
             sure,
             do,
         )

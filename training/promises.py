@@ -4,6 +4,9 @@ Looked at are scores whose whole horizon is past, one of each lead, since severa
 of those days. (Its last would be chosen by that fate: who closes is scored no more.) If every promise is true, the
 number that closes follows from the probabilities alone (Poisson's binomial law). What that law would show in fewer
 than one of a hundred checks, in any group, is an alarm if it also matters.
+
+The whole horizon is long to wait. Early promises are those of the model's first prospect, such as 30 days: of a score,
+so much as its line says comes within them. They tell sooner, and less exactly.
 """
 
 from __future__ import annotations
@@ -21,16 +24,20 @@ from features.history import DAY, History
 from features.lake import Lake
 from features.outcomes import outcomes_of
 from features.settings import Settings
+from serving.scorer import Scorer
+from serving.spec import probability
 from training.gate import rows_of_slices
 
 Floats = NDArray[np.float64]
 BANDS = (0.0, 0.05, 0.1, 0.2, 0.4, 1.0)
 SERVED = """
     SELECT lead_id, epoch_us(as_of) AS as_of, probability, horizon_days, model_version FROM scores
-    WHERE epoch_us(as_of) >= $1 AND epoch_us(as_of) + CAST(horizon_days * $3 AS BIGINT) <= $2
+    WHERE coalesce(goal, '') = $4 AND epoch_us(as_of) >= $1
+          AND epoch_us(as_of) + CAST(least(horizon_days, $5) * $3 AS BIGINT) <= $2
     QUALIFY row_number() OVER (PARTITION BY lead_id ORDER BY as_of) = 1
     ORDER BY lead_id
 """
+EARLY_MATTERS = 1.5  # the same of an early promise, which a line makes that was judged by nobody
 MATTERS = 1.2  # times as many closes as promised, or as few, below which an alarm would be pedantry
 EXACT = 2_000  # scores, up to which the law is computed and not approximated
 
@@ -46,22 +53,38 @@ class Kept:
     chance: float
 
 
-def served(lake: Lake, history: History, settings: Settings, as_of: int, days: float) -> pd.DataFrame:
+def served(
+    lake: Lake, history: History, settings: Settings, as_of: int, days: float, within: float = np.inf
+) -> pd.DataFrame:
     """Return the scores of so many days, the latest whose horizon is past; of each lead the first.
 
-    The columns are lead (its position), as_of, matured (both in microseconds), probability, label and model_version.
+    ``within`` so many days, if they are fewer than the horizon, an outcome counts. The columns are lead (its position),
+    as_of, matured (both in microseconds), probability, label and model_version.
     """
     lag = int(settings.snapshots.reporting_lag_days * DAY)
-    since = as_of - lag - int((settings.goal.horizon_days + days) * DAY)
-    found = lake.query(SERVED, [since, as_of - lag, DAY]).to_pandas()
+    since = as_of - lag - int((min(settings.goal.horizon_days, within) + days) * DAY)
+    found = lake.query(SERVED, [since, as_of - lag, DAY, settings.goal.name, within]).to_pandas()
     moments = found["as_of"].to_numpy(np.int64)
     position = history.positions(found["lead_id"].tolist(), moments) if len(found) else np.empty(0, np.int64)
     rows = found.assign(lead=position)[position >= 0]
     won = outcomes_of(history, settings.goal, as_of).won[history.turned_out(rows["lead"].to_numpy(np.int64), as_of)]
-    ends = rows["as_of"] + (rows["horizon_days"] * DAY).astype(np.int64)
+    ends = rows["as_of"] + (rows["horizon_days"].clip(upper=within) * DAY).astype(np.int64)
     return pd.DataFrame(
         {**rows.drop(columns=["lead_id", "horizon_days"]), "matured": ends, "label": (won <= ends).astype(int)}
     )
+
+
+def early_days(scorer: Scorer) -> float | None:
+    """Return within how many days a model makes its first promise; None if it makes none before its horizon."""
+    days = [one.days for one in scorer.spec.prospects if not one.lost and one.days < scorer.spec.horizon_days]
+    return min(days, default=None)
+
+
+def early(scorer: Scorer, promised: Floats, matrix: Floats, days: float) -> Floats:
+    """Return how much of each promise is due within so many days, those of a prospect, given the features then."""
+    lines = {one.days: one.line for one in scorer.spec.prospects if not one.lost}
+    sooner, whole = (probability(lines[at].margins(matrix)) for at in (days, scorer.spec.horizon_days))
+    return np.asarray(promised * np.minimum(sooner / whole, 1))
 
 
 def kept(said: pd.DataFrame, slices: pd.DataFrame) -> list[Kept]:
@@ -74,12 +97,12 @@ def kept(said: pd.DataFrame, slices: pd.DataFrame) -> list[Kept]:
     return found
 
 
-def broken(groups: list[Kept], false_alarms: float) -> list[Kept]:
+def broken(groups: list[Kept], false_alarms: float, matters: float = MATTERS) -> list[Kept]:
     """Return the groups in which more or fewer closed than chance explains (Bonferroni), and than is pedantry."""
     return [
         one
         for one in groups
-        if one.chance <= false_alarms / len(groups) and not one.promised / MATTERS < one.closed < one.promised * MATTERS
+        if one.chance <= false_alarms / len(groups) and not one.promised / matters < one.closed < one.promised * matters
     ]
 
 

@@ -22,6 +22,7 @@ from features.objections import profiled
 from features.outcomes import open_moments, outcomes_of
 from features.settings import Goal, Settings, Snapshots
 from features.verbs import Moments
+from training.verdicts import verdicts_of
 
 Floats = NDArray[np.float64]
 RAREST = 0.01  # share of snapshots old enough for an outcome, below which its weight grows no more
@@ -57,13 +58,14 @@ class Labelled:
 def snapshots(history: History, goal: Goal, when: Snapshots, until: int) -> Moments:
     """Return all moments before ``until`` at which an open lead is looked at, in order of lead and time."""
     outcomes = outcomes_of(history, goal)
-    last = np.minimum(np.minimum(outcomes.closed_known, history.created + int(when.max_age_days * DAY)), until)
+    opened = np.minimum(outcomes.opened, until)
+    last = np.minimum(np.minimum(outcomes.closed_known, opened + int(when.max_age_days * DAY)), until)
     if when.ages_days:
         ages = np.sort(np.array(when.ages_days) * DAY).astype(np.int64)
         lead = np.repeat(np.arange(len(history.lead_ids)), len(ages))
-        as_of = (history.created[:, None] + ages).ravel()
+        as_of = (opened[:, None] + ages).ravel()
     else:
-        lead, as_of = _calendar(history.created, last, int(when.every_days * DAY))
+        lead, as_of = _calendar(opened, last, int(when.every_days * DAY))
     chosen = as_of < np.minimum(last[lead] + 1, until)
     return open_moments(history, outcomes, Moments(history, lead[chosen], as_of[chosen]))
 
@@ -74,7 +76,8 @@ def labelled(history: History, settings: Settings, before: int) -> Labelled:
     ``mature_when = "horizon"``: the horizon and the reporting lag are past. ``"closed"``: the lead is won or
     lost, and the label is whether it was won, however late. A snapshot after a close that was not yet known
     is left out: nobody can win a lead twice. What became of a lead that was found to be another's duplicate is what
-    became of that lead. Nothing is learned from who has objected to profiling by then, or was erased.
+    became of that lead. Nothing is learned from who has objected to profiling by then, or was erased, nor from what
+    sales found to be no lead at all (training/verdicts.py).
     """
     rows, needed, observed = _followed(history, settings, before)
     if settings.snapshots.mature_when == "closed":
@@ -117,7 +120,9 @@ class Lives:
 
 def lives(history: History, settings: Settings, before: int) -> Lives:
     """Return all snapshots before a moment, those of open leads among them, and what is known by then of each."""
-    moments, won, closed = _open_and_known(history, settings, before)
+    moments, won, closed, no_fit = _open_and_known(history, settings, before)
+    refused = (no_fit > moments.as_of) & (won >= NEVER)  # which is a loss, from then on
+    closed = np.where(refused, np.minimum(closed, no_fit), closed)
     watched = before - int(settings.snapshots.reporting_lag_days * DAY)
     how = np.where(closed >= watched, 0, np.where(won <= closed, 1, 2))
     return Lives(moments, np.minimum(closed, watched), np.full(len(moments), watched), how)
@@ -138,24 +143,27 @@ def _followed(history: History, settings: Settings, before: int) -> tuple[Labell
     That is until its lead is closed or the horizon past, and how long it could be observed so far.
     """
     goal, when = settings.goal, settings.snapshots
-    moments, won, closed = _open_and_known(history, settings, before)
+    moments, won, closed, no_fit = _open_and_known(history, settings, before)
     needed, observed = closed - moments.as_of, before - int(when.reporting_lag_days * DAY) - moments.as_of
     if when.mature_when == "closed":
         labels, needed = won < NEVER, np.where(closed < NEVER, needed, NEVER)
     else:
         horizon = int(goal.horizon_days * DAY)
         labels, needed = won <= moments.as_of + horizon, np.minimum(needed, horizon)
+    refused = (no_fit < NEVER) & (no_fit > moments.as_of) & ~labels
+    needed = np.where(refused, np.minimum(needed, no_fit - moments.as_of), needed)
     return Labelled(moments, labels.astype(np.float64), np.ones(len(moments))), needed, observed
 
 
-def _open_and_known(history: History, settings: Settings, before: int) -> tuple[Moments, Ints, Ints]:
-    """Return all snapshots that may be learned from, and when the lead of each was won, and closed."""
+def _open_and_known(history: History, settings: Settings, before: int) -> tuple[Moments, Ints, Ints, Ints]:
+    """Return all snapshots that may be learned from, and when each lead was won, closed, and found to be no fit."""
     moments = snapshots(history, settings.goal, settings.snapshots, before)
-    outcomes = outcomes_of(history, settings.goal, before)
+    outcomes, said = outcomes_of(history, settings.goal, before), verdicts_of(history, settings.feedback, before)
     person = history.turned_out(moments.lead, before)
     won, closed = outcomes.won[person], outcomes.closed[person]
-    usable = (closed > moments.as_of) & profiled(history, before)[moments.lead]
-    return Moments(history, moments.lead[usable], moments.as_of[usable]), won[usable], closed[usable]
+    usable = (closed > moments.as_of) & profiled(history, before)[moments.lead] & ~said.bad_data[person]
+    chosen = Moments(history, moments.lead[usable], moments.as_of[usable])
+    return chosen, won[usable], closed[usable], said.no_fit[person][usable]
 
 
 def _calendar(created: Ints, last: Ints, step: int) -> tuple[Ints, Ints]:

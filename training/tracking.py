@@ -20,7 +20,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 STORE = "mlflow.db"  # in the workspace
-NAME = "touchstone"  # of the experiment and of the registered model
+NAME = "touchstone"  # of the experiment and of the registered model; a further goal adds its own
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "duckdb", "deltalake", "numba", "pydantic")
 ROOMS = ("features", "serving")  # what a logged model needs of ours
 
@@ -41,6 +41,7 @@ class Record:
     plot: Figure | None
     pages: Mapping[str, str]  # the model card
     champion: bool
+    goal: str = ""  # one of [goals], whose model is registered apart
 
 
 def record(workspace: Path, run: Record) -> str:
@@ -64,9 +65,10 @@ def record(workspace: Path, run: Record) -> str:
                 mlflow.log_text(text, name)
             model_uri = _log_model(run)
         with redirect_stderr(StringIO()):  # where it says that it registered the model
-            registered = mlflow.register_model(model_uri, NAME, tags={"touchstone_version": run.model.name})
+            name = f"{NAME}-{run.goal}" if run.goal else NAME
+            registered = mlflow.register_model(model_uri, name, tags={"touchstone_version": run.model.name})
         alias = "champion" if run.champion else "challenger"
-        mlflow.MlflowClient().set_registered_model_alias(NAME, alias, registered.version)
+        mlflow.MlflowClient().set_registered_model_alias(name, alias, registered.version)
         return str(active.info.run_id)
 
 
@@ -101,16 +103,17 @@ def point(workspace: Path, version: str) -> None:
         raise UnrecordedError(f"There is no record in {workspace / STORE}, so that no alias was set.")
     with _store(workspace):
         client = mlflow.MlflowClient()
-        known = client.search_model_versions(f"name = '{NAME}'")
-        number = next((one.version for one in known if one.tags.get("touchstone_version") == version), None)
-        if number is None:
+        known = client.search_model_versions(f"name LIKE '{NAME}%'")
+        found = next((one for one in known if one.tags.get("touchstone_version") == version), None)
+        if found is None:
             raise UnrecordedError(f"MLflow has no record of {version}; its alias champion stays where it is.")
-        aliases = client.get_registered_model(NAME).aliases
-        client.set_registered_model_alias(NAME, "champion", number)
+        name, number = found.name, found.version
+        aliases = client.get_registered_model(name).aliases
+        client.set_registered_model_alias(name, "champion", number)
         if aliases.get("champion", number) != number:
-            client.set_registered_model_alias(NAME, "challenger", aliases["champion"])
+            client.set_registered_model_alias(name, "challenger", aliases["champion"])
         elif aliases.get("challenger") == number:
-            client.delete_registered_model_alias(NAME, "challenger")
+            client.delete_registered_model_alias(name, "challenger")
 
 
 def _experiment(artifacts: str | None) -> str:

@@ -131,6 +131,7 @@ def train(
             plot=plot,
             pages=pages,
             champion=gate.promoted,
+            goal=settings.goal.name,
         ),
     )
     if gate.promoted:

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from serving.desk import Desk
-from serving.pages import alignment, channels, lead, models, signing, worklist
+from serving.pages import alignment, channels, goals, lead, models, signing, watching, worklist
 from serving.pages.files import asset
 from serving.pages.site import Form, Site
 
@@ -32,7 +32,9 @@ def routes(desk: Desk, clock: Callable[[], datetime]) -> list[Route]:
         "/channels": channels.channels,
         "/channels.csv": channels.channels_file,
         "/alignment": alignment.alignment,
+        "/goals": goals.goals,
         "/models": models.model,
+        "/monitor": watching.monitor,
         "/sign-in": signing.sign_in_page,
     }
     posted = {

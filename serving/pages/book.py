@@ -64,7 +64,22 @@ SAID = """
     CREATE TEMP TABLE said AS
     SELECT lead_id, min(as_of) AS first_scored_at, arg_min(probability, as_of) AS first_probability,
            arg_max(probability, as_of) AS probability
-    FROM scores WHERE as_of <= $as_of GROUP BY lead_id
+    FROM scores WHERE goal IS NULL AND as_of <= $as_of GROUP BY lead_id
+"""
+PURSUED = """
+    CREATE TABLE pursued AS
+    SELECT lead_id, coalesce(goal, '') AS goal, max(as_of) AS scored_at, arg_max(horizon_days, as_of) AS horizon_days,
+           arg_max(probability, as_of) AS probability, arg_max(low, as_of) AS low, arg_max(high, as_of) AS high,
+           arg_max(grade, as_of) AS grade, arg_max(model_version, as_of) AS model_version,
+           arg_max(coalesce(withheld, false), as_of) AS withheld
+    FROM scores WHERE as_of <= $as_of GROUP BY ALL
+"""
+EXPLORED = """
+    CREATE TABLE explored AS
+    SELECT lead_id, min(as_of) AS since, arg_min(horizon_days, as_of) AS horizon_days,
+           arg_min(probability, as_of) AS probability, arg_min(withheld, as_of) AS withheld,
+           arg_min(propensity, as_of) AS propensity
+    FROM scores WHERE goal IS NULL AND as_of <= $as_of AND propensity > 0 AND propensity < 1 GROUP BY lead_id
 """
 DEALS = """
     CREATE TEMP TABLE deals AS
@@ -120,7 +135,8 @@ PROMISES = """
            count(*) AS leads, sum(probability) AS promised,
            count(*) FILTER (mature) AS matured, sum(probability) FILTER (mature) AS promised_of_matured,
            count(*) FILTER (mature AND won_at > as_of AND won_at <= as_of + horizon_days * INTERVAL 1 DAY) AS won
-    FROM (SELECT *, as_of + horizon_days * INTERVAL 1 DAY <= $as_of AS mature FROM scores WHERE as_of <= $as_of)
+    FROM (SELECT *, as_of + horizon_days * INTERVAL 1 DAY <= $as_of AS mature FROM scores
+          WHERE goal IS NULL AND as_of <= $as_of)
     JOIN (SELECT lead_id, won_at FROM book) USING (lead_id)
     GROUP BY ALL
 """
@@ -141,6 +157,11 @@ TRAITS = f"""
         HAVING count(DISTINCT value) BETWEEN 2 AND {MOST_LEVELS} ORDER BY count(*) DESC, name LIMIT {MOST_TRAITS})
     SELECT lead_id, name, value FROM valued SEMI JOIN few USING (name) WHERE value IS NOT NULL
 """
+HEARD = """
+    CREATE TABLE heard AS
+    SELECT lead_id, trim(json_extract_string(attributes, '$."' || replace($heard, '"', '') || '"')) AS said FROM known
+    WHERE said <> ''
+"""
 STEPS_TAKEN = """
     CREATE TABLE steps_taken AS
     WITH entered AS (
@@ -150,7 +171,8 @@ STEPS_TAKEN = """
     FROM entered WINDOW one AS (PARTITION BY lead_id ORDER BY entered_at, stage <> 'created')
 """
 STATEMENTS = (
-    KNOWN, ORIGINS, MOVES, VERDICTS, SAID, DEALS, BOOK, STEPS_TAKEN, JOURNEYS, CREDIT, PROMISES, SPENT, TRAITS,
+    KNOWN, ORIGINS, MOVES, VERDICTS, SAID, DEALS, PURSUED, EXPLORED, BOOK, STEPS_TAKEN, JOURNEYS, CREDIT,
+    PROMISES, SPENT, TRAITS, HEARD,
 )  # fmt: skip
 FRESHNESS = {"leads": "observed_at", "touches": "received_at", "stages": "received_at", "spend": "received_at",
              "rates": "day", "identities": "observed_at", "feedback": '"at"', "scores": "as_of"}  # fmt: skip
@@ -244,10 +266,10 @@ def edition_of(
     asked: dict[str, object] = {
         "as_of": as_of, "currency": how.currency, "won": goal.won, "lost": goal.lost, "idle": how.exclude_kinds,
         "rate_days": how.rate_days, "records": merged["record"].to_pylist(), "survivors": merged["lead_id"].to_pylist(),
-        "run": run_id,
+        "run": run_id, "heard": settings.report.heard_from,
     }  # fmt: skip
     worth = f"CREATE TEMP TABLE worth_of AS SELECT lead_id, value_cents FROM ({VALUES})"
-    for statement in (*STATEMENTS[:6], worth, *STATEMENTS[6:]):
+    for statement in (*STATEMENTS[:8], worth, *STATEMENTS[8:]):
         if not threading.main_thread().is_alive():  # nobody will open it
             raise NothingToDo("The service stops.")
         made.execute(statement, {name: value for name, value in asked.items() if f"${name}" in statement})

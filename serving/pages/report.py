@@ -13,12 +13,20 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from features.errors import ModelError
+from features.history import microseconds
 from features.lake import Lake
-from features.settings import Settings
+from features.settings import Goal, Settings
+from serving.batch import champion_and_history
 from serving.pages.alignment import HOT, aligned
+from serving.pages.bands import bands
 from serving.pages.book import Book
 from serving.pages.choice import USUAL, Choice
+from serving.pages.goals import aims
+from serving.pages.heard import heard
+from serving.pages.rejections import by_channel, notes
 from serving.pages.words import FILTERS
+from serving.pages.worth import worth
 
 HERE = Path(__file__).parent
 CHANNELS = """
@@ -37,10 +45,12 @@ def report(workspace: Path, lake: Lake, settings: Settings, as_of: datetime) -> 
     """Return what happened to the leads of the last year, as of a moment.
 
     ``passed_on`` counts the hand-over and what sales made of it; ``why_not``, ``weekly``, ``bands`` (promised and
-    realised by probability), ``funnel`` and ``channels`` (those that brought the leads) are lists of rows. Money is in
-    the reporting currency.
+    realised by probability), ``funnel``, ``channels`` (those that brought the leads), ``goals``, ``definitions`` (MQL
+    and SQL as score bands), ``heard`` (self-reported sources beside the tracked), ``rejections`` by channel and week,
+    ``notes`` (what each rep's rejections changed) and ``earned`` (what showing scores was worth) are lists of rows.
+    Money is in the reporting currency.
     """
-    edition = Book(workspace, lake, settings).make(as_of)
+    edition, goal = Book(workspace, lake, settings).make(as_of), settings.goal
     choice = Choice(edition.as_of - timedelta(days=USUAL))
     found = aligned(edition, settings.goal, choice)
     return {
@@ -55,7 +65,22 @@ def report(workspace: Path, lake: Lake, settings: Settings, as_of: datetime) -> 
         "bands": found.bands,
         "funnel": [{"stage": stage, "leads": leads} for stage, leads in found.funnel],
         "channels": edition.rows(CHANNELS, choice.values()),
+        "goals": aims(edition, settings),
+        "definitions": bands(edition, settings),
+        "heard": heard(edition, choice.since),
+        "rejections": by_channel(edition),
+        "notes": _notes(workspace, lake, goal, as_of),
+        "earned": worth(edition),
     }
+
+
+def _notes(workspace: Path, lake: Lake, goal: Goal, as_of: datetime) -> list[dict[str, Any]]:
+    """Return the notes back to reps; there are none before a model serves."""
+    try:
+        scorer, history = champion_and_history(workspace, lake)
+    except ModelError:
+        return []
+    return notes(scorer, history, goal, microseconds(as_of))
 
 
 def page(told: dict[str, Any]) -> str:
