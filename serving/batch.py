@@ -58,7 +58,7 @@ def score_and_store(
         if engine == "spark":
             from serving import spark  # an optional extra
 
-            said = spark.scored(workspace / "models", lake, goal, as_of, exploration, outlook=outlook)
+            said = spark.scored(workspace / "models", lake, goal, as_of, exploration=exploration, outlook=outlook)
         else:
             said = scored(*champion_and_history(workspace, lake), goal, as_of, exploration, outlook=outlook)
         if not said.scores.empty:

@@ -30,7 +30,7 @@ Files = tuple[tuple[str, bytes], ...]  # of a model
 
 
 def scored(
-    models: Path, lake: Lake, goal: Goal, as_of: int, exploration: Exploration = OFF, touches: int = TOUCHES, *,
+    models: Path, lake: Lake, goal: Goal, as_of: int, touches: int = TOUCHES, exploration: Exploration = OFF, *,
     outlook: bool,
 ) -> Scored:  # fmt: skip
     """Return what the champion says of every open lead; a partition has about so many touches.
