@@ -216,10 +216,13 @@ def test_open_leads_are_learned_from(company: History) -> None:
     assert (followed.lives.how[row] == 0).sum() > 100
 
 
-def test_who_is_won_is_not_asked_whether_it_is_lost(company: History, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_leaves_out_its_part_and_who_is_won_is_not_asked_whether_it_is_lost(
+    company: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
     monkeypatch.setattr(learning_hazards, "boosted", lambda rows, labels, *_: asked.append((len(rows), labels.sum())))
     followed = course(company, SETTINGS, day(END))
     learning_hazards.hazards(followed, np.arange(1_500) % 2, (), SETTINGS.training)
     (first, wins), (second, more), (of_first, _), (of_second, _) = asked
     assert (first - of_first, second - of_second) == (wins, more)
+    assert first + second == len(lead_periods(followed.lives, followed.ends)[0])
