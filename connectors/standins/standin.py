@@ -47,6 +47,7 @@ class Standin(ABC):
     seconds: Callable[[], float] = time.monotonic
     calls: list[str] = field(default_factory=list)  # METHOD path, of every call
     told_to_wait: int = 0
+    worn_out: bool = False  # the token that was given last; another has to be asked for
 
     def __post_init__(self) -> None:
         """Begin to count time."""
@@ -77,7 +78,7 @@ class Standin(ABC):
     def is_known(self, request: Request) -> bool:
         """Say whether a caller bears what opens this system."""
 
-    async def trouble(self, request: Request) -> Response | None:  # noqa: PLR0911  # a line for each switch
+    async def trouble(self, request: Request) -> Response | None:  # a line for each switch
         """Return what goes wrong with a call, if anything does."""
         switches, path = self.switches, request.url.path
         self.calls.append(f"{request.method} {path}")
@@ -100,11 +101,12 @@ class Standin(ABC):
             switches.slow -= 1
             await asyncio.sleep(1)
         if path.endswith("/token"):
+            self.worn_out = False
             return None
         if switches.expired:
             switches.expired -= 1
-            return self.expired()
-        return None if self.is_known(request) else self.expired()
+            self.worn_out = True
+        return self.expired() if self.worn_out or not self.is_known(request) else None
 
     def app(self) -> Callable[..., Any]:
         """Return the ASGI app."""
