@@ -1,9 +1,9 @@
 """What Spark costs on one machine: the local engine, and Spark with one and two cores, in one run.
 
-Features of 2 million touches of 50,000 leads, 12 monthly snapshots each, 39 features, as in features.py; then the whole
-catalogue. Scores with reasons and journeys of a simulated company of 20,000 leads (``--leads``), by a model that
-learned from one of 1,200. Wall and CPU seconds of all processes: this one, Spark's, and its Python workers'. To start
-Spark is measured apart. All engines must say the same, to the bit.
+Features of 2 million touches (``--touches``) at 12 monthly snapshots of each lead, 39 features, as in features.py;
+then the whole catalogue. Scores with reasons and journeys of a simulated company of 20,000 leads (``--leads``), by a
+model that learned from one of 1,200. Wall and CPU seconds of all processes: this one, Spark's, and its Python workers'.
+To start Spark is measured apart. All engines must say the same, to the bit.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ PART = 100_000  # touches of a partition of the company
 T = TypeVar("T")
 
 
-def main(leads: int) -> None:
+def main(touches: int, leads: int) -> None:
     """Print wall and CPU seconds of each engine, in a process of its own; all must make the same numbers."""
     with tempfile.TemporaryDirectory() as folder:
-        HISTORY["write_lake"](argparse.Namespace(folder=Path(folder), touches=2_000_000, leads=50_000))
+        HISTORY["write_lake"](argparse.Namespace(folder=Path(folder), touches=touches, leads=touches // 40))
         found(Path(folder) / "small", 1_200)
-        touches = found(Path(folder) / "company", leads)
+        of_company = found(Path(folder) / "company", leads)
         train(Lake(Path(folder) / "small" / "lake"), SETTINGS, Path(folder) / "small", NOW)
         shutil.copytree(Path(folder) / "small" / "models", Path(folder) / "company" / "models")
-        print(f"The company has {leads:,} leads and {touches:,} touches.", file=sys.stderr)
+        print(f"The company has {leads:,} leads and {of_company:,} touches.", file=sys.stderr)
         made = {}
         for engine in ENGINES:
             asked = [sys.executable, __file__, folder, engine]
@@ -144,11 +144,12 @@ def cpu_seconds() -> float:
 
 if __name__ == "__main__":
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--leads", type=int, default=20_000)
+    asked.add_argument("--touches", type=int, default=2_000_000, help="of which features are made")
+    asked.add_argument("--leads", type=int, default=20_000, help="of the company")
     asked.add_argument("worker", nargs="*", help="a folder and an engine, as the benchmark calls itself")
     words = asked.parse_args()
     if words.worker:
         measure(Lake(Path(words.worker[0]) / "lake"), words.worker[1])
         answer(Path(words.worker[0]) / "company", words.worker[1])
     else:
-        main(words.leads)
+        main(words.touches, words.leads)

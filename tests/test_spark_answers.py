@@ -28,7 +28,7 @@ from features.settings import Goal, Settings
 from serving import batch
 from serving.scorer import MODEL, Scorer, champion_folder, contents_of
 
-PARTS = pytest.mark.parametrize("parts", [1, 2, 5])
+PARTS = pytest.mark.parametrize("parts", [1, 5])
 SETTINGS = Settings.model_validate(
     {"attribution": {"lookback_days": 60, "exclude_kinds": ["email_sent"], "opportunity": ["demo"]}}
 )
@@ -116,11 +116,11 @@ def test_spark_makes_the_journeys_that_this_machine_makes(tangled: Lake, parts: 
     settings, as_of = SETTINGS.model_copy(update={"attribution": how}), moment(AS_OF)
     here, wins = deals.journeys_in(tangled, settings, as_of)
     found, wins_found = journeys_by_spark(tangled, settings, as_of, TOUCHES // parts)
-    assert here.conversions.sum() > 20
+    assert here.conversions.sum() > 5
     assert here.milestone is not None
     for field in fields(Journeys):
         one, other = getattr(found, field.name), getattr(here, field.name)
-        if isinstance(other, tuple):
+        if other is None or isinstance(other, tuple):
             assert one == other, field.name
         else:
             np.testing.assert_array_equal(np.asarray(one), np.asarray(other), err_msg=field.name)
@@ -142,13 +142,10 @@ def test_spark_credits_to_the_bit(tangled: Lake) -> None:
     pd.testing.assert_frame_equal(found.answer.touches, here.answer.touches, check_exact=True)
 
 
-@PARTS
-def test_the_paths_that_spark_adds_up_bring_what_the_journeys_brought(
-    tangled: Lake, parts: int, tmp_path: Path
-) -> None:
+def test_the_paths_that_spark_adds_up_bring_what_the_journeys_brought(tangled: Lake, tmp_path: Path) -> None:
     from attribution.spark import path_counts
 
-    paths = path_counts(tangled, SETTINGS, moment(AS_OF), TOUCHES // parts).toPandas()
+    paths = path_counts(tangled, SETTINGS, moment(AS_OF), TOUCHES // 5).toPandas()
     here, _ = deals.journeys_in(tangled, SETTINGS, moment(AS_OF))
     wanted = top_paths(here, len(here.start), collapse=False).set_index("path").sort_index()
     paths.to_csv(tmp_path / "paths.csv", index=False)

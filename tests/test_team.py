@@ -157,7 +157,7 @@ def test_a_team_shares_events_models_and_what_a_killed_replica_had_acknowledged(
     trained_company: Company, mlflow_server: str, bucket: str, s3: str, tmp_path: Path
 ) -> None:
     trainer = shutil.copytree(trained_company.workspace, tmp_path / "trainer")
-    (trainer / "touchstone.toml").write_text("[training]\ntrees = 20\n")
+    (trainer / "touchstone.toml").write_text("[training]\ntrees = 9\nmembers = 2\noutlook_days = [30]\n")
     assert touchstone(trainer, "join", bucket) == {"store": bucket, "brought": True}
     for name in ("one", "two"):
         assert touchstone(tmp_path / name, "join", bucket) == {"store": bucket, "brought": False}
