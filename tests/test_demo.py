@@ -51,7 +51,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Com
     environment.pop("CI", None)  # some libraries keep quiet in CI only
     environment.pop("PYTEST_CURRENT_TEST", None)
     words = [sys.executable, "-m", "touchstone", "demo", "--once", "--json", "--workspace", str(folder / "w")]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=280)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=500)
     return folder, done
 
 
