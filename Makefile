@@ -38,6 +38,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/attribution.py
+	$(BIN)/python benchmarks/journeys.py
 	$(BIN)/python benchmarks/bpic2012.py
 	$(BIN)/python benchmarks/leads.py
 	$(BIN)/python benchmarks/training.py

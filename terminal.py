@@ -353,6 +353,10 @@ def show_erased(document: dict[str, Any]) -> None:
     typer.echo("Backups and copies outside the workspace are for you to clear.")
 
 
+def _moved(row: dict[str, Any] | None) -> str:
+    return "–" if row is None else f"{row['moved']:.0%} ({row['channel']} {row['before']:.0%} → {row['after']:.0%})"
+
+
 def show_credit(document: dict[str, Any]) -> None:
     """Print each channel's closes under each model; the columns add up to all that closed."""
     models, nobody = document["models"], document["unattributed"]["credit"]
@@ -386,6 +390,11 @@ def show_credit(document: dict[str, Any]) -> None:
         of = document["pipeline"]
         lacking = f"{of['without_amount']:,} name no amount"
         typer.echo(f"• {of['leads']:,} open leads with a score of {of['horizon_days']:g} days; {lacking}.")
+    if "robustness" in document:
+        cases = list(dict.fromkeys(row["scenario"] for row in document["robustness"]))
+        moved = {(row["scenario"], row["model"]): row for row in document["robustness"]}
+        shares = [(name, *(_moved(moved.get((name, m))) for m in models)) for name in cases]
+        _show("Share of the credit that moves, and where most", ("if", *(m.replace("_", " ") for m in models)), shares)
     if "trued_up" in document:
         names = ("promised", "decided", "came", "difference", "open")
         money = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -394,6 +395,10 @@ def attribute(
     pipeline: Annotated[
         bool, typer.Option("--pipeline", help="Credit p × amount of open leads; --compare trues an earlier one up.")
     ] = False,
+    robustness: Annotated[
+        bool,
+        typer.Option("--robustness", help="Say how far models move if touches are lost, doubled or invented."),
+    ] = False,
     compare: Annotated[str | None, typer.Option(help="Set what each channel gets beside a stored run.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write the channels' credit to this CSV or Parquet file.")] = None,
     engine: Engine = "local",
@@ -406,9 +411,9 @@ def attribute(
     from features.history import microseconds
     from features.lake import Lake
     from features.settings import read_settings
+    from serving import ledger
 
-    if engine == "spark" and (paths or pipeline):
-        raise typer.BadParameter("--paths and --pipeline are counted on this machine. Leave out --engine spark.")
+    _refuse_together(engine, paths, pipeline=pipeline, robustness=robustness)
     settings, named, lake, cut = read_settings(workspace), model or [], Lake(workspace / "lake"), _moment(as_of)
     if stage:
         how = settings.attribution.model_copy(update={"stage": stage})
@@ -421,20 +426,22 @@ def attribute(
     with terminal.progress(quiet, "Crediting channels"):
         if paths:
             run = runs.attribute_paths(paths, settings, named)
-        elif pipeline:
-            with lake.writing():
-                run = pipelines.pipeline(lake, settings, cut, named)
-                runs.store(lake, run)
         else:
-            from serving import ledger
             from training.baseline import baseline
 
+            asked, own = (lake, settings, cut, named), partial(baseline, settings=settings, as_of=microseconds(cut))
             with lake.writing():  # nobody is erased between reading and storing
-                own_scores = lambda own: baseline(own, settings, microseconds(cut))  # noqa: E731  # named, it fits
-                run = runs.attribute(lake, settings, cut, named, own_scores, journeys_by)
+                run = pipelines.pipeline(*asked) if pipeline else runs.attribute(*asked, own, journeys_by)
                 runs.store(lake, run)
-            ledger.keep(workspace, run.summary(), cut.isoformat())
+    if run.stage == "won" and not paths:  # the pages tell of closes
+        ledger.keep(workspace, run.summary(), cut.isoformat())
     document = run.summary()
+    if robustness:
+        from attribution.robustness import robustness as changes
+
+        with terminal.progress(quiet, "Changing the history"):
+            moved = changes(lake, settings, cut, run.answer.models, own)
+        document["robustness"] = jsonlib.loads(moved.to_json(orient="records"))
     if compare and pipeline:
         trued_up = pipelines.trued_up(lake, settings, cut, compare)
         document["trued_up"] = jsonlib.loads(trued_up.to_json(orient="records"))
@@ -736,6 +743,16 @@ def main() -> None:
         sys.exit(status)
     except KeyboardInterrupt:
         sys.exit(FAILED)
+
+
+def _refuse_together(engine: str, paths: Path | None, *, pipeline: bool, robustness: bool) -> None:
+    """Refuse options of ``attribute`` of which one has no meaning beside the other."""
+    from features.errors import ConfigError
+
+    if engine == "spark" and (paths or pipeline):
+        raise typer.BadParameter("--paths and --pipeline are counted on this machine. Leave out --engine spark.")
+    if paths and (pipeline or robustness):
+        raise ConfigError("--pipeline and --robustness ask for leads, which --paths does not know. Leave --paths out.")
 
 
 def _now() -> datetime:

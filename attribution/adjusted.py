@@ -45,6 +45,7 @@ class Adjusted(NamedTuple):
     error: Floats  # (k,) standard error of the credit
     harvests: Flags  # (k,)
     unguarded: Floats  # (k,) parts added up, had harvests been taken for effects
+    later: float  # chance that a close that touches brought about would else have come later
 
     @property
     def anyway(self) -> float:
@@ -94,7 +95,14 @@ def score_adjusted(time: OpenTime, touched: Touched, channels: int, score: Score
         error=np.sqrt(own_error**2 + apart**2 + owed_error**2),
         harvests=harvests,
         unguarded=unguarded,
+        later=_later(parts, models[MIDDLE].probability[: len(parts)]),
     )
+
+
+def _later(parts: Floats, probability: Floats) -> float:
+    """Return the mean score of those who closed, weighed by what touches had to do with it."""
+    weight = parts.sum(axis=1).clip(0)
+    return float(weight @ probability / weight.sum()) if weight.sum() > 0 else 0.0
 
 
 def _owed(time: OpenTime, touched: Touched, k: int, score: Score) -> tuple[Floats, Floats]:

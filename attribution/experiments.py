@@ -1,12 +1,10 @@
 """Experiments: what a lift test or a hold-out showed of a channel, and how far it moves data-driven credit.
 
 A lift of 0.08 says: with the channel, 8 % more closed than would have without, so that the channel brought about
-lift / (1 + lift) of all closes. Credit and experiment are two measurements of one number, each with an error: the
-credit moves towards the experiment by the experiment's share of the precision. As an experiment ages, its precision
-halves with every half-life since its last day.
-
-The intervals of data-driven credit know chance, but not what the model is wrong about; in companies whose truth is
-known (``benchmarks/truth.py``) its errors were ``WIDER`` than they say. So much less is it believed here.
+lift / (1 + lift) of all closes. Some of these would else have come later, which a test sees and credit does not ask: so
+what the test says is divided by the chance that they would not. Credit and experiment are then two measurements of one
+number, each with an error: the credit moves towards the experiment by the experiment's share of the precision. As an
+experiment ages, its precision halves with every half-life since its last day.
 """
 
 from __future__ import annotations
@@ -25,7 +23,6 @@ from attribution.journeys import Ints
 from attribution.shares import whole
 from features.settings import Experiment
 
-WIDER = 1.3
 NUMBERS = ("credit", "low", "high")
 
 
@@ -38,8 +35,9 @@ class Shrunk(NamedTuple):
 
 
 def shrunk(
-    rows: pd.DataFrame, anyway: Unattributed, experiments: Sequence[Experiment], as_of: datetime, half_life_days: float
-) -> Shrunk:
+    rows: pd.DataFrame, anyway: Unattributed, experiments: Sequence[Experiment], as_of: datetime, half_life_days: float,
+    later: float,
+) -> Shrunk:  # fmt: skip
     """Return a model's credit moved towards what experiments showed; what a channel gains, others do not lose.
 
     Args:
@@ -48,6 +46,7 @@ def shrunk(
         experiments: whichever have ended before ``as_of`` are heard, the earliest first.
         as_of: moment of the attribution.
         half_life_days: after which an experiment counts half.
+        later: chance that a close that touches brought about would else have come later.
 
     """
     closes = float(rows["credit"].sum()) + anyway["credit"]
@@ -58,8 +57,10 @@ def shrunk(
         if days < 0 or experiment.channel not in bounds:
             continue
         credit = bounds[experiment.channel]
-        before, width = credit["credit"], WIDER * (credit["high"] - credit["low"])
-        says, low, high = (closes * lift / (1 + lift) for lift in (experiment.lift, experiment.low, experiment.high))
+        before, width = credit["credit"], credit["high"] - credit["low"]
+        says, low, high = (
+            closes * lift / (1 + lift) / (1 - later) for lift in (experiment.lift, experiment.low, experiment.high)
+        )
         precision = 0.5 ** (days / half_life_days) / (high - low) ** 2
         weight = precision / (precision + width**-2) if width > 0 else 0.0
         after, half = before + weight * (says - before), sqrt(1 - weight) * width / 2

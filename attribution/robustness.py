@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from math import ceil
 
 import numpy as np
 import pandas as pd
@@ -68,7 +69,7 @@ def changed(touches: pd.DataFrame, seed: int) -> Iterator[tuple[str, pd.DataFram
 
 def with_placebo(touches: pd.DataFrame, random: Random) -> pd.DataFrame:
     """Return touches and those of a placebo: moments of a tenth of them, each given to a lead drawn at random."""
-    drawn = touches.sample(frac=PLACED, random_state=random)
+    drawn = touches.sample(ceil(PLACED * len(touches)), random_state=random)
     leads = random.permutation(touches["lead_id"].unique())
     given = pd.Series(leads[random.integers(0, len(leads), len(drawn))], drawn.index, touches["lead_id"].dtype)
     placebo = drawn.assign(lead_id=given, channel=PLACEBO, event_id="placebo " + drawn["event_id"].astype("str"))

@@ -135,7 +135,7 @@ def _with_adjusted(
     days = lead_days(history, settings.goal, microseconds(as_of), earning)
     found = adjusted(days, baseline(own_history(history, how.own_kinds)))
     rows, anyway, told = shrunk(*table(found, days, wins, SCORE_ADJUSTED), how.experiments, as_of,
-                                how.experiment_half_life_days)  # fmt: skip
+                                how.experiment_half_life_days, found.later)  # fmt: skip
     touches = rows[["model", "channel", "credit", "value"]].assign(lead_id=None, event_id=None)
     return replace(
         answer,

@@ -24,7 +24,6 @@ sys.path[0] = str(ROOT)  # not this folder, whose simulation.py is no package
 
 from sklearn.metrics import roc_auc_score  # noqa: E402
 
-from attribution.experiments import shrunk  # noqa: E402
 from attribution.lead_days import Probability, adjusted, kinds_of, lead_days, own_history  # noqa: E402
 from attribution.models import MODELS, SCORE_ADJUSTED  # noqa: E402
 from attribution.robustness import PLACEBO, touches_of, with_placebo, with_touches  # noqa: E402
@@ -288,11 +287,10 @@ def credited(lake: Lake, company: Company, effects: pd.DataFrame, baseline: Base
     settings = Settings.model_validate({"attribution": {"exclude_kinds": OF_THEIR_OWN}})
     scale = company.leads / effects.attrs["leads"]
     answer = attribute(lake, settings, NOW, [*MODELS, SCORE_ADJUSTED], baseline).answer
-    ours, how = answer.channels[answer.channels["model"] == SCORE_ADJUSTED].reset_index(drop=True), settings.attribution
-    closes = float(ours["credit"].sum()) + answer.anyway[SCORE_ADJUSTED]["credit"]
-    tests = [hold_out(company, place, closes) for place in range(len(MOVING))]
-    with_tests = shrunk(ours, answer.anyway[SCORE_ADJUSTED], tests, NOW, how.experiment_half_life_days).rows
-    table = pd.concat([answer.channels, with_tests.assign(model=HELD_OUT)])
+    tests = [test.model_dump() for test in hold_outs(company)]
+    asked = Settings.model_validate({"attribution": {"exclude_kinds": OF_THEIR_OWN, "experiments": tests}})
+    with_tests = attribute(lake, asked, NOW, [SCORE_ADJUSTED], baseline).answer.channels
+    table = pd.concat([answer.channels, with_tests[with_tests["model"] == SCORE_ADJUSTED].assign(model=HELD_OUT)])
     placebo = credit_of_placebo(lake, settings, baseline, company.seed)
     for name, rows in table.groupby("model", sort=False):
         credit = rows.set_index("channel")["credit"]
@@ -318,19 +316,25 @@ def credited(lake: Lake, company: Company, effects: pd.DataFrame, baseline: Base
         }
 
 
-def hold_out(company: Company, place: int, closes: float) -> Experiment:
-    """Return what a hold-out of 5 % as many leads, whom a channel never touches, shows beside the company's closes."""
-    apart = Company(NOW, company.leads // 20, DAYS, seed=1_000 + 20 * company.seed + place, world=company.world)
-    law, weekday, leads, lost = rules(company.world, frozenset([MOVING[place]])), apart.first_day.weekday(), 0, 0
-    for some in apart.chapters():
+def hold_outs(company: Company) -> Iterator[Experiment]:
+    """Yield what a hold-out of each channel shows: 5 % as many leads, never touched by it, beside the company's own."""
+    first, ours = NOW.date() - timedelta(days=DAYS), closes(company, frozenset())
+    for place, channel in enumerate(MOVING):
+        apart = Company(NOW, company.leads // 20, DAYS, seed=1_000 + 20 * company.seed + place, world=company.world)
+        theirs = closes(apart, frozenset([channel]))
+        ratio = np.log(ours / company.leads) - np.log(theirs / apart.leads)
+        error = np.sqrt(1 / ours - 1 / company.leads + 1 / theirs - 1 / apart.leads)
+        lift, low, high = (float(np.exp(ratio + z * error) - 1) for z in (0, -1.645, 1.645))
+        yield Experiment(channel=channel, since=first, until=NOW.date(), lift=lift, low=low, high=high)
+
+
+def closes(company: Company, without: frozenset[str]) -> int:
+    """Return how many of the company's leads would be won without some channels."""
+    law, weekday, found = rules(company.world, without), company.first_day.weekday(), 0
+    for some in company.chapters():
         cohort = some.cohort.chosen(np.arange(len(some.leads)))
-        lost += int((lives(cohort, law, weekday, apart.seed, events=False).end == WON).sum())
-        leads += len(some.leads)
-    ours, theirs = closes / company.leads, lost / leads
-    error = np.sqrt((1 - ours) / closes + (1 - theirs) / lost)
-    lift, low, high = (float(np.exp(np.log(ours / theirs) + z * error) - 1) for z in (0, -1.645, 1.645))
-    first = NOW.date() - timedelta(days=DAYS)
-    return Experiment(channel=MOVING[place], since=first, until=NOW.date(), lift=lift, low=low, high=high)
+        found += int((lives(cohort, law, weekday, company.seed, events=False).end == WON).sum())
+    return found
 
 
 def credit_of_placebo(lake: Lake, settings: Settings, baseline: Baseline, seed: int) -> tuple[float, float]:
@@ -378,6 +382,7 @@ def show_credit(found: pd.DataFrame, size: Size) -> int:
     ours, tested = found[found["model"] == SCORE_ADJUSTED], found[found["model"] == HELD_OUT]
     columns = ["world", "seed", "distance", "times", "of_channels", "covered", "to_idle", "harvests", "placebo"]
     print(ours[columns].to_string(index=False, float_format="%.2f"))
+    closer = tested.groupby("world")["distance"].mean() < ours.groupby("world")["distance"].mean()
     missed = 0
     for name, rows in ours.groupby("world", sort=False):
         harvest = "Brand Search" if WORLDS[str(name)].harvest else ""
@@ -387,8 +392,7 @@ def show_credit(found: pd.DataFrame, size: Size) -> int:
             "at most 10 % to an idle channel": (rows["to_idle"] <= 0.1).all(),
             "the guard flags the harvest alone": (rows["harvests"] == harvest).all(),
             "intervals cover 80 %": rows["covered"].mean() >= 0.8,
-            "hold-outs bring it closer": tested.loc[tested["world"] == name, "distance"].mean()
-            < rows["distance"].mean(),
+            "hold-outs bring it closer": closer[name],
             "a placebo's intervals cover zero, all but one": sum(not a <= 0 <= b for a, b in rows["placebo"]) <= 1,
         }
         print(f"{name}: " + "; ".join(f"{claim} {'MET' if met else 'MISSED'}" for claim, met in claims.items()))

@@ -33,6 +33,8 @@ from features.sources import sources_of
 OLDEST = timedelta(minutes=5)  # HubSpot's rule; one that claims to be so far in the future is as little believed
 STATUS = {"subscribe": "subscribed", "unsubscribe": "unsubscribed", "cleaned": "cleaned"}  # by Mailchimp's events
 
+Asked = Callable[[], Row]  # which fields are read
+
 
 class Forged(TouchstoneError):
     """A webhook is not from whom it says, or not of now."""
@@ -72,7 +74,10 @@ def received(
         ConfigError: when webhooks of the system are not set up here.
 
     """
-    asked = mapping_of(system, settings, workspace).read
+
+    def asked() -> Row:  # only what is believed is worth reading a file for
+        return mapping_of(system, settings, workspace).read
+
     try:
         delivery = DOORS[system](request, settings, environment, asked)
         json.dumps(delivery.lines, ensure_ascii=False, allow_nan=False).encode()  # it can be written down
@@ -105,7 +110,7 @@ def forget(deliveries: Iterable[Delivery], lake: Lake) -> None:
             continue
 
 
-def _hubspot(request: Request, settings: Settings, environment: Mapping[str, str], asked: Row) -> Delivery:
+def _hubspot(request: Request, settings: Settings, environment: Mapping[str, str], asked: Asked) -> Delivery:
     """Return what HubSpot sent: changes of contacts, whom to forget."""
     (secret,) = needed(environment, "HUBSPOT_CLIENT_SECRET")
     if not settings.connectors.hubspot.public_url:
@@ -117,11 +122,11 @@ def _hubspot(request: Request, settings: Settings, environment: Mapping[str, str
         raise Forged("The signature is wrong. See that connectors.hubspot.public_url is the address HubSpot sends to.")
     if not stamp.isdecimal() or abs(milliseconds(request.at) - int(stamp)) > OLDEST / timedelta(milliseconds=1):
         raise Forged("The webhook is not of the last five minutes. See that this machine's clock is right.")
-    lines, leads, forget = list[Row](), list[str](), list[str]()
+    lines, leads, forget, fields = list[Row](), list[str](), list[str](), asked()["contacts"]
     for event in json.loads(request.body):
         kind, lead = event["subscriptionType"], f"hubspot:{event['objectId']}"
         (forget if kind == "contact.privacyDeletion" else leads).append(lead)
-        lines += _of_event(event, kind, asked["contacts"])
+        lines += _of_event(event, kind, fields)
     return Delivery({"hubspot-contacts.jsonl": lines}, tuple(leads), tuple(forget))
 
 
@@ -142,7 +147,7 @@ def _of_event(event: Row, kind: str, fields: Sequence[str]) -> Iterator[Row]:
             yield {"record": "email", **own, "email": value}
 
 
-def _mailchimp(request: Request, settings: Settings, environment: Mapping[str, str], asked: Row) -> Delivery:
+def _mailchimp(request: Request, settings: Settings, environment: Mapping[str, str], asked: Asked) -> Delivery:
     """Return what Mailchimp sent. It signs nothing, so its address holds a secret; a GET only asks if we are here."""
     (secret,) = needed(environment, "MAILCHIMP_WEBHOOK_SECRET")
     if not hmac.compare_digest(secret.encode(), request.query.get("secret", "").encode()):
@@ -156,7 +161,7 @@ def _mailchimp(request: Request, settings: Settings, environment: Mapping[str, s
     if sent["type"] == "upemail":
         moved = {"email": sent["data[new_email]"], "old_email": sent["data[old_email]"], "at": at}
         return Delivery({"mailchimp-moves.jsonl": [moved]}, (_member(moved["email"]), _member(moved["old_email"])))
-    merged = {name: sent[f"data[merges][{name}]"] for name in asked["members"] if f"data[merges][{name}]" in sent}
+    merged = {name: sent[f"data[merges][{name}]"] for name in asked()["members"] if f"data[merges][{name}]" in sent}
     about = {"email": sent["data[email]"], "status": STATUS.get(sent["type"]), "created": at, "at": at}
     return Delivery({"mailchimp-members.jsonl": [{**about, "fields": merged}]}, (_member(about["email"]),))
 
@@ -165,5 +170,5 @@ def _member(email: str | None) -> str:
     return f"mailchimp:{hashlib.md5(str(email).strip().lower().encode(), usedforsecurity=False).hexdigest()}"
 
 
-Door = Callable[[Request, Settings, Mapping[str, str], Row], Delivery]
+Door = Callable[[Request, Settings, Mapping[str, str], Asked], Delivery]
 DOORS: dict[str, Door] = {"hubspot": _hubspot, "mailchimp": _mailchimp}

@@ -285,7 +285,9 @@ class Serve(Section):
     """The service. It listens on loopback."""
 
     port: int = Field(3000, description="port on 127.0.0.1; 0 takes a free one", ge=0, le=65535)
-    connections: int = Field(2_000, description="so many may be open at once; more are refused", gt=0)
+    connections: int = Field(
+        800, description="so many may be open at once; each takes one of the process's files", gt=0
+    )
     head_kilobytes: float = Field(64, description="largest head of a request that is read", gt=0)
     body_megabytes: float = Field(8, description="largest body of a request that is read", gt=0)
     body_seconds: float = Field(10, description="the head of a request, and then its body, take at most so long", gt=0)

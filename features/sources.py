@@ -42,7 +42,8 @@ def sources_of(files: Iterable[Path], settings: Settings) -> list[tuple[Path, So
     if unclear:
         raise ConfigError(
             f"It is not clear which table is in {', '.join(unclear)}. Name a file after its table "
-            f"({', '.join(INGESTED)}), or add a [[sources]] block to touchstone.toml. Nothing was stored."
+            f"({', '.join(INGESTED)}), or add a [[sources]] block to touchstone.toml; for a sheet with one row a lead "
+            "`touchstone init --from FILE` writes it. Nothing was stored."
         )
     return wanted
 

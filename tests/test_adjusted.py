@@ -76,6 +76,14 @@ def test_parts_and_what_would_have_closed_anyway_add_up_to_all_closes() -> None:
     assert len(found.lead) > 500
 
 
+def test_the_chance_to_close_later_is_the_score_of_those_whom_touches_made_close() -> None:
+    time, touched, _, _ = company(1)
+    by_email = np.zeros(LEADS, bool)
+    by_email[np.repeat(np.arange(LEADS), np.diff(touched.start))[touched.channel == 0]] = True
+    found = score_adjusted(time, touched, 3, lambda lead, _: np.where(by_email[lead], 0.2, 0.19))
+    assert 0.199 < found.later <= 0.2
+
+
 def test_the_score_takes_away_what_intent_lends_to_a_channel() -> None:
     seeing, _ = credited(3, confounded=True)
     blind, _ = credited(3, confounded=True, blind=True)

@@ -177,6 +177,26 @@ def test_attribute_reads_paths_without_a_workspace(tmp_path: Path, command: Comm
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_attribute_asks_about_any_stage_what_is_open_and_how_robust_it_is(workspace: Path, command: Command) -> None:
+    words = ("attribute", "--as-of", "2026-02-01", "--model", "last", "--json")
+    created = json.loads(command(*words, "--stage", "lead", workspace=workspace)[1])
+    assert (created["stage"], created["unattributed"]["credit"]) == ("lead", 2.0)
+    found = json.loads(command(*words, "--robustness", workspace=workspace)[1])["robustness"]
+    assert [row["scenario"] for row in found][:2] == ["half the window", "twice the window"]
+    from attribution.robustness import PLACEBO
+
+    assert found[-1]["channel"] == PLACEBO
+    assert command(*words, "--pipeline", workspace=workspace)[0] == 1  # nobody was scored yet
+
+
+def test_attribute_refuses_what_paths_do_not_know(tmp_path: Path, command: Command) -> None:
+    words = ("attribute", "--paths", str(tmp_path / "paths.csv"), "--robustness")
+    sentence = (
+        "ConfigError: --pipeline and --robustness ask for leads, which --paths does not know. Leave --paths out.\n"
+    )
+    assert command(*words, workspace=tmp_path) == (2, sentence)
+
+
 def test_attribution_runs_are_stored_once(workspace: Path, command: Command) -> None:
     from features.lake import Lake
 

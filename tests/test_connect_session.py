@@ -6,6 +6,7 @@ import json
 import logging
 from collections import Counter
 from datetime import timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.pace import Clock, Pace, Quota
+from connectors.said import HISTORY, Present, Said
 from connectors.session import Manners, Refused, Session, by_status
 from connectors.standins.hubspot import HubSpot
 from connectors.standins.mailchimp import Mailchimp
@@ -246,3 +248,19 @@ def test_a_system_that_repeats_a_token_in_its_error_is_not_quoted_with_it() -> N
         session = Session(manners, http, Quota(9, 1, "2026-03-02"), NOW, Clock())
         with pytest.raises(Refused, match=r"^x refused with 400, when asked to GET /a: bad call with … and …\.$"):
             session.ask("GET", "/a?secret=s3cret")
+
+
+def test_only_what_a_record_said_last_is_known_and_only_in_its_stream(tmp_path: Path) -> None:
+    present = Present(itemgetter("id"), ("at",))
+    said, other = (Said(tmp_path / "said.db", stream, present) for stream in ("leads", "contacts"))
+    clerk, again, head = (
+        {"id": "1", "title": title, "at": at} for title, at in (("Clerk", 1), ("Clerk", 2), ("Head", 3))
+    )
+    said.learn([clerk | {"landed_at": "then"}])
+    assert (said.news([again, head]), other.news([again])) == ([head], [again])
+    said.learn([head])
+    assert said.news([again, head]) == [again]  # it is a clerk once more
+    history = Said(tmp_path / "said.db", "leads", HISTORY)
+    assert history.news([head, head]) == [head, head]
+    said.forget()
+    assert said.news([head]) == [head]

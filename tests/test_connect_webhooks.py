@@ -239,7 +239,7 @@ def client(workspace: Path) -> Iterator[httpx.Client]:
     """Return a client of the service, which takes tokens, and of which the vendors have none."""
     from serving.tokens import create
 
-    token = create(workspace, "a colleague", ("read", "score"), datetime.now(UTC))
+    token = create(workspace, "a colleague", ("read", "score", "ingest"), datetime.now(UTC))
     ours = (ROOT / "connectors" / "mappings" / "hubspot.toml").read_text()
     (workspace / "own.toml").write_text(ours.replace('"createdate",', '"createdate", "objects_to_profiling",', 1))
     own = {"hubspot": {"public_url": URL, "mapping": "own.toml"}}
@@ -341,6 +341,17 @@ def test_mailchimp_finds_somebody_at_the_secret_address_and_posts_forms_there(
     told = "SELECT lead_id FROM leads WHERE attributes LIKE '%\"opted_out\":\"yes\"%' AND lead_id LIKE 'mailchimp:%'"
     assert soon(lambda: Lake(workspace / "lake").query(told).num_rows == 1)
     assert "hard-to-guess" not in (workspace / "audit.jsonl").read_text()
+
+
+def test_what_a_flow_of_salesforce_posts_takes_a_token_and_comes_twice_without_harm(client: httpx.Client) -> None:
+    at = datetime.fromtimestamp(lately(2) / 1000, UTC).isoformat()
+    lead = {"lead_id": "salesforce:00Q1", "created_at": at, "attributes": {"LeadSource": "Web"}}
+    member = {"event_id": "salesforce:member:00v1", "lead_id": "salesforce:00Q1", "occurred_at": at,
+              "kind": "webinar_attended", "channel": "Events"}  # fmt: skip
+    told = {"leads": [lead], "touches": [member]}
+    assert client.post("/events", json=told, headers={"authorization": "Bearer forged"}).status_code == 401
+    assert [client.post("/events", json=told).json()["known"] for _ in range(2)] == [0, 1]
+    assert soon(lambda: probability(client, "salesforce:00Q1"))
 
 
 def test_webhooks_that_are_not_set_up_say_so_to_us_and_not_to_strangers(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attribution.experiments import WIDER, Shrunk, shrunk
+from attribution.experiments import Shrunk, shrunk
 from features.errors import ConfigError
 from features.settings import Experiment, read_settings
 
@@ -34,34 +34,40 @@ def lift_test(channel: str, share: float, half: float, until: date = date(2026, 
     return Experiment(channel=channel, since=min(until, date(2026, 1, 1)), until=until, lift=lift, low=low, high=high)
 
 
-def moved(*experiments: Experiment, half_life: float = 180) -> Shrunk:
+def moved(*experiments: Experiment, half_life: float = 180, later: float = 0) -> Shrunk:
     anyway = {"credit": REST, "value": Decimal("6300.00")}
-    return shrunk(rows(), anyway, experiments, NOW, half_life)  # type: ignore[arg-type]
+    return shrunk(rows(), anyway, experiments, NOW, half_life, later)  # type: ignore[arg-type]
 
 
 def test_credit_moves_by_the_experiment_s_share_of_the_precision() -> None:
-    found = moved(lift_test("Events", 0.1, 0.065 * WIDER))  # as precise as the model is believed to be
+    found = moved(lift_test("Events", 0.1, 0.065))  # as precise as the model
     assert found.told == [{"channel": "Events", "since": "2026-01-01", "until": "2026-07-01",
                            "says": pytest.approx(100), "weight": pytest.approx(0.5),
                            "before": 300, "after": pytest.approx(200)}]  # fmt: skip
     events = found.rows.set_index("channel").loc["Events"]
     assert (events["credit"], events["value"]) == (pytest.approx(200), Decimal("2000.00"))
-    assert events["high"] - events["credit"] == pytest.approx(65 * WIDER * sqrt(0.5))
-    assert events["credit"] - events["low"] == pytest.approx(65 * WIDER * sqrt(0.5))
+    assert events["high"] - events["credit"] == pytest.approx(65 * sqrt(0.5))
+    assert events["credit"] - events["low"] == pytest.approx(65 * sqrt(0.5))
 
 
 def test_what_a_channel_loses_would_have_closed_anyway_and_no_other_channel_moves() -> None:
-    found = moved(lift_test("Events", 0.1, 0.065 * WIDER))
+    found = moved(lift_test("Events", 0.1, 0.065))
     assert found.anyway == {"credit": pytest.approx(REST + 100), "value": Decimal("7300.00")}
     pd.testing.assert_series_equal(found.rows.iloc[1], rows().iloc[1], check_names=False)
 
 
 def test_an_experiment_counts_half_as_much_after_each_half_life_since_its_last_day() -> None:
-    fresh = lift_test("Events", 0.1, 0.065 * WIDER)
-    old = lift_test("Events", 0.1, 0.065 * WIDER, date(2026, 6, 1))
+    fresh = lift_test("Events", 0.1, 0.065)
+    old = lift_test("Events", 0.1, 0.065, date(2026, 6, 1))
     assert moved(fresh, half_life=30).told[0]["weight"] == pytest.approx(1 / 2)
     assert moved(old, half_life=30).told[0]["weight"] == pytest.approx(1 / 3)
     assert moved(old, half_life=15).told[0]["weight"] == pytest.approx(1 / 5)
+
+
+def test_a_test_sees_less_than_the_credit_because_some_would_have_closed_later() -> None:
+    found = moved(lift_test("Events", 0.08, 0.065 * 0.8), later=0.2)
+    assert found.told[0]["says"] == pytest.approx(100)
+    assert found.told[0]["weight"] == pytest.approx(0.5)
 
 
 def test_of_two_experiments_the_earlier_is_heard_first_and_channels_are_put_in_order_again() -> None:

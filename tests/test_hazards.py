@@ -21,6 +21,7 @@ from serving.hazards import Hazards, answers, chances_by_the_end
 from serving.outlook import outlook
 from serving.scorer import Scorer, load, save
 from serving.spec import probability
+from training import hazards as learning_hazards
 from training.hazards import course, lead_periods
 from training.learning import model_of
 from training.snapshots import Lives, lives
@@ -213,3 +214,12 @@ def test_open_leads_are_learned_from(company: History) -> None:
     assert (followed.lives.how == 0).sum() > 50
     row, *_ = lead_periods(followed.lives, followed.ends)
     assert (followed.lives.how[row] == 0).sum() > 100
+
+
+def test_who_is_won_is_not_asked_whether_it_is_lost(company: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(learning_hazards, "boosted", lambda rows, labels, *_: asked.append((len(rows), labels.sum())))
+    followed = course(company, SETTINGS, day(END))
+    learning_hazards.hazards(followed, np.arange(1_500) % 2, (), SETTINGS.training)
+    (first, wins), (second, more), (of_first, _), (of_second, _) = asked
+    assert (first - of_first, second - of_second) == (wins, more)

@@ -624,7 +624,8 @@ def test_files_of_no_known_table_are_all_named_before_anything_is_stored(lake: L
     files = [written(folder / name, LEADS) for name in ("leads.csv", "people.csv", "deals.csv")]
     assert refusal(lake, *files) == (
         "It is not clear which table is in people.csv, deals.csv. Name a file after its table "
-        "(leads, touches, stages, spend, rates, identities, feedback), or add a [[sources]] block to touchstone.toml. "
+        "(leads, touches, stages, spend, rates, identities, feedback), or add a [[sources]] block to touchstone.toml; "
+        "for a sheet with one row a lead `touchstone init --from FILE` writes it. "
         "Nothing was stored."
     )
     assert lake.versions() == {}

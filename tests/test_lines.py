@@ -148,6 +148,15 @@ def test_the_rates_of_segments_start_from_the_base_rate_as_if_seen_in_twenty_lea
     assert known == pytest.approx([12.5 / 60, 2.5 / 60, 0.125, 0.125])
 
 
+def test_where_wins_are_rare_the_rates_of_segments_start_as_if_one_win_had_been_seen() -> None:
+    industry = np.repeat([0.0, 1.0], 500)[:, None]
+    labels = np.repeat([1.0, 0.0], [8, 992])
+    line = segment_line(industry, labels, np.ones(1000), (INDUSTRY,), 0.01)
+    assert line is not None
+    known = probability(line.margins(np.array([[0.0], [1.0]])))
+    assert known == pytest.approx([9 / 600, 1 / 600])
+
+
 def test_the_category_that_tells_most_is_taken() -> None:
     wins = np.repeat([1.0, 0.0], [10, 70])
     columns = np.column_stack([np.tile([0.0, 1.0], 40), np.repeat([0.0, 1.0], [20, 60])])

@@ -12,12 +12,15 @@ from pathlib import Path
 import httpx
 import pytest
 from morning import BOUGHT, FORMULA, MEAN, SCRIPT, SHY, Morning
+from starlette.routing import Route
 from trained import NOW
 
+from features.settings import Settings
 from serving.audit import Audit
 from serving.guard import SESSION
 from serving.pages.files import ASSETS
 from serving.pages.signing import _own
+from serving.service import Application
 
 PAGES = ("/my-leads", "/my-leads/L-00001", "/channels", "/alignment", "/models", "/sign-in")
 
@@ -69,6 +72,21 @@ def test_nothing_but_the_assets_can_be_asked_for_without_signing_in(stranger: ht
     assert stranger.get("/assets/SHA256SUMS").status_code == 404
     assert stranger.get("/assets/..%2Fsite.py").status_code in {401, 404}
     assert stranger.get("/my-leads").status_code == 401
+
+
+def test_no_route_of_the_service_answers_without_a_token_but_those_that_cannot_have_one(
+    morning: Morning, stranger: httpx.Client
+) -> None:
+    beyond_loopback = Application(morning.workspace, Settings(), "0.0.0.0")  # noqa: S104  # it is not started
+    beyond_loopback.audit.close()
+    app, signed = beyond_loopback.app, {"/webhooks/{system}"}
+    routes = {route.path for route in app.router.routes if isinstance(route, Route)} | {*app.posts, "/metrics", "/x"}
+    open_to_anyone = {"/livez", "/readyz", "/sign-in", "/assets/{name}"} | signed
+    assert len(routes) > 20
+    for path in sorted(routes - open_to_anyone):
+        for method in ("GET", "POST", "PUT", "DELETE"):
+            answer = stranger.request(method, path.replace("{lead_id}", "L-00001"))
+            assert (path, method, answer.status_code) == (path, method, 401)
 
 
 def test_a_browser_that_has_not_signed_in_is_asked_to(stranger: httpx.Client) -> None:

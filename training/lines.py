@@ -18,7 +18,8 @@ SPREAD = 0.35  # prior variance of the log-odds that all terms explain together
 NEWTON_STEPS, CLOSE_ENOUGH = 25, 1e-7  # log-odds
 LOOSE = 0.01  # L2 of the intercept: enough to keep it finite
 FLAT = 1e-9  # standard deviation of a column that says nothing
-PRIOR_LEADS = 20.0  # of the base rate, that the rate of a segment starts from
+PRIOR_LEADS = 20.0  # of the base rate, that the rate of a segment starts from, and as many more as
+PRIOR_WINS = 1.0  # are needed to see so many wins: a segment without a win yet is not one that never wins
 
 
 def logistic_line(matrix: Floats, labels: Floats, weights: Floats, features: Sequence[Feature]) -> Line:
@@ -47,8 +48,9 @@ def segment_line(
     """Return the rates of the segments that the data speak most for, as a line; None if they speak for none.
 
     A segment is a level of one category. The rate of each starts from the base rate as if seen in ``PRIOR_LEADS``
-    leads (beta-binomial); ``weights`` are parts of a lead. A category is taken if the labels are likelier with its
-    rates than with one rate for all, by more times than there are such choices.
+    leads, or in so many that ``PRIOR_WINS`` of them are won (beta-binomial); ``weights`` are parts of a lead. A
+    category is taken if the labels are likelier with its rates than with one rate for all, by more times than there
+    are such choices.
     """
     tried = [i for i, feature in enumerate(features) if feature.levels]
     evidence = {i: _evidence(*_counts(matrix[:, i], labels, weights, len(features[i].levels)), rate) for i in tried}
@@ -56,7 +58,8 @@ def segment_line(
     if best is None or evidence[best] <= math.log(1 + len(tried)):
         return None
     wins, rows = _counts(matrix[:, best], labels, weights, len(features[best].levels))
-    rates = (wins + PRIOR_LEADS * rate) / (rows + PRIOR_LEADS)
+    seen = _leads_before(rate)
+    rates = (wins + seen * rate) / (rows + seen)
     base = math.log(rate / (1 - rate))
     *levels, missing = (np.log(rates / (1 - rates)) - base).tolist()
     shift = float(np.average([*levels, missing], weights=rows))
@@ -113,7 +116,12 @@ def _counts(values: Floats, labels: Floats, weights: Floats, levels: int) -> tup
 
 def _evidence(wins: Floats, rows: Floats, rate: float) -> float:
     """Return the log of how much likelier the labels are with a rate for each segment than with one for all."""
-    a, b = PRIOR_LEADS * rate, PRIOR_LEADS * (1 - rate)
+    a, b = _leads_before(rate) * rate, _leads_before(rate) * (1 - rate)
     apart = (betaln(wins + a, rows - wins + b) - betaln(a, b)).sum()
     together = betaln(wins.sum() + a, (rows - wins).sum() + b) - betaln(a, b)
     return float(apart - together)
+
+
+def _leads_before(rate: float) -> float:
+    """Return of how many leads the base rate counts as seen in each segment before any."""
+    return max(PRIOR_LEADS, PRIOR_WINS / rate)

@@ -70,5 +70,7 @@ def memory(workspace: Path) -> None:
         bodies = [by_id([one]) for one in lead_ids] + [with_history(10, n) for n in range(20)]
         each(ours, "/score", bodies, 10_000)
         before = ours.megabytes()
-        each(ours, "/score", bodies, 50_000)
+        for asked in range(10_000, 60_000, 10_000):
+            each(ours, "/score", bodies, 10_000)
+            print(f"  after {asked:,} requests: {ours.megabytes() - before:+.2f} MB")
         bar("memory grew by, MB", ours.megabytes() - before, most=16)
