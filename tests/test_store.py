@@ -122,6 +122,17 @@ def test_a_mirror_of_a_table_with_checkpoints_is_whole(two: tuple[Path, Path]) -
     assert ids(lake_in(two[1])) == ["day 1", "day 2"]
 
 
+def test_a_checkpoint_that_is_made_after_its_version_was_mirrored_is_mirrored_too(two: tuple[Path, Path]) -> None:
+    one = lake_in(two[0])
+    stored(one, 1)
+    stored(one, 2)
+    opened(two[1]).follow()
+    DeltaTable(opened(two[0]).table("touches")).create_checkpoint()
+    opened(two[0]).tell()
+    opened(two[1]).follow()
+    assert (two[1] / "lake" / "touches" / "_delta_log" / "_last_checkpoint").exists()
+
+
 def test_upkeep_removes_old_files_from_the_store_and_from_the_mirror(two: tuple[Path, Path]) -> None:
     one = lake_in(two[0])
     stored(one, 1)
