@@ -11,7 +11,7 @@ COPY serving serving
 COPY simulation simulation
 COPY training training
 RUN pip install --no-cache-dir --constraint constraints.txt uv \
-    && uv pip install --system --no-cache --compile-bytecode --constraint constraints.txt .
+    && uv pip install --system --no-cache --compile-bytecode --constraint constraints.txt '.[team]'
 
 FROM built
 RUN useradd --create-home touchstone && mkdir /workspace && chown touchstone /workspace

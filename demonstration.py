@@ -6,7 +6,7 @@ Like the command line it knows every room; it tells nothing itself, and returns 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,8 @@ from training.train import Trained, train
 
 FILES = "demo-files"  # of the company, in the workspace
 PEOPLE = 2_000  # who live in the CRMs
+WEEKS = 21  # for which scores were served before: long enough for the first of them to have come true or not
+SMALL = {"trees": 40, "members": 2, "outlook_days": [30]}  # the model that served then, so that the demo starts soon
 Step = Callable[[str], None]
 
 
@@ -70,6 +72,8 @@ def demonstrate(workspace: Path, now: datetime, step: Step) -> Demo:
         raise ConfigError(f"{workspace} holds a lake of your own. Give the demo another folder with --workspace.")
     settings = _prepared(workspace, now)
     ingested = ingest(lake, settings, files_in([files]), now, step)
+    if "scores" not in lake.versions():
+        live_through(workspace, lake, settings, now, WEEKS, step)
     trained = train(lake, settings, workspace, now, step)
     step("Scoring open leads")
     scored = batch.score_and_store(workspace, lake, settings.goal, microseconds(now))
@@ -79,6 +83,19 @@ def demonstrate(workspace: Path, now: datetime, step: Step) -> Demo:
         runs.store(lake, run)
     ledger.keep(workspace, run.summary(), now.isoformat())
     return Demo(settings, ingested, trained, scored.scores, run)
+
+
+def live_through(workspace: Path, lake: Lake, settings: Settings, now: datetime, weeks: int, step: Step) -> None:
+    """Train as the company would have done so many weeks ago, and score every week until now, which is left out.
+
+    Each of these knows only what was known at its moment, so it says what it would have said then.
+    """
+    small = settings.model_copy(update={"training": settings.training.model_copy(update=SMALL)})
+    train(lake, small, workspace, now - timedelta(weeks=weeks), step)
+    step("Scoring week by week")
+    scorer, history = batch.champion_and_history(workspace, lake)
+    weeks_ago = [microseconds(now - timedelta(weeks=ago)) for ago in range(weeks, 0, -1)]
+    batch.store(lake, pd.concat([batch.score_open(scorer, history, settings.goal, then) for then in weeks_ago]))
 
 
 def demonstrate_with_crm(workspace: Path, now: datetime, step: Step) -> RoundTrip:

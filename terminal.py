@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from shlex import quote
 from typing import Any, Literal
 
 import typer
@@ -80,6 +81,30 @@ def _show(
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def show_proposal(sheet: Any, guessed: Any) -> None:
+    """Print how a sheet is going to be read."""
+    _show(f"How {sheet.name} is read", ("what", "column", "how"), guessed.found, last="wrap")
+    for note in guessed.notes:
+        typer.echo(f"• {note}")
+
+
+def agreed(question: str) -> bool:
+    """Ask on a terminal, and return whether the answer was yes; yes is also what an empty line means."""
+    typer.echo(f"{question} [Y/n] ", err=True, nl=False)
+    return input().strip().lower() in {"", "y", "yes"}
+
+
+def show_initialised(path: Any, sheet: Any) -> None:
+    """Print that the settings are written, and what comes next."""
+    if sheet is None:
+        typer.echo(f"{path} is written. Every setting is explained in it.")
+        return
+    typer.echo(f"{path} is written: look it over, and change what was guessed wrong. Then:")
+    where = "" if str(path.parent) == "." else f" --workspace {quote(str(path.parent))}"
+    steps = (f"ingest {quote(str(sheet))}", "train", "score")
+    typer.echo("\n".join(f"  touchstone {step}{where}" for step in steps))
 
 
 def show_synced(results: Sequence[Any]) -> None:

@@ -29,12 +29,27 @@ app.add_typer(models, name="models")
 tokens = typer.Typer(help="Who may ask the service what: make, list and revoke tokens.", no_args_is_help=True)
 app.add_typer(tokens, name="tokens")
 
-Workspace = Annotated[Path, typer.Option(help="Folder of touchstone.toml, the lake and the models.")]
+
+def _up_to_date(workspace: Path) -> Path:
+    """Return a workspace, brought up to date if it mirrors what a team shares."""
+    if (workspace / "store.json").exists():
+        from features.store import store_of
+
+        store = store_of(workspace)
+        if store:
+            store.pull()
+    return workspace
+
+
+Workspace = Annotated[
+    Path, typer.Option(help="Folder of touchstone.toml, the lake and the models.", callback=_up_to_date)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 AsOf = Annotated[
     str | None, typer.Option(help="Moment, as 2026-02-28T09:00:00Z; without a zone it is UTC. Default: now.")
 ]
+Engine = Annotated[Literal["local", "spark"], typer.Option(help="Where to work: on this machine, or by Apache Spark.")]
 Port = Annotated[int | None, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)]
 HERE = Path()
 
@@ -97,19 +112,56 @@ def demo(
 
 
 @app.command()
-def init(workspace: Workspace = HERE, json: Json = False, quiet: Quiet = False) -> None:
-    """Write touchstone.toml, with every setting explained."""
+def init(
+    workspace: Workspace = HERE,
+    sheet: Annotated[
+        Path | None, typer.Option("--from", help="Guess how this CSV export, with one row a lead, is to be read.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write touchstone.toml, with every setting explained, or with the mapping of your own leads."""
     from features.errors import NothingToDo
     from features.settings import FILE, settings_page
 
     path = workspace / FILE
     if path.exists():
         raise NothingToDo(f"{path} is there already; it was left as it is.")
+    document: dict[str, Any] = {"written": str(path)}
+    if sheet:
+        from connectors.proposal import proposal
+        from connectors.sheet import opened
+
+        with opened(sheet) as rows:
+            guessed = proposal(rows, _now())
+        document |= {"found": guessed.found, "notes": guessed.notes}
+        if not (json or quiet):
+            terminal.show_proposal(sheet, guessed)
+        if not yes and sys.stdin.isatty() and not terminal.agreed(f"Write this to {path}?"):
+            raise NothingToDo(
+                "Nothing was written. Rename columns of the file, or map them in touchstone.toml yourself."
+            )
     workspace.mkdir(parents=True, exist_ok=True)
-    path.write_text(settings_page(), "utf-8")
-    terminal.finish(
-        {"written": str(path)}, json, quiet, lambda: typer.echo(f"{path} is written. Every setting is explained in it.")
-    )
+    path.write_text(guessed.page if sheet else settings_page(), "utf-8")
+    terminal.finish(document, json, quiet, lambda: terminal.show_initialised(path, sheet))
+
+
+@app.command()
+def join(
+    store: Annotated[str, typer.Argument(help="Address of an object store, such as s3://bucket/touchstone.")],
+    workspace: Workspace = HERE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Share the lake and the models with a team: make the workspace a mirror of an object store."""
+    from features.store import join as join_store
+
+    with terminal.progress(quiet, "Bringing both together"):
+        brought = join_store(workspace, store)
+    document = {"store": store, "brought": brought}
+    said = "now holds what this workspace held" if brought else "is what this workspace shows now"
+    terminal.finish(document, json, quiet, lambda: typer.echo(f"{store} {said}."))
 
 
 @app.command()
@@ -200,7 +252,7 @@ def features(
     end: Annotated[str | None, typer.Option("--to", help="End of these moments, not included.", metavar="DATE")] = None,
     output: Annotated[Path | None, typer.Option(help="Parquet or CSV file to write.")] = None,
     dictionary: Annotated[Path | None, typer.Option(help="Write what each feature means to this .md or .json.")] = None,
-    engine: Annotated[Literal["local", "spark"], typer.Option(help="Where to measure.")] = "local",
+    engine: Engine = "local",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -256,6 +308,7 @@ def backtest(
     predictions: Annotated[
         Path | None, typer.Option(help="Write every prediction to this CSV or Parquet file.")
     ] = None,
+    plots: Annotated[Path | None, typer.Option(help="Draw reliability, folds and lift into this folder.")] = None,
     as_of: AsOf = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -277,6 +330,10 @@ def backtest(
         judged = judge(read_history(Lake(workspace / "lake"), more=looked_at), settings, cut, origins, step)
     if predictions:
         write(judged.predictions, predictions)
+    if plots:
+        from training.plots import write_plots
+
+        write_plots(plots, judged.folds, judged.predictions)
     document = {"overall": judged.overall, "folds": judged.folds}
     terminal.finish(document, json, quiet, lambda: terminal.show_backtest(document))
 
@@ -289,6 +346,7 @@ def score(
     outlook: Annotated[
         Path | None, typer.Option(help="Write when each lead may close, or be lost, to this CSV or Parquet file.")
     ] = None,
+    engine: Engine = "local",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -301,8 +359,8 @@ def score(
 
     settings, cut = read_settings(workspace), _moment(as_of)
     with terminal.progress(quiet, "Scoring open leads"):
-        scorer, history, scores, objectors = batch.score_and_store(
-            workspace, Lake(workspace / "lake"), settings.goal, microseconds(cut)
+        scores, objectors, outlooks = batch.score_and_store(
+            workspace, Lake(workspace / "lake"), settings.goal, microseconds(cut), engine, outlook=outlook is not None
         )
     if scores.empty and objectors:
         raise NothingToDo(f"All {len(objectors)} open leads objected to profiling and are not scored.")
@@ -312,11 +370,8 @@ def score(
         )
     if output:
         batch.write(scores, output)
-    if outlook:
-        from serving.outlook import outlook_table
-
-        open_now = batch.open_leads(history, settings.goal, microseconds(cut))
-        batch.write(outlook_table(scorer, open_now), outlook)
+    if outlook is not None and outlooks is not None:
+        batch.write(outlooks, outlook)
     document = {
         "scores": jsonlib.loads(scores.to_json(orient="records", date_format="iso")),
         "not_scored": [{"lead_id": lead, "why": "objected to profiling"} for lead in objectors],
@@ -346,6 +401,7 @@ def attribute(
     ] = False,
     compare: Annotated[str | None, typer.Option(help="Set what each channel gets beside a stored run.")] = None,
     output: Annotated[Path | None, typer.Option(help="Write the channels' credit to this CSV or Parquet file.")] = None,
+    engine: Engine = "local",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -358,6 +414,8 @@ def attribute(
     from features.settings import read_settings
     from serving import ledger
 
+    if engine == "spark" and (paths or pipeline):
+        raise typer.BadParameter("--paths and --pipeline are counted on this machine. Leave out --engine spark.")
     settings, named, lake, cut = read_settings(workspace), model or [], Lake(workspace / "lake"), _moment(as_of)
     if paths and (pipeline or robustness):
         raise ConfigError("--pipeline and --robustness ask for leads, which --paths does not know. Leave --paths out.")
@@ -372,7 +430,7 @@ def attribute(
 
             asked, own = (lake, settings, cut, named), partial(baseline, settings=settings, as_of=microseconds(cut))
             with lake.writing():  # nobody is erased between reading and storing
-                run = pipelines.pipeline(*asked) if pipeline else runs.attribute(*asked, own)
+                run = pipelines.pipeline(*asked) if pipeline else runs.attribute(*asked, own, _journeys_by(engine))
                 runs.store(lake, run)
     if run.stage == "won" and not paths:  # the pages tell of closes
         ledger.keep(workspace, run.summary(), cut.isoformat())
@@ -684,6 +742,17 @@ def main() -> None:
         sys.exit(status)
     except KeyboardInterrupt:
         sys.exit(FAILED)
+
+
+def _journeys_by(engine: str) -> Any:
+    """Return the function that makes journeys on an engine."""
+    if engine == "spark":
+        from attribution import spark  # an optional extra
+
+        return spark.journeys_in
+    from attribution import deals
+
+    return deals.journeys_in
 
 
 def _now() -> datetime:

@@ -74,16 +74,31 @@ def touches_in(lake: Lake, settings: Settings, as_of: datetime) -> tuple[pd.Data
         DataError: when there is none.
 
     """
+    touches, whose = earning(lake, settings, as_of)
+    refuse_untouched(len(touches))
+    return touches, whose
+
+
+def refuse_untouched(touches: int) -> None:
+    """Refuse to credit channels of a lake without touches.
+
+    Raises:
+        DataError: when there are none.
+
+    """
+    if not touches:
+        raise DataError("The lake holds no touches of leads. Ingest some first: touchstone ingest touches.csv.")
+
+
+def earning(lake: Lake, settings: Settings, as_of: datetime) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return the same; of a part of the leads there may be no touches."""
     how = settings.attribution
     found, merged = touches_of_leads(lake, microseconds(as_of))
     idle = pc.or_kleene(found["machine"], pc.is_in(found["kind"], pa.array(how.exclude_kinds, pa.string())))
     touches: pd.DataFrame = found.filter(pc.invert(idle.fill_null(False))).drop_columns("machine").to_pandas()
-    if touches.empty:
-        raise DataError("The lake holds no touches of leads. Ingest some first: touchstone ingest touches.csv.")
-    whose = dict(zip(merged["record"].to_pylist(), merged["lead_id"].to_pylist(), strict=True))
-    touches = _after_score(touches, lake, settings, as_of, whose)
+    touches = _after_score(touches, lake, settings, as_of, _leads(merged))
+    whose = owners(lake, settings, as_of, merged)
     if how.of == "account":
-        whose = _accounts(lake, as_of, whose)
         touches["contact"] = touches["lead_id"]
         touches["lead_id"] = _owner(touches["lead_id"], whose)
         touches = touches.drop_duplicates(["lead_id", "occurred_at", "kind", "channel"])
@@ -98,16 +113,22 @@ def values(lake: Lake, settings: Settings, as_of: datetime, whose: dict[str, str
 
     """
     how = settings.attribution
-    named = {WON: settings.goal.won, OPPORTUNITY: how.opportunity}.get(how.stage, [how.stage])
-    sql = EVERY_VALUE if how.repeated else VALUES
-    sql = sql.replace("main.stages", CREATED) if how.stage == LEAD else sql
-    found = _rated(lake, settings, sql, {"as_of": as_of, "won": named}, whose)
+    found = entries(lake, settings, as_of, whose)
     if found.empty and how.stage != WON:
         known = {LEAD, *lake.query("SELECT DISTINCT stage FROM stages").to_pydict()["stage"]}
         raise DataError(
             f'No lead is known to have entered the stage "{how.stage}". Known are: {", ".join(sorted(known))}.'
         )
     return found
+
+
+def entries(lake: Lake, settings: Settings, as_of: datetime, whose: dict[str, str]) -> pd.DataFrame:
+    """Return the same; of a part of the leads nobody may have entered the stage."""
+    how = settings.attribution
+    named = {WON: settings.goal.won, OPPORTUNITY: how.opportunity}.get(how.stage, [how.stage])
+    sql = EVERY_VALUE if how.repeated else VALUES
+    sql = sql.replace("main.stages", CREATED) if how.stage == LEAD else sql
+    return _rated(lake, settings, sql, {"as_of": as_of, "won": named}, whose)
 
 
 def open_amounts(lake: Lake, settings: Settings, as_of: datetime, whose: dict[str, str]) -> pd.DataFrame:
@@ -155,6 +176,16 @@ def _stages(lake: Lake, settings: Settings, as_of: datetime, whose: dict[str, st
     changes["lead_id"] = _owner(changes["lead_id"], whose).astype("str")
     known = [{LEAD, OPPORTUNITY, *rule.stages} - {"rest"} for rule in [*RULES.values(), *own_rules(settings).values()]]
     return changes[changes["stage"].isin(set().union(*known))]
+
+
+def owners(lake: Lake, settings: Settings, as_of: datetime, merged: pa.Table) -> dict[str, str]:
+    """Return whose journey each merged ``record``'s is, and each lead's that has an account, if accounts are asked."""
+    leads = _leads(merged)
+    return _accounts(lake, as_of, leads) if settings.attribution.of == "account" else leads
+
+
+def _leads(merged: pa.Table) -> dict[str, str]:
+    return dict(zip(merged["record"].to_pylist(), merged["lead_id"].to_pylist(), strict=True))
 
 
 def _accounts(lake: Lake, as_of: datetime, whose: dict[str, str]) -> dict[str, str]:

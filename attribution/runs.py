@@ -17,7 +17,7 @@ from attribution.credit import Attribution, credit, summary
 from attribution.deals import journeys_in
 from attribution.decision import decision
 from attribution.experiments import shrunk
-from attribution.journeys import WON
+from attribution.journeys import WON, Journeys
 from attribution.lead_days import Probability, adjusted, kinds_of, lead_days, own_history, table
 from attribution.models import SCORE_ADJUSTED
 from attribution.paths import path_parts, read_paths
@@ -33,6 +33,7 @@ from features.settings import Settings
 UNATTRIBUTED, ANYWAY = "(unattributed)", "(would have closed anyway)"
 READ = (*INGESTED, "scores")
 Baseline = Callable[[History], Probability]
+JourneysBy = Callable[[Lake, Settings, datetime], tuple[Journeys, pd.DataFrame]]
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,17 @@ def run_id(*made_from: object) -> str:
 
 
 def attribute(
-    lake: Lake, settings: Settings, as_of: datetime, models: Sequence[str] = (), baseline: Baseline | None = None
+    lake: Lake,
+    settings: Settings,
+    as_of: datetime,
+    models: Sequence[str] = (),
+    baseline: Baseline | None = None,
+    journeys_by: JourneysBy = journeys_in,
 ) -> Run:
     """Credit the channels with each lead's first win, or what else is asked about, as known before ``as_of``.
 
-    ``baseline`` makes probabilities of closing of a history of what leads do of their own, for ``score_adjusted``.
+    ``baseline`` makes probabilities of closing of a history of what leads do of their own, for ``score_adjusted``;
+    ``journeys_by`` makes the journeys, here or elsewhere.
 
     Raises:
         DataError: when there is no touch, a model is unknown, or amounts are in a currency without a rate.
@@ -77,7 +84,7 @@ def attribute(
         )
     versions = {name: version for name, version in lake.versions().items() if name in READ}
     then = Lake(lake.folder, versions)
-    seen, wins = journeys_in(then, settings, as_of)
+    seen, wins = journeys_by(then, settings, as_of)
     identity = run_id(versions, settings.goal.model_dump(), how.model_dump(), named, as_of.isoformat())
     ruled = [name for name in named if name != SCORE_ADJUSTED or baseline is None]
     answer = credit(seen, ruled or ["linear"], how.half_life_days, own=own_rules(settings))

@@ -18,20 +18,14 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from features.matrix import feature_matrix
 from features.settings import Settings
 from features.verbs import Feature
-from training.ensemble import fit
 from training.snapshots import Labelled
 
 Floats = NDArray[np.float64]
 Says = Callable[[Floats], Floats]  # from features to probabilities
 
 
-def rivals(
-    known: Labelled, learned: Labelled, features: tuple[Feature, ...], horizon: float
-) -> Iterator[tuple[str, Says]]:
-    """Yield what each model of the same features and history says, by its name.
-
-    The rivals learn from the snapshots whose horizon is past; ours, the last, from early outcomes, too.
-    """
+def rivals(known: Labelled, features: tuple[Feature, ...]) -> Iterator[tuple[str, Says]]:
+    """Yield what each model of the same features says, by its name; they learn from snapshots whose horizon is past."""
     matrix, labels, how = feature_matrix(features, known.moments), known.labels, Settings().training
     categories = [i for i, feature in enumerate(features) if feature.levels]
     rate = known.rate
@@ -47,9 +41,6 @@ def rivals(
         data = lgb.Dataset(matrix, labels, categorical_feature=categories or "auto", params={"verbose": -1})
         plain: dict[str, Any] = {"objective": "binary", "verbose": -1, "num_threads": 1, **parameters}
         yield name, lgb.train(plain, data, num_boost_round=trees).predict
-    ours = fit(learned, features, horizon, how).scorer()
-    kept = [features.index(feature) for feature in ours.spec.features]
-    yield "ours", lambda rows: ours.probabilities(rows[:, kept])
 
 
 def logistic(categories: list[int], columns: int) -> GridSearchCV:

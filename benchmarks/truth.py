@@ -45,7 +45,8 @@ from simulation.lives import WON, Cohort, lives  # noqa: E402
 from simulation.truth import close_probabilities, truth  # noqa: E402
 from training.baseline import OWN  # noqa: E402
 from training.ensemble import fit  # noqa: E402
-from training.snapshots import labelled, learnable  # noqa: E402
+from training.learning import model_of  # noqa: E402
+from training.snapshots import labelled  # noqa: E402
 
 Floats = NDArray[np.float64]
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -205,6 +206,7 @@ def score_and_credit(size: Size, asked: list[str]) -> int:
                 regret, rank = judged(lake, company)
                 regrets.append(place | regret)
                 ranks.append(place | rank)
+                print(pd.DataFrame(regrets[-1:]).to_string(index=False, float_format="%.4f"), flush=True)
         if "attribution" in asked and name in BARS:
             effects = channel_effects(Company(NOW, size.effects, DAYS, seed=99, world=world)).set_index("channel")
             effects.attrs["leads"] = size.effects
@@ -254,11 +256,16 @@ def judged(lake: Lake, company: Company) -> tuple[dict[str, float], dict[str, fl
     p, lead = exact["probability"].to_numpy(), history.positions(list(exact["lead_id"]), cut)
     now = feature_matrix(features, Moments(history, lead, np.full(len(lead), cut)))
     regret, rank = {}, {"truth": expected_auc(p, p)}
-    for name, says in rivals(known, learnable(history, Settings(), cut), features, HORIZON):
+    for name, says in rivals(known, features):
         q = says(now)
         regret[name], rank[name] = divergence(p, q), expected_auc(p, q)
-    scorer = fit(learnable(history, Settings(), cut), features, HORIZON, Settings().training).scorer()
-    low, high = scorer.intervals(scorer.margins(now[:, [features.index(one) for one in scorer.spec.features]]))
+    scorer = model_of(history, Settings(), cut)[0].scorer()
+    margins = scorer.margins(now[:, [features.index(one) for one in scorer.spec.features]])
+    regret["ours"], rank["ours"] = (
+        divergence(p, scorer.calibrated(margins)),
+        expected_auc(p, scorer.calibrated(margins)),
+    )
+    low, high = scorer.intervals(margins)
     regret["covered"] = float(np.mean((low <= p) & (p <= high)))
     return regret, rank
 

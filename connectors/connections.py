@@ -53,7 +53,7 @@ def connected(
     with progress_of(workspace / "connectors" / name) as progress:
         own = getattr(settings.connectors, name)
         quota = Quota(own.calls_a_day, own.share_of_quota, f"{as_of:%Y-%m-%d}", progress.calls)
-        session = Session(SYSTEMS[name].manners(own, world.environment), world.http, quota, world.clock)
+        session = Session(SYSTEMS[name].manners(own, world.environment), world.http, quota, as_of, world.clock)
         system = SYSTEMS[name](session, own, mapping_of(name, settings, workspace).read)
         dock = Dock(name, lake, mapped(settings, workspace), progress.file.parent, progress, as_of)
         try:

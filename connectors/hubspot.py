@@ -25,8 +25,9 @@ import httpx
 from connectors import hubspot_lines as lines
 from connectors.landing import Page, Reading, Row
 from connectors.moments import milliseconds
+from connectors.said import HISTORY, Present
 from connectors.secret import needed, secret
-from connectors.session import Headers, Manners, Verdict, by_status, token_of
+from connectors.session import Manners, Verdict, by_status
 from connectors.system import FIELDS, Score, System
 from features.settings import HubSpot as Settings
 
@@ -35,6 +36,7 @@ BATCH = 100
 GROUP = "touchstone"
 KINDS = {"number": ("number", "number"), "text": ("string", "textarea"), "time": ("datetime", "date")}
 TOO_MANY = 429
+COMPANIES = Present(lambda line: str(line["id"]) if line["record"] == "company" else "", ("at",))
 
 
 class HubSpot(System):
@@ -54,10 +56,7 @@ class HubSpot(System):
         secrets = needed(environment, *(f"HUBSPOT_{name.upper()}" for name in names))
         form = {"grant_type": "refresh_token", **dict(zip(names, secrets, strict=True))}
 
-        def authorize(send: Callable[..., httpx.Response]) -> Headers:
-            return {"authorization": f"Bearer {token_of(send('POST', '/oauth/v1/token', data=form), 'hubspot')}"}
-
-        return asked(authorize, secrets)
+        return asked(lambda session: session.bearer("/oauth/v1/token", form), secrets)
 
     def batch(self, changed: int) -> int:  # noqa: ARG002  # it is the same for few and for many
         """Return how many scores are written in one call."""
@@ -74,7 +73,7 @@ class HubSpot(System):
             "forms": self.forms,
         }
         read |= {"webevents": self.webevents} if self.settings.web_events else {}
-        return [Reading(name, pages) for name, pages in read.items()]
+        return [Reading(name, pages, COMPANIES if name == "contacts" else HISTORY) for name, pages in read.items()]
 
     def contacts(self, since: str, at: Row) -> Iterator[Page]:
         """Yield contacts with what is known of their companies."""

@@ -23,6 +23,7 @@ from typing import Any
 
 from connectors.moments import iso_of, milliseconds
 from connectors.progress import Progress, Stream
+from connectors.said import HISTORY, Present, Said
 from connectors.session import Refused, Session
 from features.errors import TouchstoneError
 from features.ingestion import Ingested, ingest
@@ -32,6 +33,7 @@ from features.settings import Settings
 OVERLAP = timedelta(minutes=5)  # what a system's index may lag behind, and its clocks may differ among themselves
 SPOOL_BYTES = 32_000_000
 FORGOTTEN = {200, 400, 404}  # how systems refuse a place that they gave out long ago; Marketo does with 200
+SAID = "said.db"
 ALL = {"all": "landed"}  # the place after the last page
 
 Row = dict[str, Any]
@@ -47,10 +49,14 @@ class Page:
 
 @dataclass(frozen=True)
 class Reading:
-    """One stream of a system: its name, and its pages since a moment (all, if it is empty), from a place on."""
+    """One stream of a system: its name, and its pages since a moment (all, if it is empty), from a place on.
+
+    Some of its lines may tell a record only as it is ``present``.
+    """
 
     name: str
     pages: Callable[[str, dict[str, Any]], Iterable[Page]]
+    present: Present = HISTORY
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,10 @@ class Dock:
     folder: Path
     progress: Progress
     as_of: datetime
+
+    def said(self, reading: Reading) -> Said:
+        """Return what is known to have been said in a stream."""
+        return Said(self.folder / SAID, reading.name, reading.present)
 
     def spool(self, stream: str) -> Path:
         """Return the file of a stream's pages that wait."""
@@ -77,21 +87,23 @@ def land(dock: Dock, session: Session, readings: Iterable[Reading], say: Callabl
 
     """
     for reading in readings:
-        stream = _resumed(dock, reading.name)
+        stream, said = _resumed(dock, reading.name), dock.said(reading)
+        if not stream.since and not stream.at:
+            said.forget()
         try:
             for page in _pages(reading, stream):
                 stream.began = stream.began or (session.time or dock.as_of).isoformat()
-                _add(dock, reading.name, page.rows, stream)
+                _add(dock, reading.name, said.news(page.rows), stream)
                 stream.at = page.then or ALL
                 dock.progress.calls = session.quota.calls
                 dock.progress.save()
                 say(f"{dock.system}: {reading.name}, {stream.rows:,} landed")
                 if stream.bytes > SPOOL_BYTES:
-                    yield from _unload(dock, reading.name, stream)
+                    yield from _unload(dock, said, stream)
         except TouchstoneError:
-            yield from _unload(dock, reading.name, stream)
+            yield from _unload(dock, said, stream)
             raise
-        yield from _unload(dock, reading.name, stream)
+        yield from _unload(dock, said, stream)
         dock.progress.streams[reading.name] = Stream(since=stream.began or stream.since)
         dock.progress.save()
 
@@ -137,10 +149,13 @@ def _add(dock: Dock, name: str, rows: Iterable[Row], stream: Stream) -> None:
         stream.bytes = lines.tell()
 
 
-def _unload(dock: Dock, name: str, stream: Stream) -> list[Ingested]:
+def _unload(dock: Dock, said: Said, stream: Stream) -> list[Ingested]:
     """Ingest a spool and remove it."""
-    spool = dock.spool(name)
-    results = ingest(dock.lake, dock.settings, [spool], dock.as_of) if stream.bytes else []
+    spool, results = dock.spool(said.stream), list[Ingested]()
+    if stream.bytes:
+        results = ingest(dock.lake, dock.settings, [spool], dock.as_of)
+        with spool.open(encoding="utf-8") as lines:
+            said.learn(map(json.loads, lines))
     stream.bytes = stream.rows = 0
     dock.progress.save()
     spool.unlink(missing_ok=True)

@@ -19,11 +19,13 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import zip_longest
+from operator import itemgetter
 from typing import Any
 
 import httpx
 
 from connectors.landing import Page, Reading, Row
+from connectors.said import Present
 from connectors.secret import needed
 from connectors.session import Manners, Verdict, by_status
 from connectors.system import FIELDS, Score, System
@@ -64,7 +66,7 @@ class Mailchimp(System):
     def readings(self) -> list[Reading]:
         """Return the streams that can be read."""
         return [
-            Reading("members", self.members),
+            Reading("members", self.members, Present(itemgetter("email"), ("at",))),
             Reading("sent", self.sent),
             Reading("activity", self.activity),
         ]

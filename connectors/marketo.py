@@ -5,6 +5,7 @@
 | leads      | bulk extract, by windows of 31 days in which they came    | lead, as it was modified last     |
 | changes    | activities/leadchanges, opportunities and their roles     | change of a field, with old value |
 | activities | activities/types, activities/pagingtoken, activities      | activity, with its type's name    |
+| members    | asset/programs, programs/…/members                        | member of a program               |
 
 Marketo answers 200 and says in the reply whether it means that. Which activities there are is read, never assumed.
 """
@@ -13,25 +14,29 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import zip_longest
+from operator import itemgetter
 from typing import Any
 
 import httpx
 
+from connectors import marketo_lines as lines
 from connectors.landing import Page, Reading, Row
 from connectors.secret import needed
-from connectors.session import Headers, Manners, Verdict, by_status, token_of
+from connectors.session import Manners, Verdict, by_status
 from connectors.system import FIELDS, Score, System
 from features.errors import ConfigError
 from features.settings import Marketo as Settings
 
 AT_ONCE, IN_A_FILE, TYPES_AT_ONCE = 300, 10_000, 10
+PROGRAMS = "200"  # at most in one call
 WINDOW = timedelta(days=31)  # of a bulk extract
 EXPIRED, DAY_OVER = {"601", "602"}, {"607", "1029"}
 BUSY = {"502", "604", "606", "608", "611", "615", "713", "1016"}
 KINDS = {"number": "float", "text": "text", "time": "datetime"}
-NAMES = {name: "ml" + name.title().replace("_", "") for name in FIELDS}
 
 
 class Marketo(System):
@@ -47,11 +52,9 @@ class Marketo(System):
         client_id, client_secret = needed(environment, "MARKETO_CLIENT_ID", "MARKETO_CLIENT_SECRET")
         form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
 
-        def authorize(send: Callable[..., httpx.Response]) -> Headers:
-            return {"authorization": f"Bearer {token_of(send('POST', '/identity/oauth/token', data=form), 'marketo')}"}
-
-        paces = {"": (settings.calls_in_20_seconds, 20.0)}
-        return Manners("marketo", settings.base_url, _judge, paces, authorize, (client_id, client_secret))
+        paces, secrets = {"": (settings.calls_in_20_seconds, 20.0)}, (client_id, client_secret)
+        asked = partial(Manners, "marketo", settings.base_url, _judge, paces)
+        return asked(lambda session: session.bearer("/identity/oauth/token", form), secrets)
 
     def batch(self, changed: int) -> int:
         """Return how many scores are written in one call."""
@@ -63,6 +66,7 @@ class Marketo(System):
             Reading("leads", self.leads),
             Reading("changes", self.changes),
             Reading("activities", self.activities),
+            Reading("members", self.members),
         ]
 
     def leads(self, since: str, at: Row) -> Iterator[Page]:
@@ -80,14 +84,14 @@ class Marketo(System):
         """Yield changes of fields, and of what a deal was worth when it was won."""
         fields = ",".join(self.asked["changes"])
         for some, then in self._activities("leadchanges", {"fields": fields}, since, at):
-            lines = [
+            rows = [
                 {"id": str(change["leadId"]), "guid": change.get("marketoGUID") or str(change["id"]),
                  "at": change["activityDate"], "field": field["name"], "value": field["newValue"]}
                 for change in some for field in change.get("fields", [])
             ]  # fmt: skip
-            won = {line["id"] for line in lines if line["value"] in self.asked["won"]}
+            won = {line["id"] for line in rows if line["value"] in self.asked["won"]}
             worth = self._worth(sorted(won, key=int))
-            yield Page([{**line, **worth.get(line["id"], {"amount": None, "currency": None})} for line in lines], then)
+            yield Page([{**line, **worth.get(line["id"], {"amount": None, "currency": None})} for line in rows], then)
 
     def activities(self, since: str, at: Row) -> Iterator[Page]:
         """Yield what leads did, by at most ten types at once."""
@@ -99,32 +103,44 @@ class Marketo(System):
             place = {"token": at["token"]} if at.get("group") == number and "token" in at else {}
             for some, then in self._activities("", asked, since, place):
                 following = {"group": number, **then} if then else {"group": number + 1}
-                rows = [_line(activity, names[activity["activityTypeId"]]) for activity in some]
+                rows = [lines.of_activity(activity, names[activity["activityTypeId"]]) for activity in some]
                 yield Page(rows, following if following.get("group", 0) < len(groups) else {})
+
+    def members(self, since: str, at: Row) -> Iterator[Page]:
+        """Yield who became a member of a program, or had more success in it, program by program."""
+        programs = sorted(self._programs(), key=itemgetter("id"))
+        left = [program for program in programs if program["id"] >= at.get("program", 0)]
+        end = (self.session.time or self.session.moment()).isoformat()
+        window = {"filterType": "updatedAt", "startAt": since or self.asked["history_from"], "endAt": end}
+        asked = {**window, "fields": ",".join(self.asked["members"])}
+        for program, following in zip_longest(left, left[1:]):
+            path, place = self._path(f"/programs/{program['id']}/members.json"), at if at.get("token") else {}
+            for some, token in self._by_token(path, asked, place.get("token", "")):
+                then = {"program": following["id"]} if following else {}
+                rows = [lines.of_member(program, member) for member in some]
+                yield Page(rows, {"program": program["id"], "token": token} if token else then)
+            at = {}
 
     def prepare(self) -> None:
         """Define the fields that hold a score, where they are missing."""
-        there, asked, more = set[str](), {"batchSize": "300"}, True
-        while more:
-            found = self.session.ask("GET", self._path("/leads/schema/fields.json"), params=asked)
-            there |= {field["name"] for field in found["result"]}
-            asked, more = {**asked, "nextPageToken": found.get("nextPageToken", "")}, found.get("moreResult", False)
+        fields = self._by_token(self._path("/leads/schema/fields.json"), {"batchSize": str(AT_ONCE)}, "")
+        there = {field["name"] for some, _ in fields for field in some}
         missing = [
-            {"name": NAMES[name], "displayName": field.label, "dataType": KINDS[field.kind]}
+            {"name": lines.NAMES[name], "displayName": field.label, "dataType": KINDS[field.kind]}
             for name, field in FIELDS.items()
-            if NAMES[name] not in there
+            if lines.NAMES[name] not in there
         ]
         if missing:
             self.session.ask("POST", self._path("/leads/schema/fields.json"), json={"input": missing})
 
     def write(self, scores: Sequence[Score]) -> list[str]:
         """Update leads by their ids: a few in one call, many by a file."""
-        rows = [{"id": int(score.record), **_fields(score)} for score in scores]
+        rows = [{"id": int(score.record), **lines.fields_of(score)} for score in scores]
         if len(rows) > AT_ONCE:
             return self._write_by_file(rows)
         asked = {"action": "updateOnly", "lookupField": "id", "input": rows}
         answers = self.session.ask("POST", self._path("/leads.json"), json=asked)["result"]
-        return ["" if one["status"] == "updated" else _reasons(one) for one in answers]
+        return ["" if one["status"] == "updated" else lines.why_of(one) for one in answers]
 
     def _write_by_file(self, rows: Sequence[Row]) -> list[str]:
         text = io.StringIO()
@@ -170,6 +186,23 @@ class Marketo(System):
             token, more = found["nextPageToken"], found["moreResult"]
             yield found.get("result", []), {"token": token} if more else {}
 
+    def _by_token(self, path: str, asked: Row, token: str) -> Iterator[tuple[list[Row], str]]:
+        """Yield pages of a list, and the token of the next; of the last, none."""
+        more = True
+        while more:
+            found = self.session.ask("GET", path, params={**asked, **({"nextPageToken": token} if token else {})})
+            token, more = found.get("nextPageToken", ""), found.get("moreResult", False)
+            yield found.get("result", []), token if more else ""
+
+    def _programs(self) -> list[Row]:
+        """Return all programs; beyond the last, Marketo answers with a warning and no result."""
+        path, found = f"/rest/asset/{self.settings.version}/programs.json", list[Row]()
+        while some := self.session.ask("GET", path, params={"maxReturn": PROGRAMS, "offset": str(len(found))}).get(
+            "result"
+        ):
+            found += some
+        return found
+
     def _types(self) -> dict[int, str]:
         found = self.session.ask("GET", self._path("/activities/types.json"))["result"]
         return {one["id"]: one["name"] for one in found}
@@ -207,18 +240,3 @@ def _judge(response: httpx.Response) -> Verdict:
     if codes & EXPIRED:
         return "expired"
     return "busy" if codes & BUSY else "refused" if codes else "fine"
-
-
-def _line(activity: Row, kind: str) -> Row:
-    told = {attribute["name"]: attribute["value"] for attribute in activity.get("attributes", [])}
-    return {"id": activity.get("marketoGUID") or str(activity["id"]), "lead": str(activity["leadId"]), "type": kind,
-            "at": activity["activityDate"], "of": activity.get("primaryAttributeValue"), "told": told}  # fmt: skip
-
-
-def _fields(score: Score) -> dict[str, Any]:
-    values = {NAMES[name]: field.value(score) for name, field in FIELDS.items()}
-    return {name: f"{v:%Y-%m-%dT%H:%M:%SZ}" if isinstance(v, datetime) else v for name, v in values.items()}
-
-
-def _reasons(one: Row) -> str:
-    return "; ".join(reason["message"] for reason in one.get("reasons", [])) or f"Marketo {one['status']} it."

@@ -19,22 +19,26 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import httpx
 
+from connectors.assertion import GRANT, assertion
 from connectors.landing import Page, Reading, Row
-from connectors.secret import needed
-from connectors.session import Headers, Manners, Verdict, by_status, token_of
+from connectors.said import HISTORY, Present
+from connectors.secret import needed, secret
+from connectors.session import Headers, Manners, Session, Verdict, by_status
 from connectors.system import FIELDS, Score, System
 from features.errors import ConfigError
 from features.settings import Salesforce as Settings
 
 FORBIDDEN = 403
+TOKEN = "/services/oauth2/token"  # noqa: S105  # a path
 AT_ONCE, IN_A_JOB, ROWS_OF_A_JOB = 200, 50_000, "10000"  # records in one call, in one bulk job, in one page of one
 OBJECTS = {"00Q": "Lead", "003": "Contact"}  # by how their ids begin
 STREAMS = {  # object, the moment by which it is read, a condition
@@ -47,13 +51,14 @@ STREAMS = {  # object, the moment by which it is read, a condition
     "events": ("Event", "SystemModstamp", ""),
     "emails": ("EmailMessage", "SystemModstamp", ""),
 }
+PRESENT = dict.fromkeys(("leads", "contacts"), Present(itemgetter("Id"), ("SystemModstamp",)))
 NAMES = {name: f"{'_'.join(map(str.title, name.split('_')))}__c" for name in FIELDS}
 PERCENT = "Close_Score__c"
 UTC = re.compile(r"\+0000$")  # which queries write, and bulk jobs write as Z
 
 
 class Salesforce(System):
-    """Salesforce's REST and Bulk 2.0 interfaces, with the client-credentials flow of a connected app."""
+    """Salesforce's REST and Bulk 2.0 interfaces, with the client-credentials or JWT bearer flow of a connected app."""
 
     name, prefix = "salesforce", "salesforce:"
 
@@ -62,17 +67,20 @@ class Salesforce(System):
         """Return how Salesforce is asked; a user's name and password are not taken."""
         if not settings.base_url:
             raise ConfigError("Set connectors.salesforce.base_url to your My Domain address in touchstone.toml.")
-        client_id, client_secret = needed(environment, "SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET")
-        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
-
-        def authorize(send: Callable[..., httpx.Response]) -> Headers:
-            return {
-                "authorization": f"Bearer {token_of(send('POST', '/services/oauth2/token', data=form), 'salesforce')}"
-            }
-
         paces = {"": (settings.calls_in_20_seconds, 20.0)}
-        secrets = (client_id, client_secret)
-        return Manners("salesforce", settings.base_url, _judge, paces, authorize, secrets, limit_of=_limit_of)
+        asked = partial(Manners, "salesforce", settings.base_url, _judge, paces, limit_of=_limit_of)
+        key = secret("SALESFORCE_PRIVATE_KEY", environment)
+        if not key:
+            client_id, client_secret = needed(environment, "SALESFORCE_CLIENT_ID", "SALESFORCE_CLIENT_SECRET")
+            form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
+            return asked(lambda session: session.bearer(TOKEN, form), (client_id, client_secret))
+        client_id, username = needed(environment, "SALESFORCE_CLIENT_ID", "SALESFORCE_USERNAME")
+
+        def authorize(session: Session) -> Headers:
+            signed = assertion(client_id, username, settings.login_url, key, session.moment())
+            return session.bearer(TOKEN, {"grant_type": GRANT, "assertion": signed})
+
+        return asked(authorize, (client_id, key))
 
     def batch(self, changed: int) -> int:
         """Return how many scores are written in one call."""
@@ -80,7 +88,7 @@ class Salesforce(System):
 
     def readings(self) -> list[Reading]:
         """Return the streams that can be read."""
-        return [Reading(name, partial(self._pages, name)) for name in STREAMS]
+        return [Reading(name, partial(self._pages, name), PRESENT.get(name, HISTORY)) for name in STREAMS]
 
     def takes(self, lead_id: str, scored: str) -> bool:
         """Leave out a lead that was converted: its contact takes the score, and the lead can no longer be edited."""

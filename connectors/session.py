@@ -11,7 +11,7 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from features.errors import DataError, Partly, TouchstoneError
 ATTEMPTS = 7
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds
 TIMEOUT = 60.0  # seconds
+WHO = " See that what identifies us in the environment is right."
 QUOTED = 300  # characters of what a system says of an error
 TOO_MANY, UNAUTHORIZED, BROKEN, BAD = 429, 401, 500, 400
 
@@ -46,7 +47,7 @@ class Manners:
     base_url: str
     judge: Callable[[httpx.Response], Verdict]
     paces: Mapping[str, tuple[int, float]]  # calls and seconds, of everything ("") and of single lanes
-    authorize: Callable[[Callable[..., httpx.Response]], Headers]  # returns headers; may call the system for a token
+    authorize: Callable[[Session], Headers]  # returns headers; may call the system for a token
     secrets: Sequence[str] = ()
     renewable: bool = True
     limit_of: Callable[[httpx.Response], int | None] = lambda _: None  # calls a day, where a reply tells them
@@ -59,13 +60,15 @@ class Session:
     manners: Manners
     http: httpx.Client
     quota: Quota
+    as_of: datetime  # when it began
     clock: Clock = field(default_factory=Clock)
     dice: random.Random = field(default_factory=random.Random)
     time: datetime | None = None  # as the system's own clock had it in its latest reply
     _token: Headers | None = None
 
     def __post_init__(self) -> None:
-        """Begin to keep the system's paces."""
+        """Begin to keep the system's paces, and to count time."""
+        self._zero = self.clock.seconds()
         self._paces = {lane: Pace(*pace, self.clock) for lane, pace in self.manners.paces.items()}
 
     def ask(self, method: str, path: str, lane: str = "", **content: Any) -> Any:
@@ -99,10 +102,36 @@ class Session:
             if response is not None and verdict == "expired" and self.manners.renewable and not renewed:
                 self._token, renewed = None, True
             elif response is not None and verdict in {"refused", "expired"}:
-                raise self._refused(method, path, response, f"refused with {response.status_code}")
+                remedy = WHO if verdict == "expired" else ""
+                raise self._refused(method, path, response, f"refused with {response.status_code}", remedy)
             elif attempt < ATTEMPTS - 1:
                 self.clock.wait(self._pause(attempt, response))
         raise self._refused(method, path, last, f"was busy or away {ATTEMPTS} times in a row")
+
+    def moment(self) -> datetime:
+        """Return what time it is by our clock."""
+        return self.as_of + timedelta(seconds=self.clock.seconds() - self._zero)
+
+    def bearer(self, path: str, form: Mapping[str, str]) -> Headers:
+        """Return the header with the access token that an OAuth endpoint gives for a form.
+
+        Raises:
+            httpx.TransportError: when the system does not answer now.
+            DataError: when it does not believe who we are.
+
+        """
+        response = self._send("POST", path, data=dict(form))
+        if response.status_code == TOO_MANY or response.status_code >= BROKEN:
+            raise httpx.ConnectError("the system is busy")
+        if response.status_code >= BAD:
+            raise DataError(
+                f"{self.manners.name} gave no access token ({response.status_code}: {self._said(response)}). See that "
+                "what identifies us in the environment is right and may be used for this, and that our clock is right."
+            )
+        told = response.json()
+        if "access_token" not in told:
+            raise httpx.ConnectError("the system gave no token")
+        return {"authorization": f"Bearer {told['access_token']}"}
 
     def completed(self, asking: Callable[[], Mapping[str, Any]], key: str, done: str) -> Mapping[str, Any]:
         """Ask about a job, less and less often, until it is done, and return what is said of it then.
@@ -125,7 +154,7 @@ class Session:
         try:
             if not path.startswith("/"):  # an address elsewhere, which a reply named, opens by itself
                 return self._send(method, path, lane, **content)
-            token = self._token = self._token if self._token is not None else self.manners.authorize(self._send)
+            token = self._token = self._token if self._token is not None else self.manners.authorize(self)
             return self._send(method, path, lane, **{**content, "headers": {**token, **content.get("headers", {})}})
         except httpx.TransportError:
             return None
@@ -147,9 +176,9 @@ class Session:
         growing = min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)
         return float(asked) if asked.isdecimal() else growing * self.dice.uniform(0.5, 1)
 
-    def _refused(self, method: str, path: str, response: httpx.Response | None, what: str) -> Refused:
+    def _refused(self, method: str, path: str, response: httpx.Response | None, what: str, remedy: str = "") -> Refused:
         said = "" if response is None else f": {self._said(response)}"
-        sentence = f"{self.manners.name} {what}, when asked to {method} {path.split('?', maxsplit=1)[0]}{said}."
+        sentence = f"{self.manners.name} {what}, when asked to {method} {path.split('?', maxsplit=1)[0]}{said}.{remedy}"
         return Refused(sentence, 0 if response is None else response.status_code)
 
     def _said(self, response: httpx.Response) -> str:
@@ -166,24 +195,3 @@ def by_status(response: httpx.Response) -> Verdict:
     if response.status_code == TOO_MANY or response.status_code >= BROKEN:
         return "busy"
     return "refused" if response.status_code >= BAD else "fine"
-
-
-def token_of(response: httpx.Response, system: str) -> str:
-    """Return the access token in the answer of an OAuth endpoint.
-
-    Raises:
-        Partly: when the system does not answer now.
-        DataError: when it does not believe who we are.
-
-    """
-    if response.status_code == TOO_MANY or response.status_code >= BROKEN:
-        raise httpx.ConnectError("the system is busy")
-    if response.status_code >= BAD:
-        raise DataError(
-            f"{system} gave no access token ({response.status_code}). See that its client id and secret in the "
-            "environment are right, and that they may be used for this."
-        )
-    told = response.json()
-    if "access_token" not in told:
-        raise httpx.ConnectError("the system gave no token")
-    return str(told["access_token"])

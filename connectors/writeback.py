@@ -28,11 +28,10 @@ from features.durable import write_durably
 from features.forgotten import forgotten
 from features.history import history_of, microseconds
 from features.identities import merges
-from features.objections import objecting
+from features.objections import OPT_OUT, objecting
 from features.reading import READ
 
 WRITTEN, REFUSED = "written.jsonl", "refused.jsonl"
-OPTED_OUT = "opted_out"  # the attribute by which a mapping says so
 CHUNK = 10_000  # scores held at once
 LATEST = """
     SELECT s.lead_id AS scored, probability, grade, coalesce(trend, '') AS trend, model_version, as_of,
@@ -158,7 +157,7 @@ def _wanted(dock: Dock, system: System) -> tuple[pa.Table, int]:
     versions, merged = dock.lake.read("leads", READ["leads"]), merges(dock.lake)
     history, now = history_of(versions, none["touches"], none["stages"], merged), microseconds(dock.as_of) + 1
     theirs = np.array([lead.startswith(system.prefix) for lead in history.lead_ids], bool)
-    may = theirs & ~objecting(history, now) & ~objecting(history, now, OPTED_OUT)
+    may = theirs & ~objecting(history, now) & ~objecting(history, now, OPT_OUT)
     heirs = history.turned_out(np.flatnonzero(may), now)
     ids = pa.array(history.lead_ids, pa.string())
     wanted = pa.table({"lead_id": ids.filter(pa.array(may)), "scored": ids.take(pa.array(heirs))})

@@ -13,11 +13,11 @@ from dataclasses import asdict
 from typing import Any
 
 from features.contract import TABLES
-from features.durable import write_durably
 from features.errors import DataError, NothingToDo
 from features.forgotten import forgotten
 from features.lake import SPILL, Lake
 from features.person import QUOTED, Person, events_of, person_of, records_of
+from features.store import EDITION, share, unshare
 from features.tombstones import KEPT, bury, forget_versions, searching
 
 NOTE = "erasing.json"
@@ -83,7 +83,7 @@ def erase(lake: Lake, name: str, progress: Callable[[str], None] = lambda _: Non
         if interrupted:
             _complete(lake, interrupted, progress)
         if interrupted != person:
-            write_durably(lake.folder / NOTE, json.dumps(asdict(person)))
+            share(lake.folder / NOTE, json.dumps(asdict(person)))
             _complete(lake, person, progress)
     return person
 
@@ -107,7 +107,9 @@ def _complete(lake: Lake, person: Person, progress: Callable[[str], None]) -> No
     left = [*(lake.folder / SPILL).glob("*"), *lake.folder.glob(f".{NOTE}.*")]  # by killed queries, by a killed erasure
     for file in left:  # a query that runs keeps its file open
         file.unlink(missing_ok=True)
-    (lake.folder / NOTE).unlink()
+    if lake.store:
+        share(lake.folder / EDITION.rpartition("/")[2], person.token)  # the other mirrors are to forget, too
+    unshare(lake.folder / NOTE)
 
 
 def _interrupted(lake: Lake) -> Person | None:

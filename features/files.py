@@ -30,8 +30,10 @@ CHUNK = 50_000  # lines of JSON read at once
 NESTED = ("struct", "list", "map", "array", "union")  # types of Parquet that are kept as JSON
 
 
-def open_file(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
+def open_file(connection: duckdb.DuckDBPyConnection, file: Path, encoding: str | None = None) -> None:
     """Make two relations: ``file_rows``, the rows as they came, empty texts as NULL, and ``rejected`` (line, why).
+
+    Text is UTF-8; only a CSV file may have another ``encoding``.
 
     Raises:
         DataError: when the file cannot be read as what its name says it is.
@@ -41,8 +43,11 @@ def open_file(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     if kind is None:
         raise DataError(f"{file} is none of {', '.join(ENDINGS)}. Export it as one of these.")
     try:
-        {"csv": _open_csv, "parquet": _open_parquet, "json": _open_json}[kind](connection, file)
-    except (duckdb.Error, ValueError) as error:
+        if kind == "csv":
+            _open_csv(connection, file, encoding or "utf-8-sig")
+        else:
+            {"parquet": _open_parquet, "json": _open_json}[kind](connection, file)
+    except (duckdb.Error, ValueError, LookupError) as error:
         raise DataError(
             f"{file} cannot be read as {kind}: {first_line(error)}. None of its rows were stored."
         ) from None
@@ -64,8 +69,8 @@ def first_line(error: Exception) -> str:
     return str(error).split("\n", maxsplit=1)[0].rstrip(".")
 
 
-def _open_csv(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+def _open_csv(connection: duckdb.DuckDBPyConnection, file: Path, encoding: str) -> None:
+    with file.open(encoding=encoding, errors="surrogateescape", newline="") as lines:
         first = lines.readline()
         if UNDECODABLE.search(first):
             raise ValueError("it is not UTF-8. Save it as UTF-8")
@@ -129,11 +134,17 @@ def _store(
 
 def _checked(names: list[str]) -> list[str]:
     """Return the names of a file's columns, or say what is wrong with them."""
-    problems = [f"column {place} has no name" for place, name in enumerate(names, start=1) if not name]
+    problems = [
+        f"column {place} has no name: name or delete it" for place, name in enumerate(names, start=1) if not name
+    ]
     same = (
         [name for name in names if name.lower() == one] for one in dict.fromkeys(map(str.lower, filter(None, names)))
     )
-    problems += [f"{' and '.join(several)} are one name to the database" for several in same if len(several) > 1]
+    problems += [
+        f"{' and '.join(several)} are one name to the database: rename all but one"
+        for several in same
+        if len(several) > 1
+    ]
     if problems or not names:
-        raise ValueError("; ".join(problems) or "its first line names no columns")
+        raise ValueError("; ".join(problems) or "its first line names no columns. Write their names there")
     return names

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import duckdb
 
 from features.contract import literal, quoted
-from features.durable import write_durably
 from features.lake import Lake
 from features.person import Person
+from features.store import share
 
 FILE = "erased.json"
 SENTENCE = "The row belongs to an erased person; nothing of it was kept."
@@ -50,7 +50,7 @@ class Forgotten:
     def save(self, lake: Lake) -> None:
         """Write the list, wholly or not at all."""
         names = {"key": self.key.hex(), "hashes": sorted(self.hashes)}
-        write_durably(lake.folder / FILE, json.dumps(names, indent=1))
+        share(lake.folder / FILE, json.dumps(names, indent=1))
 
     def take_out(self, connection: duckdb.DuckDBPyConnection, present: Iterable[str]) -> int:
         """Take the rows of erased people out of ``mapped`` and ``rejected``, and return how many they were.

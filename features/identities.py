@@ -116,11 +116,16 @@ def touches_of_leads(lake: Lake, as_of: int, lead_ids: Sequence[str] | None = No
     merged = merges(lake)
     touches = read_touches(lake, READ, None if lead_ids is None else kin(lead_ids, merged))
     touches = known(touches.cast(schema("touches").empty_table().select(READ).schema), *MOMENTS)
-    whose = at(tenures(merged), as_of)
+    whose = survivors(merged, as_of)
     parts = at(editions(whose, pc.unique(whose["lead_id"])), as_of)
     touches = belonging(touches.filter(pc.less(touches["known"], as_of)), whose, parts, TOUCH)
     touches = touches.filter(pc.less(touches["known"], as_of))
     return touches.select(["lead_id", "event_id", *TOUCH, "machine"]), whose.select(["record", "lead_id"])
+
+
+def survivors(merged: pa.Table, as_of: int) -> pa.Table:
+    """Return whose each merged ``record`` is known to be as of a moment (microseconds), as ``lead_id``."""
+    return at(tenures(merged), as_of)
 
 
 def numbers(lake: Lake, as_of: int) -> dict[str, int]:

@@ -80,22 +80,17 @@ def ingest(
     for file, source in sources_of(files, settings):
         progress(f"{file.name} → {source.table}")
         with lake.writing():
-            results.append(_ingest_one(lake, settings, file.resolve(), source, as_of))
+            results.append(ingest_held(lake, settings, file.resolve(), source, as_of))
     for table in dict.fromkeys(result.table for result in results if result.stored):
         keep_up(lake, table, settings.lake, as_of, progress)
     return results
 
 
-def ingest_held(lake: Lake, settings: Settings, file: Path, table: str, as_of: datetime) -> Ingested:
-    """Store a file of rows that bear one table's own names, as ``ingest`` does; the caller holds ``lake.writing()``."""
-    source = Source.model_validate({"file": file.name, "table": table})
-    return _ingest_one(lake, settings, file.resolve(), source, as_of)
-
-
-def _ingest_one(lake: Lake, settings: Settings, file: Path, source: Source, as_of: datetime) -> Ingested:
+def ingest_held(lake: Lake, settings: Settings, file: Path, source: Source, as_of: datetime) -> Ingested:
+    """Store the rows of one file for one table, as ``ingest`` does; the caller holds ``lake.writing()``."""
     with lake.connection((source.table, "quarantine"), [file], WRITERS_SPILL) as connection:
         connection.execute(MACROS)
-        open_file(connection, file)
+        open_file(connection, file, source.encoding)
         try:
             sieved = sieve(connection, settings, source, file, as_of, forgotten(lake))
             if sieved.fresh:

@@ -24,6 +24,8 @@ from deltalake.transaction import RemoveAction
 from features import ordered
 from features.contract import TABLES, literal, quoted, schema
 from features.errors import ConfigError, DataError
+from features.lease import Lease, leased
+from features.store import store_of
 
 MEMORY_LIMIT = "1GB"  # of a query; what does not fit is spilled
 SPILL = ".spill"  # where a query spills
@@ -59,6 +61,8 @@ class Lake:
             raise ConfigError(
                 f"The lake cannot be kept in {self.folder}. Choose a path without any of {' '.join(UNFIT)}."
             )
+        self.store = store_of(self.folder.parent)
+        self._lease: Lease | None = None
         self._versions = versions
         self._known: dict[str, Known] = {}
 
@@ -101,6 +105,9 @@ class Lake:
         if table is None:
             return []
         parts = ordered.parts_of(self.folder / name, pa.table(table.get_add_actions(flatten=True)))
+        if self.store:
+            for part in parts:
+                self.store.fetch(part.path)
         entry = self._entry(name, table.version())
         if entry:
             self._known[name] = Known(table.version(), entry, tuple(parts))
@@ -139,10 +146,11 @@ class Lake:
 
     def replace(self, name: str, parts: Iterable[ordered.Part], rows: pa.Table | pa.RecordBatchReader) -> None:
         """Put rows in the place of some files of a table, in one commit; readers of those files can go on reading."""
-        target, folder = schema(name), self.folder / name
+        target, folder, origin = schema(name), self.folder / name, self._origin(name)
+        folder.mkdir(parents=True, exist_ok=True)
         with self._locked(".tables"):  # two first appends at once cannot both make the table
-            if not DeltaTable.is_deltatable(str(folder)):
-                DeltaTable.create(str(folder), target)
+            if not DeltaTable.is_deltatable(origin):
+                DeltaTable.create(origin, target)
         order = TABLES[name].order
         if isinstance(rows, pa.Table) and ordered.LEAD in order:
             rows = ordered.in_order(rows, order)
@@ -151,14 +159,38 @@ class Lake:
         added = ordered.written(folder, target, batches)
         replaced_at = max((action.modification_time for action in added), default=int(folder.stat().st_mtime * 1000))
         removed = [RemoveAction(part.path.name, False, replaced_at, part.path.stat().st_size, {}) for part in parts]
+        if self.store:
+            for action in added:
+                self.store.share(folder / action.path)
+        if self._lease:
+            self._lease.check()
         if added or removed:
-            DeltaTable(str(folder)).create_write_transaction([*added, *removed], "append", target)
+            DeltaTable(origin).create_write_transaction([*added, *removed], "append", target)
+        self._mirror(name)
 
     def remove_old_files(self, name: str, days: float) -> None:
         """Remove the files of a table that no version of the last days needs, and those that a killed writer left."""
-        table, hours = self.table(name), round(days * 24)
-        if table is not None and table.vacuum(hours, enforce_retention_duration=False, full=True):
-            table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True)
+        if self.table(name) is None:
+            return
+        table, hours = DeltaTable(self._origin(name)), round(days * 24)
+        if table.vacuum(hours, enforce_retention_duration=False, full=True):
+            for path in table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True):
+                (self.folder / name / path).unlink(missing_ok=True)  # of the mirror, too
+            self._mirror(name)
+
+    def forget_log(self, name: str) -> None:
+        """Let the log of a table begin with the version that it has now; the lake's writer lock must be held."""
+        table = DeltaTable(self._origin(name))
+        table.create_checkpoint()
+        newest, log = f"{table.version():020}", f"lake/{name}/_delta_log/"
+        for entry in (self.folder / name / "_delta_log").iterdir():
+            if _is_before(entry.name, newest):
+                entry.unlink()
+        if self.store:
+            for path in self.store.listed(log):
+                if _is_before(path.removeprefix(log), newest):
+                    self.store.delete(path)
+            self._mirror(name)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -171,7 +203,8 @@ class Lake:
         try:
             with self._locked(".writer"):
                 shutil.rmtree(self.folder / WRITERS_SPILL, ignore_errors=True)  # a killed writer leaves gigabytes
-                yield
+                with self._leased():
+                    yield
         except (OSError, DeltaError, duckdb.Error) as error:
             if not _says_full(error):
                 raise
@@ -222,6 +255,27 @@ class Lake:
             return None
         return found.st_ino, found.st_mtime_ns
 
+    def _origin(self, name: str) -> str:
+        """Return where a table's commits are made: in the store, or, if there is none, in the folder."""
+        return self.store.table(name) if self.store else str(self.folder / name)
+
+    def _mirror(self, name: str) -> None:
+        """Take over what was committed, and let the other mirrors know."""
+        if self.store:
+            self.store.pull_table(name)
+            self.store.tell()
+
+    @contextmanager
+    def _leased(self) -> Iterator[None]:
+        """Hold the store's lease, if there is a store, and know all that others have written."""
+        if self.store is None:
+            yield
+            return
+        with leased(self.store) as self._lease:
+            self.store.pull()
+            yield
+        self._lease = None
+
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -238,6 +292,10 @@ class Lake:
             )
         else:
             connection.register(name, schema(name).empty_table())
+
+
+def _is_before(entry: str, newest: str) -> bool:
+    return entry[:20] < newest or entry.startswith("_commit") or "#" in entry
 
 
 def _says_full(error: Exception) -> bool:

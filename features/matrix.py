@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from features.events import Events
-from features.sweep import Measure, Wanted, in_order, sweep_into
-from features.verbs import VERBS, Feature, Moments, Of
+from features.events import DAY, Events
+from features.merges import Ints
+from features.sweep import Wanted, in_order, sweep_into
+from features.verbs import VERBS, Feature, Moments, Table
 from features.walk import Floats, Matrix
 
 BLOCK = 50_000  # moments measured at once; a feature that is made of several measures needs memory for these
@@ -28,7 +29,7 @@ def feature_matrix(features: Sequence[Feature], moments: Moments, into: Matrix |
     if (np.diff(order) != 1).any():
         matrix[order] = feature_matrix(features, Moments(moments.history, moments.lead[order], moments.as_of[order]))
         return matrix
-    own, of_account = (_plans(tuple(features), of) for of in ("lead", "account"))
+    own, of_account = _plans(tuple(features))
     starts = range(0, len(moments), BLOCK)
 
     def block(start: int) -> None:
@@ -45,30 +46,37 @@ def feature_matrix(features: Sequence[Feature], moments: Moments, into: Matrix |
     return matrix
 
 
-def _own(plans: Mapping[str, TablePlan], moments: Moments, matrix: Matrix) -> None:
+def _own(plans: Plans, moments: Moments, matrix: Matrix) -> None:
     """Write the features that are made of the lead's own events."""
     for table, plan in plans.items():
-        events: Events = getattr(moments.history, table)
-        measured = sweep_into(matrix, events, moments.lead, moments.as_of, plan.wanted)
-        for column, feature, value, needs in plan.made:
-            matrix[:, column] = value(feature, moments, events, *(measured[need] for need in needs))
+        _write(plan, getattr(moments.history, table), moments.lead, moments, matrix)
 
 
-def _of_account(plans: Mapping[str, TablePlan], moments: Moments, matrix: Matrix) -> None:
+def _of_account(plans: Plans, moments: Moments, matrix: Matrix) -> None:
     """Write the features that are made of the events of all contacts; they are missing without an account."""
+    columns = [column for plan in plans.values() for column in plan.columns]
+    matrix[:, columns] = np.nan
+    if not len(moments.history.contacts.lead):  # as in most requests, which must be quick
+        return
     accounts = moments.history.accounts
     position = accounts.positions(moments.lead, moments.as_of)
     with_one = position >= 0
     asked = Moments(moments.history, moments.lead[with_one], moments.as_of[with_one])
     rows = np.empty((len(asked), matrix.shape[1]), np.float32)
     for table, plan in plans.items():
-        events: Events = getattr(accounts, table)
-        measured = sweep_into(rows, events, position[with_one], asked.as_of, plan.wanted)
-        for column, feature, value, needs in plan.made:
-            rows[:, column] = value(feature, asked, events, *(measured[need] for need in needs))
-        for column in plan.columns:
-            matrix[:, column] = np.nan
-            matrix[with_one, column] = rows[:, column]
+        _write(plan, getattr(accounts, table), position[with_one], asked, rows)
+    for column in columns:
+        matrix[with_one, column] = rows[:, column]
+
+
+def _write(plan: TablePlan, events: Events, position: Ints, moments: Moments, matrix: Matrix) -> None:
+    """Write the features that are made of some events, those at a position for each moment."""
+    answers = sweep_into(matrix, events, position, moments.as_of, plan.wanted)
+    age = (moments.as_of - moments.history.created[moments.lead])[:, None] / DAY
+    for columns, made, needs in plan.made:
+        matrix[:, columns] = made(age, *(answers[:, places] for places in needs))
+    for column, feature, read, place in plan.read:
+        matrix[:, column] = read(feature, events, answers[:, place])
 
 
 class TablePlan(NamedTuple):
@@ -76,25 +84,41 @@ class TablePlan(NamedTuple):
 
     columns: tuple[int, ...]
     wanted: Wanted
-    made: tuple[tuple[int, Feature, Callable[..., Floats], tuple[Measure, ...]], ...]  # of several measures
+    made: tuple[tuple[list[int], Callable[..., Floats], list[list[int]]], ...]  # of measures, at places apart
+    read: tuple[tuple[int, Feature, Callable[[Feature, Events, Floats], Floats], int], ...]
+
+
+Plans = Mapping[Table, TablePlan]
 
 
 @lru_cache(maxsize=32)
-def _plans(features: tuple[Feature, ...], of: Of) -> dict[str, TablePlan]:
-    """Return a plan for each table of events that features of a lead, or of its account, are made of."""
-    plans = dict[str, TablePlan]()
-    chosen = [(column, feature) for column, feature in enumerate(features) if feature.of == of]
-    for table in dict.fromkeys(feature.table for _, feature in chosen):
-        plain, made = [], []
-        for column, feature in chosen:
-            if feature.table == table:
-                verb = VERBS[feature.verb]
-                needs = tuple(verb.needs(feature))
-                if verb.value is None:
-                    plain.append((column, needs[0]))
-                else:
-                    made.append((column, feature, verb.value, needs))
-        apart = dict.fromkeys(need for _, _, _, needs in made for need in needs)
-        columns = tuple(column for column, feature in chosen if feature.table == table)
-        plans[table] = TablePlan(columns, Wanted(tuple(plain), tuple(apart)), tuple(made))
-    return plans
+def _plans(features: tuple[Feature, ...]) -> tuple[Plans, Plans]:
+    """Return how the features are measured that are made of a lead's events, and of those of its account."""
+    of_lead, of_account = (
+        {
+            table: _plan([(column, f) for column, f in enumerate(features) if (f.of, f.table) == (of, table)])
+            for table in dict.fromkeys(feature.table for feature in features if feature.of == of)
+        }
+        for of in ("lead", "account")
+    )
+    return of_lead, of_account
+
+
+def _plan(chosen: Sequence[tuple[int, Feature]]) -> TablePlan:
+    """Return the plan for some columns, whose features look at the same table."""
+    needs = {column: tuple(VERBS[feature.verb].needs(feature)) for column, feature in chosen}
+    plain = [column for column, feature in chosen if not (VERBS[feature.verb].made or VERBS[feature.verb].read)]
+    apart = tuple(dict.fromkeys(need for column, _ in chosen if column not in plain for need in needs[column]))
+    made = []
+    for verb in dict.fromkeys(VERBS[feature.verb] for _, feature in chosen):
+        if verb.made:
+            columns = [column for column, feature in chosen if VERBS[feature.verb] is verb]
+            by_need = zip(*(needs[column] for column in columns), strict=True)
+            made.append((columns, verb.made, [[apart.index(need) for need in one] for one in by_need]))
+    read = [
+        (column, feature, verb.read, apart.index(needs[column][0]))
+        for column, feature in chosen
+        if (verb := VERBS[feature.verb]).read
+    ]
+    wanted = Wanted(tuple((column, needs[column][0]) for column in plain), apart)
+    return TablePlan(tuple(needs), wanted, tuple(made), tuple(read))

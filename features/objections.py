@@ -18,6 +18,7 @@ from features.history import History
 from features.tombstones import PREFIX, is_tombstone
 
 OBJECTION = "objects_to_profiling"  # an attribute, because whoever takes objections down writes them to the lead
+OPT_OUT = "opted_out"  # of being written to: connectors say it with yes or no, and do not write such people's scores
 NO = {"", "0", "f", "false", "n", "no", "none", "null"}
 
 Flags = NDArray[np.bool_]
@@ -26,7 +27,7 @@ Flags = NDArray[np.bool_]
 def objecting(history: History, before: int, attribute: str = OBJECTION) -> Flags:
     """Say of each lead whether its person objects, for all that is known before a moment (microseconds).
 
-    Another attribute that is said in the same way may be asked for, such as ``opted_out``.
+    Another attribute that is said in the same way may be asked for, such as ``OPT_OUT``.
     """
     objects = np.zeros(len(history.lead_ids), bool)
     if attribute not in history.versions.codes:  # as in most requests, which must be quick

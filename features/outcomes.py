@@ -38,8 +38,8 @@ def open_moments(history: History, outcomes: Outcomes, moments: Moments) -> Mome
 def _first(history: History, names: list[str], before: int) -> tuple[Ints, Ints]:
     """Return of each lead when the first of some stages occurred, and when one of them was first known."""
     stages = history.stages
-    meant = np.isin(stages.codes["stage"], [i for i, name in enumerate(stages.names["stage"]) if name in names])
-    meant &= stages.known < before
+    means = np.array([*(name in names for name in stages.names["stage"]), False])  # the last is for no stage
+    meant = means[stages.codes["stage"]] & (stages.known < before)
     leads = stages.leads()[meant]
     occurred, known = np.full((2, len(history.lead_ids)), NEVER)
     np.minimum.at(occurred, leads, stages.occurred[meant])

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from features.errors import ConfigError
 
 FILE = "touchstone.toml"
-BARE = re.compile(r"[\w-]+")  # a key that TOML reads without quotes
+BARE = re.compile(r"[A-Za-z0-9_-]+")  # a key that TOML reads without quotes
 
 
 class Section(BaseModel):
@@ -50,6 +50,7 @@ class Source(Section):
     table: Literal["leads", "touches", "stages", "spend", "rates", "identities", "feedback"] = Field(
         description="the table that its rows go to"
     )
+    encoding: str | None = Field(None, description="of a CSV file that is not UTF-8, such as cp1252")
     where: str | None = Field(None, description="take only rows for which this DuckDB condition holds")
     refuse: str | None = Field(None, description="a DuckDB expression: why a row is refused, as a sentence, or NULL")
     may_lack: list[str] = Field([], description="columns that an expression names and a file may lack: empty then")
@@ -168,6 +169,11 @@ class Snapshots(Section):
 class Training(Section):
     """The model. The defaults are conservative on purpose: lead-sized data punishes larger ones."""
 
+    model: Literal["direct", "competing_risks"] = Field(
+        "direct",
+        description="direct: trees tell the probability of closing within the horizon; competing_risks: of being won "
+        "and of being lost, period by period, also from leads that are still open",
+    )
     trees: int = Field(150, description="trees of each member of the ensemble", gt=0)
     learning_rate: float = Field(0.04, gt=0, description="step of each tree")
     leaves: int = Field(8, description="leaves of each tree, which is at most 10 splits deep", gt=1)
@@ -279,6 +285,12 @@ class Serve(Section):
     """The service. It listens on loopback."""
 
     port: int = Field(3000, description="port on 127.0.0.1; 0 takes a free one", ge=0, le=65535)
+    connections: int = Field(2_000, description="so many may be open at once; more are refused", gt=0)
+    head_kilobytes: float = Field(64, description="largest head of a request that is read", gt=0)
+    body_megabytes: float = Field(8, description="largest body of a request that is read", gt=0)
+    body_seconds: float = Field(10, description="the head of a request, and then its body, take at most so long", gt=0)
+    waiting: int = Field(32, description="requests that are worked on or wait for it; more are refused", gt=0)
+    requests_a_second: float = Field(500, description="of one token, on average; at once, as many", gt=0)
 
 
 class Connector(Section):
@@ -307,11 +319,15 @@ class HubSpot(Connector):
 
 
 class Salesforce(Connector):
-    """Salesforce; SALESFORCE_CLIENT_ID and SALESFORCE_CLIENT_SECRET are in the environment."""
+    """Salesforce; SALESFORCE_CLIENT_ID and _CLIENT_SECRET, or _USERNAME and _PRIVATE_KEY, are in the environment."""
 
     base_url: str = Field(
         "", description="your My Domain address", examples=["https://example.my.salesforce.com"]
     )  # fmt: skip
+    login_url: str = Field(
+        "https://login.salesforce.com",
+        description="whom what we sign with a private key is for; https://test.salesforce.com for a sandbox",
+    )
     version: str = Field("62.0", description="of the interface")
     calls_a_day: int = Field(100_000, description="limit of the organization, of 24 hours", gt=0)
     calls_in_20_seconds: int = Field(100, description="our own limit; Salesforce has none but for slow calls", gt=0)
@@ -419,6 +435,7 @@ EXAMPLE_SOURCE = """
 # [[sources]]                          # one block for each kind of file; repeat as needed
 # file = "crm-export*.csv"             # name of the file, or a pattern
 # table = "touches"                    # leads, touches, stages, spend, rates, identities or feedback
+# encoding = "cp1252"                  # of a CSV file that is not UTF-8
 # where = "status <> 'test'"           # take only these rows
 # refuse = "CASE WHEN score < 0 THEN 'The score is below 0.' END"  # keep these in quarantine, with this sentence
 # may_lack = ["score"]                 # columns named in an expression that a file may lack
@@ -450,17 +467,15 @@ def _section_lines(name: str, kind: type[Section]) -> Iterator[str]:
             yield from _section_lines(f"{name}.{key}", field.annotation)
             continue
         unset = field.default is None or bool(field.examples)
-        value = _toml((field.examples or [""])[0] if unset else field.default)
+        value = toml((field.examples or [""])[0] if unset else field.default)
         yield f"{'# ' if unset else ''}{key} = {value}  # {field.description}"
 
 
-def _toml(value: object) -> str:
+def toml(value: object) -> str:
     """Return a value in one line of TOML, which is JSON but for its objects."""
     if isinstance(value, dict):
-        entries = (
-            f"{key if BARE.fullmatch(key) else json.dumps(key)} = {_toml(entry)}" for key, entry in value.items()
-        )
+        entries = (f"{key if BARE.fullmatch(key) else json.dumps(key)} = {toml(entry)}" for key, entry in value.items())
         return f"{{ {', '.join(entries)} }}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(map(toml, value))}]"
     return json.dumps(value, ensure_ascii=False)

@@ -1,8 +1,9 @@
-"""Feature rows by Apache Spark: the numbers of features/rows.py, to the bit, made by as many machines as there are.
+"""The history by Apache Spark: partitions of leads, each of which goes through the code that one machine uses.
 
 Spark reads the lake's files, and brings together the rows of leads that have to be seen together: the records of one
 merged lead, the contacts of one account. A partition of them is a small lake of its own, of which features/rows.py
-makes the features, so that a feature has one meaning. All that is asked of Spark is DataFrames and ``mapInArrow``.
+makes features, serving/batch.py scores, and attribution/runs.py journeys: to the bit as one machine makes them. All
+that is asked of Spark is DataFrames and ``mapInArrow``.
 """
 
 from __future__ import annotations
@@ -44,8 +45,10 @@ except ImportError:
     ) from None
 
 TABLE, ROW, FIRST = "table", "row", "first"
+MOMENTS = pa.schema([("lead_id", pa.string()), ("as_of", ARROW["time"]), (ROW, pa.int64())])
+NO_MOMENTS = MOMENTS.empty_table()
 Columns = Mapping[str, Sequence[str]]  # of each table, those that are read
-Batches = Iterator[pa.RecordBatch]
+Work = Callable[[dict[str, pa.Table]], Iterator[pa.RecordBatch]]  # from the tables of a partition
 BLOCK = 32_768  # feature rows that travel together, so that none of Spark's cells is too large
 ELSEWHERE = {"SPARK_HOME", "SPARK_CONF_DIR", "SPARK_REMOTE", "PYSPARK_GATEWAY_PORT"}  # who sets these knows a cluster
 LOGGED = Path(__file__).with_name("log4j2.properties").as_uri()  # errors alone
@@ -76,17 +79,26 @@ def feature_rows(
         ConfigError: when Spark does not start.
 
     """
-    spark, then = session(), Lake(lake.folder, lake.versions())  # a later ingest changes no partition
     listed, moments_in = NO_MOMENTS, _always(moments_of)
     if isinstance(moments_of, Given):  # each partition needs those of its own leads alone
         listed, moments_in = moments_of.moments, Given
-    more, accounts = columns_of(features), any(feature.of == "account" for feature in features)
+    columns = {**history_columns(features), "moments": tuple(MOMENTS.names)}
+    rows = partitions(lake, columns, touches, listed, accounts=together(features))
+    for batch in worked(rows, columns, _measured(tuple(features), moments_in)):
+        values = batch["features"]
+        matrix = values.flatten().to_numpy().reshape(len(values), values.type.list_size)
+        yield Rows(batch["lead_id"], np.asarray(batch["as_of"]), matrix)
+
+
+def together(features: Sequence[Feature]) -> bool:
+    """Say whether the contacts of an account have to be seen together."""
+    return any(feature.of == "account" for feature in features)
+
+
+def history_columns(features: Sequence[Feature]) -> dict[str, tuple[str, ...]]:
+    """Return the columns of each table that a history for some features is made of, with the keys."""
     columns = {name: (*READ[name], *KEYS[name]) for name in READ}
-    columns |= {"touches": touch_columns(more, keyed=True), "identities": CLAIM, "moments": tuple(MOMENTS.names)}
-    parts = max(1, round(sum(part.rows for part in then.parts("touches")) / touches))
-    rows = _by_lead(spark, then, columns, listed, parts, accounts=accounts)
-    measured = rows.mapInArrow(_measured(tuple(features), moments_in, more, columns), "rows binary")
-    yield from _fetched(measured)
+    return {**columns, "touches": touch_columns(columns_of(features), keyed=True), "identities": CLAIM}
 
 
 def session() -> SparkSession:
@@ -104,34 +116,71 @@ def session() -> SparkSession:
         ) from None
 
 
-MOMENTS = pa.schema([("lead_id", pa.string()), ("as_of", ARROW["time"]), (ROW, pa.int64())])
-NO_MOMENTS = MOMENTS.empty_table()
-
-
 def _always(moments_of: MomentsOf) -> Callable[[pa.Table], MomentsOf]:
     return lambda _: moments_of
 
 
-def _by_lead(
-    spark: SparkSession, lake: Lake, columns: Columns, listed: pa.Table, parts: int, *, accounts: bool
+def partitions(
+    lake: Lake, columns: Columns, touches: int, listed: pa.Table = NO_MOMENTS, *, accounts: bool
 ) -> DataFrame:
-    """Return the rows of all tables in one frame, partitioned so that what has to be seen together is together."""
-    merged = merges(lake)
+    """Return the rows of all tables in one frame, partitioned so that what has to be seen together is together.
+
+    A partition has about so many ``touches``. A later ingest changes none of them.
+
+    Raises:
+        ConfigError: when Spark does not start.
+
+    """
+    spark, then = session(), Lake(lake.folder, lake.versions())
+    merged = merges(then)
     # Few rows are the driver's: merges, the anonymous touches that became a lead's, and the moments of a file.
     rows = {name: _schema(name, columns).empty_table() for name in columns}
-    rows |= {"touches": found(lake, columns["touches"]), "identities": merged, "moments": _numbered(listed)}
-    frames = [_frame(spark, lake, name, rows[name].cast(_schema(name, columns))) for name in columns]
-    together = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
-    first = firsts([*pairs_of(merged), *(colleagues(lake) if accounts else [])])
+    rows |= {"touches": found(then, columns["touches"]), "identities": merged}
+    rows |= {"moments": _numbered(listed)} if "moments" in columns else {}
+    frames = [_frame(spark, then, name, rows[name].cast(_schema(name, columns))) for name in columns]
+    everything = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), frames)
+    first = firsts([*pairs_of(merged), *(colleagues(then) if accounts else [])])
     kin = pa.table([pa.array(first.keys(), pa.string()), pa.array(first.values(), pa.string())], ["lead_id", FIRST])
-    tied = together.join(F.broadcast(spark.createDataFrame(kin)), "lead_id", "left")
+    tied = everything.join(F.broadcast(spark.createDataFrame(kin)), "lead_id", "left")
+    parts = max(1, round(sum(part.rows for part in then.parts("touches")) / touches))
     return tied.repartition(parts, F.coalesce(FIRST, "lead_id")).drop(FIRST)
+
+
+def worked(rows: DataFrame, columns: Columns, work: Work) -> Iterator[pa.RecordBatch]:
+    """Yield what some ``work`` makes of the tables of each partition, whatever columns that has.
+
+    Partitions are worked on side by side, and what they made is fetched one after the other.
+    """
+    packed = each(rows, columns, lambda tables: map(_packed, work(tables)), "made binary")
+    packed = packed.persist(StorageLevel.DISK_ONLY)
+    try:
+        packed.count()
+        for (cell,) in packed.toLocalIterator():
+            yield pa.ipc.open_stream(cell).read_next_batch()
+    finally:
+        packed.unpersist()
+
+
+def each(rows: DataFrame, columns: Columns, work: Work, made: str) -> DataFrame:
+    """Return what some ``work`` makes of the tables of each partition, as a frame with the columns ``made`` (DDL).
+
+    Spark carries the work to its workers, pickled, as it carries every function: nothing of ours is read back from a
+    file.
+    """
+
+    def working(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        arrived = list(batches)
+        if arrived:
+            yield from work(_tables(pa.Table.from_batches(arrived), columns))
+
+    return rows.mapInArrow(working, made)
 
 
 def _frame(spark: SparkSession, lake: Lake, name: str, more: pa.Table) -> DataFrame:
     """Return the rows of a table that are some lead's, and more rows, all marked with its name."""
     rows = spark.createDataFrame(more)
-    files = [_uri(part.path) for part in lake.parts(name)] if name in READ else []
+    own = name not in {"identities", "moments"}  # of which the driver has what is needed
+    files = [_uri(part.path) for part in lake.parts(name)] if own else []
     if files:
         stored = spark.read.schema(rows.schema).parquet(*files)
         rows = rows.unionByName(stored.where("lead_id IS NOT NULL"))
@@ -143,20 +192,17 @@ def _uri(path: Path) -> str:
     return "file://" + re.sub(r"([{}])", r"\\\1", str(path))
 
 
-def _measured(
-    features: tuple[Feature, ...], moments_in: Callable[[pa.Table], MomentsOf], more: Sequence[str], columns: Columns
-) -> Callable[[Batches], Batches]:
-    """Return what makes the feature rows of one partition of rows of all tables.
+def _measured(features: tuple[Feature, ...], moments_in: Callable[[pa.Table], MomentsOf]) -> Work:
+    """Return what makes the feature rows of one partition."""
 
-    Spark carries it to its workers, pickled, as it carries every function: nothing of ours is read back from a file.
-    """
-
-    def measured(batches: Batches) -> Batches:
-        arrived = list(batches)
-        if arrived:
-            tables = _tables(pa.Table.from_batches(arrived), columns)
-            moments = moments_in(tables.pop("moments").sort_by(ROW))
-            yield from _packed(rows_at(features, moments(history_of(**tables, more=more))))
+    def measured(tables: dict[str, pa.Table]) -> Iterator[pa.RecordBatch]:
+        moments = moments_in(tables.pop("moments").sort_by(ROW))
+        rows = rows_at(features, moments(history_of(**tables, more=columns_of(features))))
+        for start in range(0, len(rows.as_of), BLOCK):
+            block = slice(start, start + BLOCK)
+            matrix = rows.matrix[block]
+            values = pa.FixedSizeListArray.from_arrays(matrix.ravel(), matrix.shape[1])
+            yield pa.record_batch([rows.lead_id[block], rows.as_of[block], values], ["lead_id", "as_of", "features"])
 
     return measured
 
@@ -172,31 +218,12 @@ def _tables(rows: pa.Table, columns: Columns) -> dict[str, pa.Table]:
     return tables
 
 
-def _packed(rows: Rows) -> Batches:
-    """Yield feature rows as Arrow streams in cells of bytes, so that Spark carries one column of them."""
-    for start in range(0, len(rows.as_of), BLOCK):
-        block = slice(start, start + BLOCK)
-        matrix = rows.matrix[block]
-        values = pa.FixedSizeListArray.from_arrays(matrix.ravel(), matrix.shape[1])
-        batch = pa.record_batch([rows.lead_id[block], rows.as_of[block], values], ["lead_id", "as_of", "features"])
-        stream = pa.BufferOutputStream()
-        with pa.ipc.new_stream(stream, batch.schema) as writer:
-            writer.write_batch(batch)
-        yield pa.record_batch([pa.array([stream.getvalue().to_pybytes()], pa.binary())], ["rows"])
-
-
-def _fetched(packed: DataFrame) -> Iterator[Rows]:
-    """Yield the feature rows of all partitions; these are measured side by side, and fetched one after the other."""
-    packed = packed.persist(StorageLevel.DISK_ONLY)
-    try:
-        packed.count()
-        for (cell,) in packed.toLocalIterator():
-            batch = pa.ipc.open_stream(cell).read_next_batch()
-            values = batch["features"]
-            matrix = values.flatten().to_numpy().reshape(len(values), values.type.list_size)
-            yield Rows(batch["lead_id"], np.asarray(batch["as_of"]), matrix)
-    finally:
-        packed.unpersist()
+def _packed(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return rows of any columns as an Arrow stream in one cell of bytes, so that Spark carries one column of them."""
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, batch.schema) as writer:
+        writer.write_batch(batch)
+    return pa.record_batch([pa.array([stream.getvalue().to_pybytes()], pa.binary())], ["made"])
 
 
 def _schema(name: str, columns: Columns) -> pa.Schema:

@@ -83,11 +83,12 @@ def sweep(events: Events, lead: Ints, as_of: Ints, measures: Iterable[Measure]) 
     ``lead`` holds positions in ``events``, ``as_of`` microseconds; moments may come in any order.
     """
     nothing = np.empty((len(lead), 0), np.float32)
-    return sweep_into(nothing, events, lead, as_of, Wanted(apart=tuple(dict.fromkeys(measures))))
+    wanted = Wanted(apart=tuple(dict.fromkeys(measures)))
+    return dict(zip(wanted.apart, sweep_into(nothing, events, lead, as_of, wanted).T, strict=True))
 
 
-def sweep_into(matrix: Matrix, events: Events, lead: Ints, as_of: Ints, wanted: Wanted) -> dict[Measure, Floats]:
-    """Write measures to their columns of a matrix of moments × features; return the others."""
+def sweep_into(matrix: Matrix, events: Events, lead: Ints, as_of: Ints, wanted: Wanted) -> Floats:
+    """Write measures to their columns of a matrix of moments × features; return the others, as columns."""
     answers = np.empty((len(wanted.apart), len(lead))).T  # each measure's answers lie together
     if len(lead) and (wanted.columns or wanted.apart):
         some = events.of_leads(lead.min(), lead.max() + 1)
@@ -103,7 +104,7 @@ def sweep_into(matrix: Matrix, events: Events, lead: Ints, as_of: Ints, wanted: 
         for place, measure in enumerate(wanted.apart):
             if measure.what in {"latest", "earliest"}:
                 answers[:, place] += events.start[lead.min()]
-    return {measure: answers[:, place] for place, measure in enumerate(wanted.apart)}
+    return answers
 
 
 def in_order(lead: Ints, as_of: Ints) -> Ints:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from features.catalogue import CATALOGUE
 from features.events import Events, number
 from features.history import History
-from features.objections import profiled
+from features.objections import OBJECTION, OPT_OUT, profiled
 from features.verbs import Feature
 
 FEWEST_LEADS = 20  # a name seen with fewer leads teaches nothing
@@ -76,7 +76,7 @@ def _lines(line: Feature, seen: Seen) -> Iterator[Feature]:
         yield line
     elif line.each == "attribute":
         for table, name in sorted(seen):
-            if table == "versions":
+            if table == "versions" and name not in {OBJECTION, OPT_OUT}:  # a wish is no sign of a deal
                 yield from _attribute(replace(_named(line, name), column=name), seen[table, name])
     elif line.each == "levels":
         yield replace(line, each="", levels=_frequent(seen.get((line.table, line.column), Counter()), MOST_NAMES))

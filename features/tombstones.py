@@ -113,15 +113,9 @@ def forget_versions(lake: Lake, name: str) -> None:
 
     The version's number goes on: one that is gone is never another's. The lake's writer lock must be held.
     """
-    lake.remove_old_files(name, 0)
-    table = lake.table(name)
-    if table is None:
-        return
-    table.create_checkpoint()  # the log starts here from now on
-    newest = f"{table.version():020}"
-    for entry in (lake.folder / name / "_delta_log").iterdir():
-        if entry.name[:20] < newest or entry.name.startswith("_commit") or "#" in entry.name:
-            entry.unlink()
+    if lake.table(name) is not None:
+        lake.remove_old_files(name, 0)
+        lake.forget_log(name)
 
 
 def _asked(name: str, person: Person) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from features.events import DAY, Events, number
+from features.events import Events, number
 from features.history import History, Ints
 from features.people import department, email_kind, seniority
 from features.sweep import Measure, Where
@@ -99,14 +99,16 @@ def columns_of(features: Iterable[Feature]) -> tuple[str, ...]:
 class Verb:
     """What a verb means, the measures that it needs of a feature's events, and the number that it makes of them.
 
-    Without ``value`` the number is the one measure. ``missing`` says when there is no number, or which one stands for
-    nothing.
+    ``made`` makes it of the lead's age in days and of the measures, element by element, so that all features of a verb
+    are made together; ``read`` of the events, at the row that the one measure is. With neither, the number is the one
+    measure. ``missing`` says when there is no number, or which one stands for nothing.
     """
 
     meaning: str
     missing: str
     needs: Callable[[Feature], Sequence[Measure]]
-    value: Callable[..., Floats] | None = None  # (feature, moments, events, *measures)
+    made: Callable[..., Floats] | None = None  # (age, *measures)
+    read: Callable[[Feature, Events, Floats], Floats] | None = None
     events: Table = "touches"
 
 
@@ -125,51 +127,47 @@ def _span(feature: Feature) -> list[Measure]:
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    ratio = np.full(len(numerator), np.nan)
+    ratio = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=ratio, where=denominator > 0)
     return ratio
 
 
-def _trend(_feature: Feature, _moments: Moments, _events: Events, recent: Floats, longer: Floats) -> Floats:
+def _trend(_age: Floats, recent: Floats, longer: Floats) -> Floats:
     return _ratio(4 * recent, longer)
 
 
-def _share(_feature: Feature, _moments: Moments, _events: Events, part: Floats, whole: Floats) -> Floats:
+def _share(_age: Floats, part: Floats, whole: Floats) -> Floats:
     return _ratio(part, whole)
 
 
-def _rhythm(
-    _feature: Feature, _moments: Moments, _events: Events, count: Floats, first: Floats, recency: Floats
-) -> Floats:
+def _rhythm(_age: Floats, count: Floats, first: Floats, recency: Floats) -> Floats:
     return _ratio(first - recency, count - 1)
 
 
-def _overdue(
-    _feature: Feature, _moments: Moments, _events: Events, count: Floats, first: Floats, recency: Floats
-) -> Floats:
+def _overdue(_age: Floats, count: Floats, first: Floats, recency: Floats) -> Floats:
     return _ratio(recency * (count - 1), first - recency)
 
 
-def _age(_feature: Feature, moments: Moments, _events: Events) -> Floats:
-    return np.asarray((moments.as_of - moments.history.created[moments.lead]) / DAY)
+def _itself(age: Floats) -> Floats:
+    return age
 
 
-def _delay(feature: Feature, moments: Moments, events: Events, first: Floats) -> Floats:
-    return _age(feature, moments, events) - first
+def _delay(age: Floats, first: Floats) -> Floats:
+    return age - first
 
 
-def _name(feature: Feature, _moments: Moments, events: Events, row: Floats) -> Floats:
+def _name(feature: Feature, events: Events, row: Floats) -> Floats:
     return _name_at(feature, events, row, lambda name: coded(feature, name))
 
 
-def _missing(feature: Feature, _moments: Moments, events: Events, row: Floats) -> Floats:
+def _missing(feature: Feature, events: Events, row: Floats) -> Floats:
     return np.isnan(_name_at(feature, events, row, lambda _: 0.0)).astype(np.float64)
 
 
 def _read_as(reading: Callable[[str], str | None]) -> Callable[..., Floats]:
     """Return the value of a feature whose level is what ``reading`` makes of an attribute's text."""
 
-    def value(feature: Feature, _moments: Moments, events: Events, row: Floats) -> Floats:
+    def value(feature: Feature, events: Events, row: Floats) -> Floats:
         def code(name: str) -> float:
             return math.nan if (read := reading(name)) is None else coded(feature, read)
 
@@ -178,7 +176,7 @@ def _read_as(reading: Callable[[str], str | None]) -> Callable[..., Floats]:
     return value
 
 
-def _filled(_feature: Feature, _moments: Moments, events: Events, row: Floats) -> Floats:
+def _filled(_feature: Feature, events: Events, row: Floats) -> Floats:
     filled, known = np.zeros(len(row)), ~np.isnan(row)
     rows = row[known].astype(np.int64)
     for codes in events.codes.values():
@@ -190,10 +188,10 @@ def _name_at(feature: Feature, events: Events, row: Floats, code: Callable[[str]
     """Return the feature's column at some rows of the events, coded; NaN where there is no row or no name."""
     values = np.full(len(row), np.nan)
     if feature.column in events.codes:
-        known = ~np.isnan(row)
-        codes, place = np.unique(events.codes[feature.column][row[known].astype(np.int64)], return_inverse=True)
-        names = events.names[feature.column]
-        values[known] = np.array([code(names[one]) if one >= 0 else math.nan for one in codes])[place]
+        known, names = ~np.isnan(row), events.names[feature.column]
+        codes = events.codes[feature.column][row[known].astype(np.int64)].tolist()
+        of_code = {one: code(names[one]) if one >= 0 else math.nan for one in set(codes)}
+        values[known] = [of_code[one] for one in codes]
     return values
 
 
@@ -247,16 +245,16 @@ VERBS: dict[str, Verb] = {
         "Events in the window that match, as a share of all in it.", "Missing where the window is empty.",
         lambda f: [_count(f), _count(f, where=())], _share,
     ),
-    "last": Verb("Name in the column of the latest event.", NO_EVENT, _of("latest"), _name),
-    "first": Verb("Name in the column of the first event.", NO_EVENT, _of("earliest"), _name),
+    "last": Verb("Name in the column of the latest event.", NO_EVENT, _of("latest"), read=_name),
+    "first": Verb("Name in the column of the first event.", NO_EVENT, _of("earliest"), read=_name),
     "in_stage": Verb(
         "Days since the stage last changed.", "Missing before the first stage.", _of("recency"), events="stages"
     ),
-    "age": Verb("Days since the lead was created.", "Never missing.", lambda _: [], _age),
+    "age": Verb("Days since the lead was created.", "Never missing.", lambda _: [], _itself),
 }  # fmt: skip
 VERBS |= {
-    name: Verb(meaning, missing, _of("latest"), value, "versions")
-    for name, meaning, missing, value in (
+    name: Verb(meaning, missing, _of("latest"), read=read, events="versions")
+    for name, meaning, missing, read in (
         ("attribute", "What the version known then says.", NO_VERSION, _name),
         ("missing", "1 where the version known then says nothing of it, else 0.", "Never missing.", _missing),
         ("filled", "Attributes that the version known then fills.", "Never missing.", _filled),

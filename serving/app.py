@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from http import HTTPStatus
@@ -18,9 +18,10 @@ from starlette.responses import Response
 from starlette.routing import Match, Route, Router
 
 from features.errors import DataError
-from serving import pages
+from serving import pages, webhooks
 from serving.api import CALLS, DOCS, METRICS, OPEN, Call
 from serving.desk import Desk
+from serving.groups import is_quick
 from serving.guard import Way, refuse
 from serving.messages import ScoreRequest, sentence
 from serving.openapi import document
@@ -30,18 +31,38 @@ JSON = (b"content-type", b"application/json")
 LARGE = 100_000  # bytes; a body that takes longer to read than others should wait
 
 
-class App:
-    """Answers what the guard let in. ``inner`` is BentoML's app, ``threads`` work on what takes longer."""
+class Turns:
+    """Work on the loop, one piece at a time; between two the loop looks who else has come, and refuses whom it must."""
 
-    def __init__(self, desk: Desk, inner: Any, registry: CollectorRegistry, clock: Clock) -> None:
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def take(self, work: Callable[[], bytes]) -> bytes:
+        """Return what some work returns, when its turn has come."""
+        async with self._turn:
+            await asyncio.sleep(0)  # a lock that is free is taken without looking at anybody else
+            return work()
+
+
+class App:
+    """Answers what the guard let in. ``inner`` is BentoML's app, ``threads`` work on what takes longer.
+
+    ``environment`` holds what webhooks are signed with.
+    """
+
+    def __init__(
+        self, desk: Desk, inner: Any, registry: CollectorRegistry, clock: Clock, environment: Mapping[str, str]
+    ) -> None:
         self.desk, self.inner, self.clock = desk, inner, clock
         self.metrics = make_asgi_app(registry)
         self.posts = {call.path: call for call in CALLS if call.method == "POST"}
         self.gets = [Route(call.path, self._get(call)) for call in CALLS if call.method == "GET"]
         self.pages = pages.routes(desk, clock)
-        self.router = Router([*self.gets, Route(DOCS, self._docs), Route("/readyz", self._ready), *self.pages])
+        self.hooks = webhooks.route(desk, clock, environment)
+        own = (Route(DOCS, self._docs), Route("/readyz", self._ready), self.hooks)
+        self.router = Router([*self.gets, *own, *self.pages])
         self.threads = ThreadPoolExecutor(2, "answer")
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
         self.draining = False
 
     def way(self, method: str, path: str) -> Way:
@@ -53,8 +74,10 @@ class App:
             return Way(path, call.scope)
         if path in {METRICS, DOCS}:
             return Way(path, "read")
+        if _matches(self.hooks, method, path):
+            return Way(self.hooks.path, None, takes_forms=True, is_signed=True)
         for route in (*self.gets, *self.pages):
-            if route.matches({"type": "http", "method": method, "path": path, "headers": []})[0] != Match.NONE:
+            if _matches(route, method, path):
                 return Way(route.path, "read", takes_forms=route in self.pages)
         return Way("elsewhere", "read")
 
@@ -97,11 +120,10 @@ class App:
         if len(body) > LARGE:
             return await self._beside(lambda: self._answer(call, call.asks.model_validate_json(body)))
         request = call.asks.model_validate_json(body)
-        if isinstance(request, ScoreRequest) and self.desk.said_lately(request):
+        if isinstance(request, ScoreRequest) and self.desk.said.answers(request):
             return self._answer(call, request)
-        if isinstance(request, ScoreRequest) and self.desk.is_quick(request):
-            async with self._turn:  # between two of these the loop looks who else has come, and refuses whom it must
-                return self._answer(call, request)
+        if isinstance(request, ScoreRequest) and is_quick(self.desk.residence, request):
+            return await self._turns.take(lambda: self._answer(call, request))
         return await self._beside(lambda: self._answer(call, request))
 
     async def _beside(self, work: Callable[[], bytes]) -> bytes:
@@ -140,6 +162,10 @@ class App:
         }
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         return Response(to_json(said), status, media_type="application/json")
+
+
+def _matches(route: Route, method: str, path: str) -> bool:
+    return route.matches({"type": "http", "method": method, "path": path, "headers": []})[0] != Match.NONE
 
 
 async def _send(send: Any, content: bytes) -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from features.outcomes import open_moments, outcomes_of
 from features.reading import read_history
 from features.settings import Goal
 from features.verbs import Moments, columns_of
+from serving.outlook import outlook_table
 from serving.scorer import Scorer, champion
 from serving.scores import Score, scores
 
@@ -35,22 +36,37 @@ def champion_and_history(workspace: Path, lake: Lake) -> tuple[Scorer, History]:
 
 
 class Scored(NamedTuple):
-    """Who scored what, and what was said; ``not_scored`` are the open leads of people who object to profiling."""
+    """What is said of open leads; ``not_scored`` are those of people who object to profiling."""
 
-    scorer: Scorer
-    history: History
     scores: pd.DataFrame
     not_scored: list[str]
+    outlook: pd.DataFrame | None  # if it was asked for
 
 
-def score_and_store(workspace: Path, lake: Lake, goal: Goal, as_of: int) -> Scored:
+def score_and_store(
+    workspace: Path, lake: Lake, goal: Goal, as_of: int, engine: Literal["local", "spark"] = "local", *,
+    outlook: bool = False,
+) -> Scored:  # fmt: skip
     """Score every open lead by the champion, and store it; nobody is erased between reading and storing."""
     with lake.writing():
-        scorer, history = champion_and_history(workspace, lake)
-        table = score_open(scorer, history, goal, as_of)
-        if not table.empty:
-            store(lake, table)
-    return Scored(scorer, history, table, not_scored(history, goal, as_of))
+        if engine == "spark":
+            from serving import spark  # an optional extra
+
+            said = spark.scored(workspace / "models", lake, goal, as_of, outlook=outlook)
+        else:
+            said = scored(*champion_and_history(workspace, lake), goal, as_of, outlook=outlook)
+        if not said.scores.empty:
+            store(lake, said.scores)
+    return said
+
+
+def scored(scorer: Scorer, history: History, goal: Goal, as_of: int, *, outlook: bool) -> Scored:
+    """Return what a model says of every open lead of a history."""
+    return Scored(
+        score_open(scorer, history, goal, as_of),
+        not_scored(history, goal, as_of),
+        outlook_table(scorer, open_leads(history, goal, as_of)) if outlook else None,
+    )
 
 
 def open_leads(history: History, goal: Goal, as_of: int) -> Moments:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from features.accounts import Tenures
 from features.history import Events, Heirs, History, microseconds
-from features.merges import ALWAYS, NEVER
+from features.merges import ALWAYS, NEVER, Ints
 from serving.messages import Lead, Stage, Touch
 
 NOBODY = np.empty((4, 0), np.int64)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def history_brought(lead: Lead) -> History:
@@ -29,15 +29,15 @@ def history_brought(lead: Lead) -> History:
     names: dict[str, tuple[str, ...]] = {name: (text,) if text is not None else () for name, text in told.items()}
     codes = {name: np.array([len(known) - 1], np.int32) for name, known in names.items()}
     touches, stages = lead.touches, lead.stages
-    touched = {"kind": [touch.kind for touch in touches], "channel": [touch.channel for touch in touches]}
-    moved = {"stage": [stage.stage for stage in stages]}
+    touched = {"kind": [touch["kind"] for touch in touches], "channel": [touch["channel"] for touch in touches]}
+    moved = {"stage": [stage["stage"] for stage in stages]}
     return History(
         lead_ids=(lead.lead_id,),
         since=np.array([ALWAYS]),
         until=np.array([NEVER]),
         created=created,
         versions=Events(np.array([0, 1]), created, created, codes, names),
-        touches=_events(touches, [touch.event_id for touch in touches], touched),
+        touches=_events(touches, [touch.get("event_id", "") for touch in touches], touched),
         stages=_events(stages, moved["stage"], moved),
         heirs=Heirs(*NOBODY),
         contacts=Tenures(*NOBODY),
@@ -46,20 +46,30 @@ def history_brought(lead: Lead) -> History:
 
 def _events(rows: Sequence[Touch] | Sequence[Stage], ties: list[str], columns: dict[str, list[str]]) -> Events:
     """Return rows as events by time, and at one moment by ``ties``, with their names coded in alphabetical order."""
-    occurred = _micros([row.occurred_at for row in rows])
-    late = any(row.received_at for row in rows)
-    received = _micros([row.received_at or row.occurred_at for row in rows]) if late else occurred
-    order = [i for _, _, i in sorted(zip(occurred, ties, range(len(rows)), strict=True))]
+    if not rows:
+        nothing = np.empty(0, np.int64)
+        codes = {name: np.empty(0, np.int32) for name in columns}
+        return Events(np.zeros(2, np.int64), nothing, nothing, codes, dict.fromkeys(columns, ()))
+    occurred = _micros([row["occurred_at"] for row in rows])
+    late = any("received_at" in row for row in rows)
+    received = _micros([row.get("received_at") or row["occurred_at"] for row in rows]) if late else occurred
+    order = _order(occurred, ties)
     names = {name: sorted(set(values)) for name, values in columns.items()}
     place = {name: {value: i for i, value in enumerate(known)} for name, known in names.items()}
     codes = {
         name: np.array([place[name][value] for value in values], np.int32)[order] for name, values in columns.items()
     }
     known = {name: tuple(values) for name, values in names.items()}
-    in_order = np.array(occurred, np.int64)[order]
-    return Events(
-        np.array([0, len(rows)]), in_order, np.maximum(in_order, np.array(received, np.int64)[order]), codes, known
-    )
+    return Events(np.array([0, len(rows)]), occurred[order], np.maximum(occurred, received)[order], codes, known)
+
+
+def _order(occurred: Ints, ties: list[str]) -> Ints:
+    """Return the places by time; where several are of one moment, by ``ties``, and then as they came."""
+    order = np.argsort(occurred, kind="stable")
+    if (occurred[order[1:]] == occurred[order[:-1]]).any():
+        order = order[np.argsort(np.array(ties, object)[order], kind="stable")]
+        order = order[np.argsort(occurred[order], kind="stable")]
+    return order
 
 
 def _text(value: Any) -> str | None:
@@ -67,7 +77,6 @@ def _text(value: Any) -> str | None:
     return value or None if value is None or isinstance(value, str) else json.dumps(value)
 
 
-def _micros(moments: Sequence[datetime]) -> list[int]:
+def _micros(moments: list[datetime]) -> Ints:
     """Return moments as microseconds since 1970, as ``microseconds`` does, of many."""
-    spans = [moment - EPOCH for moment in moments]
-    return [(span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds for span in spans]
+    return np.asarray(pa.array(moments, pa.timestamp("us", "UTC")).view(pa.int64()))

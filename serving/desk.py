@@ -5,32 +5,27 @@ It holds the champion, the resident history, the scores said lately and the work
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from bentoml.exceptions import InvalidArgument, NotFound
 
 from features.errors import DataError, ModelError
-from features.history import History, Tables, history_of, microseconds
+from features.history import History, microseconds
 from features.lake import Lake
 from features.matrix import feature_matrix
-from features.reading import read_history, tables_of_accounts
 from features.settings import Settings
-from features.verbs import Feature, Moments, columns_of
-from serving import dossier, ledger
-from serving.brought import history_brought
+from serving import dossier, groups, ledger
 from serving.champion import Champion
 from serving.changes import changes
-from serving.doubts import Group, problems, still_open
+from serving.doubts import problems, still_open
 from serving.explanations import explanations, outlooks
+from serving.groups import Group
 from serving.intake import Intake
-from serving.messages import ExplainRequest, FlatRequest, Lead, ScoreRequest, tables
+from serving.messages import ExplainRequest, FlatRequest, ScoreRequest
 from serving.replies import (
     AttributionReply,
     ExplanationReply,
@@ -40,26 +35,15 @@ from serving.replies import (
     LeadReply,
     LeadsReply,
     ModelReply,
-    ReasonReply,
     ScoreReply,
 )  # fmt: skip
 from serving.resident import Residence
+from serving.said import Said
 from serving.scorer import Scorer, load, promoted
 from serving.scores import Score, scores
-from serving.spec import probability
 from serving.worklist import Asked, Worklist
 
-FEW = 3  # leads that are scored without leaving the event loop
-KEPT_SECONDS = 60  # a score said without a moment is said again for so long, unless more is known of the lead
-MOST_KEPT = 20_000
 FLAT_REASONS = 3  # up, and as many down, in a flat answer
-
-
-class Said(NamedTuple):
-    """A score as JSON, and until when (microseconds) it may be said again."""
-
-    until: int
-    content: bytes
 
 
 class Desk:
@@ -77,9 +61,7 @@ class Desk:
         self.residence = Residence(self.lake)
         self.worklist = Worklist(self.lake, settings.goal)
         self.intake = Intake(self, clock)
-        self._said: OrderedDict[str, Said] = OrderedDict()
-        self._said_of: object = None  # the model and the lake of which they were said
-        self._heard = 0  # how often more became known
+        self.said = Said(lambda: (self.champion.scorer.version, tuple(sorted(self.residence.versions().items()))))
 
     # What is asked
 
@@ -91,16 +73,16 @@ class Desk:
 
         """
         if not request.leads and request.as_of is None:
-            said = self._kept(request.lead_ids, microseconds(now))
-            if said is not None:
-                return _scores_reply(said)
-        as_of, scorer, heard = request.as_of or now, self.champion.scorer, self._heard
-        features = scorer.spec.features
-        stored, sent = self.stored(request.lead_ids, as_of, features), self._sent(request.leads, as_of, features)
+            kept = self.said.of(request.lead_ids, microseconds(now))
+            if kept is not None:
+                return _scores_reply(kept)
+        as_of, scorer, heard = request.as_of or now, self.champion.scorer, self.said.heard
+        stored = groups.stored(self.residence, request.lead_ids, as_of, scorer.spec)
+        sent = groups.sent(self.lake, request.leads, as_of, scorer.spec)
         _refuse(problems(request, [*stored, *sent], self.settings.goal))
         found = _contents(scorer, stored, len(request.lead_ids), as_of, now)
-        if request.as_of is None and heard == self._heard and scorer is self.champion.scorer:
-            self._keep(request.lead_ids, found, microseconds(now))
+        if request.as_of is None and heard == self.said.heard and scorer is self.champion.scorer:
+            self.said.keep(request.lead_ids, found, microseconds(now))
         return _scores_reply([*found, *_contents(scorer, sent, len(request.leads), as_of, now)])
 
     def flat(self, request: FlatRequest, now: datetime) -> FlatReply:
@@ -121,7 +103,7 @@ class Desk:
     def explained(self, request: ExplainRequest, now: datetime) -> ExplanationsReply:
         """Return all effects behind some leads' scores, and their outlook."""
         as_of, scorer = request.as_of or now, self.champion.scorer
-        stored = self.stored(request.lead_ids, as_of, scorer.spec.features)
+        stored = groups.stored(self.residence, request.lead_ids, as_of, scorer.spec)
         _refuse(problems(ScoreRequest(lead_ids=request.lead_ids), stored, self.settings.goal))
         found: dict[int, ExplanationReply] = {}
         for group in stored:
@@ -138,8 +120,8 @@ class Desk:
         known = dossier.known_of(self.lake, lead_id, now)
         if known is None:
             raise NotFound(f"{lead_id} is not in the lake. Ingest first.")
-        groups = self.stored([lead_id], now, self.champion.scorer.spec.features)
-        why_not = problems(ScoreRequest(lead_ids=[lead_id]), groups, self.settings.goal)
+        found = groups.stored(self.residence, [lead_id], now, self.champion.scorer.spec)
+        why_not = problems(ScoreRequest(lead_ids=[lead_id]), found, self.settings.goal)
         answered = {} if why_not else self.cards([lead_id], now)[lead_id]
         story, stored = dossier.timeline(self.lake, lead_id, now), dossier.score_history(self.lake, lead_id, now)
         return LeadReply.model_validate({
@@ -149,7 +131,7 @@ class Desk:
             "timeline": story["events"],
             "events": story["total"],
             "scores": stored,
-            "changes": [] if why_not else self._changes(groups[0].moments.history, stored[:1], now),
+            "changes": [] if why_not else self._changes(found[0].moments.history, stored[:1], now),
         })  # fmt: skip
 
     def leads(self, asked: Asked, now: datetime) -> LeadsReply:
@@ -163,7 +145,7 @@ class Desk:
     def cards(self, lead_ids: Sequence[str], now: datetime) -> dict[str, dict[str, Any]]:
         """Return the present score of leads that are open, with reasons and outlook, by lead."""
         scorer, found = self.champion.scorer, dict[str, dict[str, Any]]()
-        for group in self.stored(lead_ids, now, scorer.spec.features) if lead_ids else []:
+        for group in groups.stored(self.residence, lead_ids, now, scorer.spec):
             moments = still_open(group.moments, self.settings.goal)
             ahead = outlooks(scorer, feature_matrix(scorer.spec.features, moments))
             for score, one in zip(scores(scorer, moments), ahead, strict=True):
@@ -190,7 +172,7 @@ class Desk:
             version=scorer.version,
             evidence=spec.evidence,
             horizon_days=spec.horizon_days,
-            base_rate=float(probability(np.array(spec.base_log_odds))),
+            base_rate=spec.base_rate,
             leads=spec.leads,
             outcomes=spec.outcomes,
             learned_until=_moment(spec.learned_until),
@@ -214,48 +196,10 @@ class Desk:
 
     # What is known
 
-    def stored(self, lead_ids: Sequence[str], as_of: datetime, features: tuple[Feature, ...]) -> list[Group]:
-        """Return leads of the lake: those in memory, and those of whom the lake knows more, in groups."""
-        more, now = _looked_at(features), self.residence.now
-        here = set[str]()
-        if now is not None and self.residence.is_current(more):
-            here = {lead_id for lead_id in lead_ids if lead_id in now.place and lead_id not in now.stale}
-        quick = [(place, lead_id) for place, lead_id in enumerate(lead_ids) if lead_id in here]
-        slow = [(place, lead_id) for place, lead_id in enumerate(lead_ids) if lead_id not in here]
-        groups = []
-        if quick and now is not None:
-            history, positions = now.excerpt([lead_id for _, lead_id in quick])
-            groups.append(_group(Moments(history, positions, np.full(len(quick), microseconds(as_of))), quick))
-        if slow:
-            accounts = any(feature.of == "account" for feature in features)
-            history = read_history(self.lake, [lead_id for _, lead_id in slow], more, accounts=accounts)
-            groups.append(_group(_asked(history, [lead_id for _, lead_id in slow], as_of), slow))
-        return groups
-
-    def _sent(self, leads: list[Lead], as_of: datetime, features: tuple[Feature, ...]) -> list[Group]:
-        """Return leads whose history came along; what their accounts' other contacts did is in the lake."""
-        if not leads:
-            return []
-        if len(leads) == 1 and not leads[0].account_id and not _looked_at(features):
-            moments = Moments(history_brought(leads[0]), np.zeros(1, np.int64), np.array([microseconds(as_of)]))
-            return [_group(moments, [(0, leads[0].lead_id)])]
-        lead_ids, told, more = [lead.lead_id for lead in leads], Tables(*tables(leads)), _looked_at(features)
-        accounts = sorted({lead.account_id for lead in leads if lead.account_id})
-        if accounts and any(feature.of == "account" for feature in features):
-            told = tables_of_accounts(self.lake, accounts, lead_ids, more).with_more(told)
-        return [_group(_asked(history_of(*told, more), lead_ids, as_of), list(enumerate(lead_ids)))]
-
-    def is_quick(self, request: ScoreRequest) -> bool:
-        """Say whether nothing has to wait for the answer: few leads, and none to be read from the lake."""
-        now, alone = self.residence.now, not any(lead.account_id for lead in request.leads)
-        here = now is not None and all(i in now.place and i not in now.stale for i in request.lead_ids)
-        few = len(request.lead_ids) + len(request.leads) <= FEW
-        return few and alone and (here or not request.lead_ids)
-
     def with_colleagues(self, lead_ids: set[str]) -> set[str]:
         """Return leads with those whose features look at them, since they share an account."""
-        now, features = self.residence.now, self.champion.scorer.spec.features
-        if now is None or not any(feature.of == "account" for feature in features):
+        now = self.residence.now
+        if now is None or not self.champion.scorer.spec.looks_at_accounts:
             return lead_ids
         return lead_ids | now.colleagues(sorted(lead_ids))
 
@@ -264,72 +208,21 @@ class Desk:
         resident = self.residence.read(more)
         self.intake.seen.read()
         with self.residence.changing:
-            self.forget([])
+            self.said.forget([])
             now = self.intake.clock()
             self.worklist.make(resident.history, microseconds(now))
             self.put_in_place(set(resident.stale), now)
 
     def put_in_place(self, lead_ids: set[str], now: datetime) -> None:
         """Put leads of whom more is known in their place in the work list."""
-        features = self.champion.scorer.spec.features
-        for group in self.stored(sorted(lead_ids), now, features) if lead_ids else []:
+        for group in groups.stored(self.residence, sorted(lead_ids), now, self.champion.scorer.spec):
             here = group.moments.lead[group.moments.lead >= 0]
             self.worklist.renew(group.moments.history, here, microseconds(now))
 
     def took_in(self, lead_ids: set[str], before: Mapping[str, int]) -> None:
         """Take note that the service stored more of some leads; the lake was of some versions before."""
         self.residence.told(lead_ids, before, self.residence.versions())
-        self.forget(self.with_colleagues(lead_ids))
-
-    # What was said lately
-
-    def said_lately(self, request: ScoreRequest) -> bool:
-        """Say whether the answer is at hand, as far as can be told without a clock."""
-        return bool(request.lead_ids) and request.as_of is None and all(i in self._said for i in request.lead_ids)
-
-    def forget(self, lead_ids: Iterable[str]) -> None:
-        """Say nothing again of some leads: more is known of them."""
-        self._heard += 1
-        for lead_id in lead_ids:
-            self._said.pop(lead_id, None)
-        self._said_of = self._basis()
-
-    def _basis(self) -> object:
-        return self.champion.scorer.version, tuple(sorted(self.residence.versions().items()))
-
-    def _kept(self, lead_ids: Sequence[str], now: int) -> list[bytes] | None:
-        """Return what was said of all of some leads lately; None if it was not said of all, or all has changed."""
-        if self._basis() != self._said_of:
-            self._said.clear()
-            self._heard += 1
-            self._said_of = self._basis()
-        found = [said.content for lead_id in lead_ids if (said := self._said.get(lead_id)) and said.until > now]
-        return found if found and len(found) == len(lead_ids) else None
-
-    def _keep(self, lead_ids: Sequence[str], contents: Sequence[bytes], now: int) -> None:
-        until = now + KEPT_SECONDS * 1_000_000
-        for lead_id, content in zip(lead_ids, contents, strict=True):
-            self._said[lead_id] = Said(until, content)
-            self._said.move_to_end(lead_id)
-        while len(self._said) > MOST_KEPT:
-            self._said.popitem(last=False)
-
-
-@lru_cache(8)
-def _looked_at(features: tuple[Feature, ...]) -> tuple[str, ...]:
-    """Return ``columns_of`` some features, which a request need not find out again."""
-    return columns_of(features)
-
-
-def _group(moments: Moments, placed: Sequence[tuple[int, str]]) -> Group:
-    places, lead_ids = zip(*placed, strict=True)
-    return Group(moments, lead_ids, places)
-
-
-def _asked(history: History, lead_ids: Sequence[str], as_of: datetime) -> Moments:
-    """Return the moments asked for, in the order in which they were asked; position −1 for a lead unknown."""
-    moment = microseconds(as_of)
-    return Moments(history, history.positions(lead_ids, moment), np.full(len(lead_ids), moment))
+        self.said.forget(self.with_colleagues(lead_ids))
 
 
 def _contents(scorer: Scorer, groups: Sequence[Group], count: int, as_of: datetime, now: datetime) -> list[bytes]:
@@ -346,8 +239,8 @@ def _scores_reply(contents: Sequence[bytes]) -> bytes:
 
 
 def _reply(score: Score, as_of: datetime, now: datetime) -> ScoreReply:
-    reasons = [ReasonReply(**vars(reason)) for reason in score.reasons]
-    return ScoreReply(**vars(score) | {"reasons": reasons, "as_of": as_of, "scored_at": now})
+    reasons = [vars(reason) for reason in score.reasons]
+    return ScoreReply.model_validate(vars(score) | {"reasons": reasons, "as_of": as_of, "scored_at": now})
 
 
 def _refuse(why_not: Sequence[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,17 +11,10 @@ from features.objections import objecting
 from features.outcomes import open_moments, outcomes_of
 from features.settings import Goal
 from features.verbs import Moments
+from serving.groups import Group
 from serving.messages import MOST_LEADS, ScoreRequest
 
 NAMED = 5  # leads that an error names
-
-
-class Group(NamedTuple):
-    """Leads of one request that are in one history, and which of the request's they are."""
-
-    moments: Moments  # position −1 for a lead unknown
-    lead_ids: tuple[str, ...]
-    places: tuple[int, ...]
 
 
 def problems(request: ScoreRequest, groups: Sequence[Group], goal: Goal) -> list[str]:
@@ -31,8 +23,11 @@ def problems(request: ScoreRequest, groups: Sequence[Group], goal: Goal) -> list
     sent_ids = Counter(lead.lead_id for lead in request.leads)
     twice = [lead_id for lead_id, times in sent_ids.items() if times > 1]
     unknown = _in_order((place, lead_id) for group in groups for place, lead_id, at in _placed(group) if at < 0)
-    not_open = _in_order(found for group in groups for found in _closed(group, goal))
-    objectors = [lead_id for group in groups for lead_id in _objectors(group.moments)]
+    here = [_here(group.moments) for group in groups]
+    not_open = _in_order(
+        found for group, known in zip(groups, here, strict=True) for found in _closed(group, known, goal)
+    )
+    objectors = [lead_id for known in here for lead_id in _objectors(known)]
     sentences = (
         (count == 0, "Name at least one lead in lead_ids, or send one along in leads."),
         (count > MOST_LEADS, f"{count} leads are more than the {MOST_LEADS} of one request. Send several requests."),
@@ -43,7 +38,7 @@ def problems(request: ScoreRequest, groups: Sequence[Group], goal: Goal) -> list
     )
     return [
         *(sentence for broken, sentence in sentences if broken),
-        *(sentence for group in groups for sentence in _duplicates(group.moments)),
+        *(sentence for known in here for sentence in _duplicates(known)),
     ]
 
 
@@ -55,9 +50,9 @@ def _in_order(found: Iterable[tuple[int, str]]) -> list[str]:
     return [lead_id for _, lead_id in sorted(found, key=lambda one: one[0])]
 
 
-def _closed(group: Group, goal: Goal) -> list[tuple[int, str]]:
+def _closed(group: Group, here: Moments, goal: Goal) -> list[tuple[int, str]]:
     """Return the leads that are known, no duplicates, and not open as of then, with their places in the request."""
-    history, here = group.moments.history, _here(group.moments)
+    history = here.history
     live = history.live(here.lead, here.as_of)
     asked = Moments(history, here.lead[live], here.as_of[live])
     still = open_moments(history, outcomes_of(history, goal), asked).lead
@@ -75,18 +70,18 @@ def still_open(moments: Moments, goal: Goal) -> Moments:
     return open_moments(history, outcomes_of(history, goal), may)
 
 
-def _duplicates(moments: Moments) -> list[str]:
+def _duplicates(here: Moments) -> list[str]:
     """Return a sentence for each lead, up to a few, that is known to be another lead's duplicate."""
-    history, here = moments.history, _here(moments)
+    history = here.history
     gone = here.lead[~history.live(here.lead, here.as_of)][:NAMED]
     heirs = history.turned_out(gone, int(here.as_of[0])) if len(gone) else gone
     pairs = ((history.lead_ids[lead], history.lead_ids[heir]) for lead, heir in zip(gone, heirs, strict=True))
     return [f"{duplicate} is a duplicate of {lead}: ask for that lead." for duplicate, lead in pairs]
 
 
-def _objectors(moments: Moments) -> list[str]:
+def _objectors(here: Moments) -> list[str]:
     """Return the leads that may not be profiled as of then."""
-    history, here = moments.history, _here(moments)
+    history = here.history
     objects = objecting(history, int(here.as_of[0])) if len(here) else np.empty(0, bool)
     return [history.lead_ids[lead] for lead in here.lead.tolist() if objects[lead]]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from features.errors import ModelError
 from serving.pieces import NUMBER, NUMBER_MISSING_LEFT, NUMBER_OR_ZERO, Floats, Pieces, pieces_of
-from serving.trees import read_trees
+from serving.trees import Tree, read_trees
 
 Answers = NDArray[np.int16]
 BLOCK = 128  # rows that are asked together
@@ -67,6 +67,11 @@ def forest_of(text: str, trees: Sequence[int], features: int) -> Forest | None:
     grown = read_trees(text, features)
     if len(grown) != sum(trees):
         raise ModelError(f"The model's text holds {len(grown)} trees, {sum(trees)} were grown. Train again.")
+    return planted(grown, trees, features)
+
+
+def planted(grown: Sequence[Tree], trees: Sequence[int], features: int) -> Forest:
+    """Return the forest of some trees, of which each member has so many."""
     members = np.repeat(np.arange(len(trees)), trees).tolist()
     return Forest(len(trees), features, sum(tree.mean for tree in grown) / len(trees), *pieces_of(members, grown))
 

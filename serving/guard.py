@@ -22,6 +22,8 @@ from urllib.parse import quote
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from features.errors import ConfigError
+from features.settings import Serve
+from serving.door import too_long_a_head
 from serving.port import LOOPBACK
 from serving.tokens import ANYONE, Keyring, Token
 
@@ -34,22 +36,13 @@ Headers = Mapping[bytes, bytes]
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How much is let in."""
-
-    body_bytes: int = 8_000_000
-    body_seconds: float = 10
-    waiting: int = 32  # requests that are being worked on or wait for it
-    a_second: float = 500  # requests of one token, on average; at once, as many
-
-
-@dataclass(frozen=True)
 class Way:
-    """What is known of a path: what it is called in the metrics, which scope it needs, and whether it takes forms."""
+    """What is known of a path: what it is called in the metrics, which scope it needs, and how it is asked."""
 
     name: str
     scope: str | None  # None: open to anyone
     takes_forms: bool = False
+    is_signed: bool = False  # whose it is, a signature tells, and no token
 
 
 class Refused(Exception):
@@ -68,7 +61,7 @@ class Guard:
         self,
         inner: Any,
         way: Callable[[str, str], Way],
-        limits: Limits,
+        limits: Serve,
         keyring: Keyring | None,
         registry: CollectorRegistry,
         audit: Callable[[str, str, str, int, str], None],
@@ -76,6 +69,7 @@ class Guard:
         self.inner, self.way, self.limits, self.keyring, self.audit = inner, way, limits, keyring, audit
         self.draining = False
         self.waiting = 0
+        self._most_bytes = round(limits.body_megabytes * 1e6)
         self._spent: dict[str, tuple[float, float]] = {}  # of each token: when it last asked, and what it had left
         self._seconds = Histogram(
             "touchstone_request_seconds", "Seconds until a request was answered", ("path", "status"), registry=registry
@@ -107,7 +101,7 @@ class Guard:
         try:
             token = self._admitted(scope, headers, way)
             body = b"" if method in SAFE else await self._body(receive)
-            if way.scope is None:
+            if way.scope is None and not way.is_signed:
                 await self.inner(scope, _replayed(body), answer)
             else:
                 await self._through_the_gate(scope | {"touchstone.token": token}, body, answer)
@@ -126,6 +120,9 @@ class Guard:
 
     def _admitted(self, scope: Any, headers: Headers, way: Way) -> Token:
         """Return whose request it is, once its head is in order."""
+        size = sum(len(name) + len(value) for name, value in scope["headers"]) + len(scope.get("query_string", b""))
+        if size > self.limits.head_kilobytes * 1000:
+            raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, too_long_a_head(self.limits))
         token = self._token(headers) if way.scope else ANYONE
         if way.scope and not token.allows(way.scope):
             raise Refused(
@@ -141,8 +138,10 @@ class Guard:
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The body is {kind[:100]}. Send JSON, with content-type {JSON}."
             )
         declared = headers.get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > self.limits.body_bytes:
+        if not declared.isdigit() or int(declared) > self._most_bytes:
             raise self._too_large()
+        if way.scope or way.is_signed:
+            self._look_for_room()  # nobody sends a body only to be refused after it
         return token
 
     def _token(self, headers: Headers) -> Token:
@@ -172,7 +171,7 @@ class Guard:
 
     def _count(self, token: Token) -> None:
         """Take one request from what the token has left; it gets so many back each second."""
-        now, rate = perf_counter(), self.limits.a_second
+        now, rate = perf_counter(), self.limits.requests_a_second
         last, left = self._spent.get(token.key, (now, rate))
         left = min(rate, left + (now - last) * rate) - 1
         if left < 0:
@@ -199,15 +198,14 @@ class Guard:
                 raise Refused(HTTPStatus.BAD_REQUEST, "The body ended before it was whole.")
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            if size > self.limits.body_bytes:
+            if size > self._most_bytes:
                 raise self._too_large()
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
             message = await receive()
 
     async def _through_the_gate(self, scope: Any, body: bytes, send: Any) -> None:
-        if self.waiting >= self.limits.waiting:
-            raise _busy("Too many requests wait already.")
+        self._look_for_room()
         self.waiting += 1
         try:
             await asyncio.sleep(0)  # all that has arrived is counted before one is worked on
@@ -215,8 +213,12 @@ class Guard:
         finally:
             self.waiting -= 1
 
+    def _look_for_room(self) -> None:
+        if self.waiting >= self.limits.waiting:
+            raise _busy("Too many requests wait already.")
+
     def _too_large(self) -> Refused:
-        most = f"{self.limits.body_bytes / 1e6:g} MB"
+        most = f"{self.limits.body_megabytes:g} MB"
         return Refused(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"The body is larger than {most}. Send several requests.",

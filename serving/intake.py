@@ -1,8 +1,8 @@
 """The intake: what is posted is on the disk before it is acknowledged, soon in the lake, and then in the lead's score.
 
-Posting writes to the journal and returns. One thread takes the journal's files into the lake, through the same door as
-``touchstone ingest``, scores the leads concerned anew, and stores these scores. What a killed process had acknowledged
-is taken in by the next.
+Posting writes to the journal and returns, and so does a webhook. One thread takes the journal's files into the lake,
+through the same door as ``touchstone ingest``, scores the leads concerned anew, and stores these scores. What a killed
+process had acknowledged is taken in by the next.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -20,21 +21,24 @@ from typing import TYPE_CHECKING, Any
 
 from bentoml.exceptions import BentoMLException, InvalidArgument
 
+from connectors.webhooks import Delivery, forget, take_in_held
 from features.contract import ROW_HASH, schema
 from features.erasure import complete_interrupted
 from features.errors import TouchstoneError
 from features.forgotten import SENTENCE, forgotten
 from features.identities import merges
-from features.ingestion import ingest_held
+from features.ingestion import Ingested, ingest_held
 from features.lake import Lake
 from features.merges import kin
 from features.ordered import Leads
+from features.settings import Source
 from features.upkeep import keep_up_held
-from serving import batch
+from serving import batch, groups
 from serving.doubts import NAMED, still_open
 from serving.journal import Event, Journal, events_in
 from serving.messages import EventsRequest, FeedbackRequest
 from serving.replies import EventsReply
+from serving.resident import READ
 from serving.scores import scores
 from serving.seen import Row, Seen, content
 
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from serving.desk import Desk  # which owns the intake
 
 LOG = logging.getLogger("touchstone")
+WEBHOOKS = "webhooks"  # what a webhook brought is an event as a whole, of no table
 EVERY = 0.25  # seconds between two looks at the journal
 WHEN = {"touches": "received_at", "stages": "received_at", "leads": "observed_at", "feedback": "at"}
 TOLD = {
@@ -119,6 +124,11 @@ class Intake:
             self._write([Event("feedback", now.isoformat(), row)])
         return EventsReply(stored=1, known=0)
 
+    def delivered(self, delivery: Delivery, now: datetime) -> None:
+        """Store what a webhook brought, durably; of an erased person, nothing will be kept of it."""
+        with self._posting:
+            self._write([Event(WEBHOOKS, now.isoformat(), asdict(delivery))])
+
     def _write(self, events: Sequence[Event]) -> None:
         if events:
             self.journal.append(events)
@@ -159,19 +169,22 @@ class Intake:
         posted = defaultdict[str, list[Event]](list)
         for event in events_in(file):
             posted[event.table].append(event)
+        deliveries = [Delivery(**event.row) for event in posted.pop(WEBHOOKS, [])]
         lake, settings, now = self.desk.lake, self.desk.settings, self.clock()
         complete_interrupted(lake, lambda _: None)
         with self.desk.residence.changing, lake.writing():
             before = self.desk.residence.versions()
             for table, events in posted.items():
                 self._ingest(table, fresh(lake, table, events), now)
-            concerned = self._concerned(posted)
+            self._ingest_deliveries(deliveries, now)
+            concerned = self._concerned(posted, deliveries)
             self.desk.took_in(concerned, before)
+        forget(deliveries, lake)  # which holds the lake by itself; what is in memory is read anew after it
         file.unlink()
         self._score(concerned)
         with self.desk.residence.changing, lake.writing():
             before = self.desk.residence.versions()
-            for table in (*posted, "scores"):
+            for table in {*posted, *(READ if deliveries else ()), "scores"}:
                 keep_up_held(lake, table, settings.lake, now)
             self.desk.took_in(set(), before)
 
@@ -181,14 +194,21 @@ class Intake:
         with tempfile.TemporaryDirectory(dir=self.journal.folder) as folder:
             posted = Path(folder) / f"{table}.jsonl"
             posted.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
-            stored = ingest_held(self.desk.lake, self.desk.settings, posted, table, now)
-        if stored.refused:
-            LOG.warning("%d posted rows of %s are in quarantine. %s", stored.refused, table, " ".join(stored.reasons))
+            source = Source.model_validate({"file": posted.name, "table": table})  # which bears the table's own names
+            _warn(ingest_held(self.desk.lake, self.desk.settings, posted.resolve(), source, now))
 
-    def _concerned(self, posted: Mapping[str, Sequence[Event]]) -> set[str]:
+    def _ingest_deliveries(self, deliveries: Sequence[Delivery], now: datetime) -> None:
+        desk = self.desk
+        with tempfile.TemporaryDirectory(dir=self.journal.folder) as folder:
+            files = Path(folder).resolve()
+            for stored in take_in_held(deliveries, desk.lake, desk.settings, desk.workspace, files, now):
+                _warn(stored)
+
+    def _concerned(self, posted: Mapping[str, Sequence[Event]], deliveries: Sequence[Delivery]) -> set[str]:
         """Return the leads of whom more is known now, with those that they were merged with."""
         rows = [event.row for table, events in posted.items() if table != "feedback" for event in events]
         named = {str(row["lead_id"]) for row in rows if row.get("lead_id")}
+        named |= {lead for delivery in deliveries for lead in delivery.leads}
         strangers = sorted({str(row["anonymous_id"]) for row in rows if row.get("anonymous_id")})
         if strangers:
             named |= set(self.desk.lake.query(CLAIMED, [strangers])["lead_id"].to_pylist())
@@ -198,13 +218,19 @@ class Intake:
         """Store the scores of leads as of now, and put them in their place in the work list."""
         now, scorer = self.clock(), self.desk.champion.scorer
         known = self.desk.with_colleagues(lead_ids)
-        for group in self.desk.stored(sorted(known), now, scorer.spec.features) if known else []:
+        for group in groups.stored(self.desk.residence, sorted(known), now, scorer.spec):
             said = scores(scorer, still_open(group.moments, self.desk.settings.goal))
             if said:
                 with self.desk.lake.writing():
                     batch.store(self.desk.lake, batch.score_table(said))
         with self.desk.residence.changing:
             self.desk.put_in_place(known, now)
+
+
+def _warn(stored: Ingested) -> None:
+    if stored.refused:
+        told = (stored.refused, stored.table, " ".join(stored.reasons))
+        LOG.warning("%d posted rows of %s are in quarantine. %s", *told)
 
 
 def fresh(lake: Lake, table: str, events: Sequence[Event]) -> list[Row]:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from features.durable import write_durably
+from features.store import share
 
 FOLDER = "attribution-runs"
 
@@ -18,7 +18,7 @@ def keep(workspace: Path, summary: dict[str, Any], as_of: str) -> None:
     folder.mkdir(exist_ok=True)
     file = folder / f"{summary['run_id']}.json"
     if not file.exists():
-        write_durably(file, json.dumps({"as_of": as_of, **summary}, ensure_ascii=False, allow_nan=False))
+        share(file, json.dumps({"as_of": as_of, **summary}, ensure_ascii=False, allow_nan=False))
 
 
 def runs(workspace: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NotRequired, Self
 
 import pyarrow as pa
 from bentoml.exceptions import InvalidArgument
@@ -18,8 +18,10 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     model_validator,
+    with_config,
 )  # fmt: skip
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
 
 from features.contract import schema
 from serving.worklist import MOST_ROWS, Asked, Order
@@ -31,6 +33,7 @@ MOST_FACTS = 500  # attributes or properties
 NAMED = 20  # problems of a message
 LONGEST = 2000  # characters of a text
 NO_NUL = r"^[^\x00]*$"
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Name = Annotated[str, Field(max_length=LONGEST)]
 
 
@@ -48,7 +51,7 @@ def _finite(value: dict[str, Any]) -> dict[str, Any]:
 class Message(BaseModel):
     """A strict message: no unknown key, no NaN, no infinity."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+    model_config = STRICT | {"frozen": True}
 
     @classmethod
     def model_validate_json(cls, *args: Any, **kwargs: Any) -> Self:
@@ -70,24 +73,26 @@ Text = Annotated[str, Field(min_length=1, max_length=LONGEST)]
 Facts = Annotated[dict[Text, Any], Field(max_length=MOST_FACTS), AfterValidator(_finite)]
 
 
-class Touch(Message):
-    """One engagement event of a lead that is sent along."""
+@with_config(STRICT)
+class Touch(TypedDict):
+    """One engagement event of a lead that is sent along; a row, since hundreds of objects would cost the most."""
 
     occurred_at: AwareDatetime
     kind: Text
     channel: Text
-    received_at: AwareDatetime | None = None
-    event_id: str = Field(default="", max_length=LONGEST)
-    campaign: str | None = Field(default=None, max_length=LONGEST)
-    properties: Facts = {}
+    received_at: NotRequired[AwareDatetime | None]
+    event_id: NotRequired[Name]
+    campaign: NotRequired[Name | None]
+    properties: NotRequired[Facts]
 
 
-class Stage(Message):
+@with_config(STRICT)
+class Stage(TypedDict):
     """One change of stage of a lead that is sent along."""
 
     stage: Text
     occurred_at: AwareDatetime
-    received_at: AwareDatetime | None = None
+    received_at: NotRequired[AwareDatetime | None]
 
 
 class Lead(Message):
@@ -264,14 +269,16 @@ def tables(leads: list[Lead]) -> tuple[pa.Table, pa.Table, pa.Table]:
         for lead in leads
     ]
     touches = [
-        _row(lead, touch) | {"properties": json.dumps(touch.properties)} for lead in leads for touch in lead.touches
+        {"event_id": "", **_row(lead, touch), "properties": json.dumps(touch.get("properties", {}))}
+        for lead in leads
+        for touch in lead.touches
     ]
     stages = [_row(lead, stage) for lead in leads for stage in lead.stages]
     return _table("leads", versions), _table("touches", touches), _table("stages", stages)
 
 
 def _row(lead: Lead, event: Touch | Stage) -> dict[str, Any]:
-    return {"lead_id": lead.lead_id, **event.model_dump(), "received_at": event.received_at or event.occurred_at}
+    return {"lead_id": lead.lead_id, **event, "received_at": event.get("received_at") or event["occurred_at"]}
 
 
 def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from connectors.webhooks import DOORS
+from serving import webhooks
 from serving.api import Call
 from serving.replies import Refusal
 
@@ -19,8 +21,10 @@ REFUSALS = {
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "421": "The service does not answer to this name.",
+    "431": "The head of the request is too large.",
     "429": "Too many requests; Retry-After says when to ask again.",
     "500": "The service failed.",
+    "503": "Too many connections are open; Retry-After says when to ask again.",
 }
 
 
@@ -46,6 +50,7 @@ def document(calls: Sequence[Call]) -> dict[str, Any]:
         else:
             operation["parameters"] = _parameters(call)
         paths.setdefault(call.path, {})[call.method.lower()] = operation
+    paths[webhooks.PATH] = _webhooks(_told("Taken, and safe on the disk.", {"type": "object"}), names)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -57,6 +62,28 @@ def document(calls: Sequence[Call]) -> dict[str, Any]:
         "components": {
             "schemas": schemas["$defs"],
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _webhooks(taken: Any, names: Any) -> dict[str, Any]:
+    """Return how systems post what happened there; their own pages say what they send."""
+    refusal = names[Refusal, "serialization"]
+    refused = {**REFUSALS, "401": "The signature or the secret is wrong.", "404": "There is no such webhook here."}
+    system = {"name": "system", "in": "path", "required": True, "schema": {"enum": [*DOORS]}}
+    told: dict[str, Any] = {
+        "parameters": [system],
+        "security": [],
+        "responses": {"200": taken} | {status: _told(about, refusal) for status, about in refused.items()},
+    }
+    kinds: dict[str, Any] = {"application/json": {}, "application/x-www-form-urlencoded": {}}
+    return {
+        "get": {"summary": "Answer a system that asks if somebody is here.", "operationId": "get_webhooks", **told},
+        "post": {
+            "summary": "Take what a system tells by itself; it is signed.",
+            "operationId": "post_webhooks",
+            "requestBody": {"required": True, "content": kinds},
+            **told,
         },
     }
 

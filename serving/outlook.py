@@ -16,9 +16,10 @@ import pandas as pd
 
 from features.matrix import feature_matrix
 from features.verbs import Moments
+from serving.hazards import Hazards
 from serving.line import Floats
 from serving.scorer import Scorer
-from serving.spec import Prospect, probability
+from serving.spec import Prospect, Spec, probability
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,14 @@ class Outlook:
 def outlook(scorer: Scorer, matrix: Floats) -> Outlook:
     """Return the outlook of each row; without prospects only the score itself is known."""
     said, own = scorer.probabilities(matrix), scorer.spec.horizon_days
-    prospects = [one for one in scorer.spec.prospects if not one.lost]
-    days = tuple(one.days for one in prospects) or (own,)
-    if not prospects:
-        return Outlook(days, said[None, :], np.full(len(matrix), np.nan), np.full(len(matrix), np.nan))
-    raw = np.maximum.accumulate(_chances(prospects, matrix), axis=0)
+    days, raw, losing = _by_hazards(scorer.forest, matrix) or _by_lines(scorer.spec, matrix)
+    if own not in days:
+        return Outlook((own,), said[None, :], np.full(len(matrix), np.nan), np.full(len(matrix), np.nan))
     main = raw[days.index(own)]
     sooner = said * raw / main
     later = 1 - (1 - said) * (1 - raw) / (1 - main)
     won = np.where(np.array(days)[:, None] <= own, sooner, later)
-    losing = [one for one in scorer.spec.prospects if one.lost]
-    lost = (
-        np.minimum(_chances(losing, matrix)[0], 1 - main) / (1 - main) * (1 - said) if losing else np.zeros(len(said))
-    )
+    lost = np.minimum(losing, 1 - main) / (1 - main) * (1 - said)
     return Outlook(days, won, lost, _days_to_half(days, won))
 
 
@@ -66,6 +62,22 @@ def outlook_table(scorer: Scorer, moments: Moments) -> pd.DataFrame:
         "lost": found.lost,
         "expected_close": (as_of + pd.to_timedelta(found.days_to_close, unit="D")).floor("s"),
     })  # fmt: skip
+
+
+def _by_hazards(forest: object, matrix: Floats) -> tuple[tuple[float, ...], Floats, Floats] | None:
+    """Return the ends of a competing-risks model's periods, who is won by each, and who is lost by the score's."""
+    if not isinstance(forest, Hazards):
+        return None
+    won, lost = forest.ends(matrix)
+    return forest.days, won.clip(1e-9, 1 - 1e-9), lost[forest.scored - 1]
+
+
+def _by_lines(spec: Spec, matrix: Floats) -> tuple[tuple[float, ...], Floats, Floats]:
+    """Return the horizons of the prospects' lines, who is won within each, and who is lost within the score's."""
+    winning, losing = ([one for one in spec.prospects if one.lost == lost] for lost in (False, True))
+    won = np.maximum.accumulate(_chances(winning, matrix), axis=0) if winning else np.empty((0, len(matrix)))
+    lost = _chances(losing, matrix)[0] if losing else np.zeros(len(matrix))
+    return tuple(one.days for one in winning), won, lost
 
 
 def _chances(prospects: Sequence[Prospect], matrix: Floats) -> Floats:

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from features.durable import write_durably
 from features.errors import ModelError
-from serving.forest import Forest, forest_of
+from features.store import share
+from serving.forest import Forest
+from serving.hazards import Hazards, trees_of
 from serving.line import Lines, lines_of
 from serving.spec import Floats, Spec, probability, read_spec
 
@@ -39,7 +40,7 @@ class Scorer:
     """A model, ready to score from any thread."""
 
     spec: Spec
-    forest: Forest | None  # the trees of the members; none if lines speak alone, or nobody does
+    forest: Forest | Hazards | None  # the trees of the members; none if lines speak alone, or nobody does
     version: str
 
     def margins(self, matrix: Floats) -> Floats:
@@ -95,7 +96,7 @@ class Scorer:
         spread, so that the middle is not where it is but, for a normal spread of the log-odds, variance / 2 lower.
         """
         centre, members = margins.mean(axis=0), len(margins)
-        rate = probability(np.array(self.spec.base_log_odds))
+        rate = self.spec.base_rate
         jackknife = ((margins - centre) ** 2).sum(axis=0) * (members - 1) / members
         variance = jackknife * self.spec.calibration.slope(centre) ** 2 + self.unseen
         variance += 1 / ((self.spec.leads + 1) * rate * (1 - rate))
@@ -144,7 +145,7 @@ def save(folder: Path, spec: Spec, trees: str) -> Scorer:
     target = folder / _sha256(manifest.encode())[:12]
     target.mkdir(parents=True, exist_ok=True)
     for name, text in (*contents.items(), (MANIFEST, manifest)):
-        write_durably(target / name, text)
+        share(target / name, text)
     return load(target)
 
 
@@ -155,10 +156,29 @@ def load(folder: Path) -> Scorer:
         ModelError: when a file is missing or damaged, or the model does not say what it said in training.
 
     """
+    return verified(contents_of(folder), folder)
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    """Return the files of a model by name, not yet verified.
+
+    Raises:
+        ModelError: when one is missing.
+
+    """
     try:
-        contents = {name: (folder / name).read_bytes() for name in (MANIFEST, MODEL, SPEC)}
+        return {name: (folder / name).read_bytes() for name in (MANIFEST, MODEL, SPEC)}
     except OSError as error:
         raise ModelError(f"The model in {folder} cannot be read: {error}. Train again or roll back.") from None
+
+
+def verified(contents: dict[str, bytes], folder: Path) -> Scorer:
+    """Return the model of these files, which were in ``folder``, after their hashes and golden rows were checked.
+
+    Raises:
+        ModelError: when a file is damaged, or the model does not say what it said in training.
+
+    """
     damaged = _damaged(contents, folder.name)
     if damaged:
         raise ModelError(
@@ -171,7 +191,7 @@ def load(folder: Path) -> Scorer:
         raise ModelError(
             f"The model in {folder} was written by another version of Touchstone ({error}). Train again."
         ) from None
-    scorer = Scorer(spec, forest_of(contents[MODEL].decode(), spec.trees, len(spec.features)), folder.name)
+    scorer = Scorer(spec, trees_of(contents[MODEL].decode(), spec), folder.name)
     _check_golden_rows(scorer, folder)
     return scorer
 
@@ -179,7 +199,7 @@ def load(folder: Path) -> Scorer:
 def promote(models: Path, version: str) -> None:
     """Make a version the champion: one pointer, exchanged by atomic rename."""
     before = [other for other in promoted(models) if other != version and (models / other).exists()][:KEPT]
-    write_durably(models / CHAMPION, json.dumps({"version": version, "before": before}))
+    share(models / CHAMPION, json.dumps({"version": version, "before": before}))
 
 
 def roll_back(models: Path) -> str:
@@ -193,7 +213,7 @@ def roll_back(models: Path) -> str:
     if not before:
         raise ModelError(f"No version served in {models} before this one. Name one: touchstone models promote VERSION.")
     load(models / before[0])
-    write_durably(models / CHAMPION, json.dumps({"version": before[0], "before": before[1:]}))
+    share(models / CHAMPION, json.dumps({"version": before[0], "before": before[1:]}))
     return before[0]
 
 
@@ -213,6 +233,16 @@ def champion(models: Path) -> Scorer:
         ModelError: when none was promoted yet, or it cannot be loaded.
 
     """
+    return load(champion_folder(models))
+
+
+def champion_folder(models: Path) -> Path:
+    """Return the folder of the model that serves.
+
+    Raises:
+        ModelError: when none was promoted yet.
+
+    """
     pointer = models / CHAMPION
     if not pointer.exists():
         raise ModelError(f"There is no champion in {models}. Run `touchstone train` first.")
@@ -220,7 +250,7 @@ def champion(models: Path) -> Scorer:
         version = json.loads(pointer.read_bytes())["version"]
     except (ValueError, KeyError, TypeError):
         raise ModelError(f"{pointer} does not name a version. Run `touchstone train` again.") from None
-    return load(models / version)
+    return models / str(version)
 
 
 def _damaged(contents: dict[str, bytes], version: str) -> list[str]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from features.history import DAY
 from features.matrix import feature_matrix
+from features.merges import Ints
 from features.verbs import Moments
 from serving.scorer import Scorer
-from serving.spec import Floats, Spec, probability
+from serving.spec import Flags, Floats, Spec, probability
 
 REASONS = 5  # up, and as many down
 GRADES = (("A", 90), ("B", 70), ("C", 40), ("D", 0))  # from this percentile on
@@ -51,14 +52,16 @@ class Score:
 
 def scores(scorer: Scorer, moments: Moments) -> list[Score]:
     """Return the score at each moment, from what was known before it."""
-    matrix = feature_matrix(scorer.spec.features, moments)
+    asked, now, existed = _with_a_week_before(moments)
+    matrix = feature_matrix(scorer.spec.features, asked)  # one walk over the history of a lead answers both
     margins = scorer.margins(matrix)
-    probabilities = scorer.calibrated(margins)
+    said = scorer.log_odds(margins)
+    moved = np.where(existed, said[now] - said[now - 1], np.nan)
+    matrix, margins, probabilities = matrix[now], margins.take(now, axis=1), probability(said[now])
     low, high = scorer.intervals(margins)
     percentiles = scorer.percentiles(probabilities)
-    trends = _trends(scorer, moments, scorer.log_odds(margins))
     effects = scorer.effects(matrix, margins)
-    is_fit = np.array([feature.group == "fit" for feature in scorer.spec.features], bool)
+    is_fit = scorer.spec.is_fit
     return [
         Score(
             lead_id=moments.history.lead_ids[lead],
@@ -69,7 +72,7 @@ def scores(scorer: Scorer, moments: Moments) -> list[Score]:
             high=float(high[i]),
             percentile=float(percentiles[i]),
             grade=next(grade for grade, least in GRADES if percentiles[i] >= least),
-            trend=trends[i],
+            trend=_trend(float(moved[i])),
             fit=float(effects[i, is_fit].sum()),
             engagement=float(effects[i, ~is_fit].sum()),
             reasons=_reasons(scorer.spec, matrix[i], effects[i]),
@@ -80,14 +83,14 @@ def scores(scorer: Scorer, moments: Moments) -> list[Score]:
     ]
 
 
-def _trends(scorer: Scorer, moments: Moments, log_odds: Floats) -> list[str]:
-    """Compare with a week ago, for leads that existed then."""
+def _with_a_week_before(moments: Moments) -> tuple[Moments, Ints, Flags]:
+    """Return the moments, each after the one a week before if the lead existed then; their places; and which did."""
     before = moments.as_of - TREND_DAYS * DAY
     existed = moments.history.created[moments.lead] < before
-    then = np.full(len(moments), np.nan)
-    earlier = Moments(moments.history, moments.lead[existed], before[existed])
-    then[existed] = scorer.log_odds(scorer.margins(feature_matrix(scorer.spec.features, earlier)))
-    return [_trend(float(moved)) for moved in log_odds - then]
+    now = np.cumsum(1 + existed) - 1
+    lead, as_of = np.repeat(moments.lead, 1 + existed), np.repeat(moments.as_of, 1 + existed)
+    as_of[now[existed] - 1] = before[existed]
+    return Moments(moments.history, lead, as_of), now, existed
 
 
 def _trend(moved: float) -> str:
@@ -111,8 +114,7 @@ def _reason(spec: Spec, i: int, value: float, effect: float) -> Reason:
     usual = "" if median is None or feature.levels else f" (usually {feature.said(median)})"
     fact = ""
     if spec.facts:
-        closed, of_all = spec.facts[i].rate(value), float(probability(np.array(spec.base_log_odds)))
-        fact = f"; of such leads {closed:.0%} close, of all {of_all:.0%}"
+        fact = f"; of such leads {spec.facts[i].rate(value):.0%} close, of all {spec.base_rate:.0%}"
     direction = "raises" if effect > 0 else "lowers"
     return Reason(
         feature=feature.name,

@@ -27,7 +27,8 @@ from features.settings import Settings
 from serving.app import App
 from serving.audit import Audit
 from serving.desk import Desk
-from serving.guard import Guard, Limits
+from serving.door import Door
+from serving.guard import Guard
 from serving.messages import EventsRequest, ExplainRequest, FeedbackRequest, FlatRequest, ScoreRequest
 from serving.port import HOST, LOOPBACK
 from serving.port import listen as listen  # noqa: PLC0414  # who runs a server needs both
@@ -93,10 +94,10 @@ class Application:
                 "Make one first: touchstone tokens create NAME --scope read"
             )
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_is_ours_to_mend)
-        self.desk = Desk(workspace, settings, now)
+        self.desk, self.limits = Desk(workspace, settings, now), settings.serve
         self.watch, self.audit, registry = Watch(self.desk, now), Audit(workspace, now), CollectorRegistry()
-        self.app = App(self.desk, service(lambda: self.desk).to_asgi(), registry, now)
-        self.guard = Guard(self.app, self.app.way, Limits(), keyring, registry, self.audit.write)
+        self.app = App(self.desk, service(lambda: self.desk).to_asgi(), registry, now, os.environ)
+        self.guard = Guard(self.app, self.app.way, self.limits, keyring, registry, self.audit.write)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request, or live from startup to shutdown."""
@@ -165,7 +166,7 @@ def server(workspace: Path, settings: Settings, host: str = HOST, ready: Callabl
     app = Application(workspace, settings, host)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, ws="none", timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=DRAIN_SECONDS, loop="uvloop", http="httptools",
+        timeout_graceful_shutdown=DRAIN_SECONDS, loop="uvloop", http=Door,
     )  # fmt: skip
     return Server(config, ready)
 

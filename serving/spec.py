@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.verbs import Feature, feature_of
+from features.verbs import Feature, columns_of, feature_of
 from serving.facts import Fact, read_fact
 from serving.line import Line, read_line
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,10 @@ class Spec:
     ``learned_until`` the moment (microseconds) before which that was known; ``trees`` how many each member of the
     ensemble has, in the order of the text; ``lines`` those of the members, which count for ``line_share`` of what they
     say; ``evidence`` on what the score rests: prior, segment_rates, shrunken_model (lines alone) or model; ``ranks``
-    are 101 quantiles of the probability among leads never shown to the members that scored them; ``medians`` and
-    ``facts`` of each feature; ``prospects`` at further horizons; ``golden`` a few rows with the probability each must
-    give.
+    are 101 quantiles of the probability among leads never shown to the members that scored them; ``periods`` the ends,
+    in days, of those that a competing-risks model tells apart (none: its trees tell the probability itself), of which
+    ``scored_periods`` make the score; ``medians`` and ``facts`` of each feature; ``prospects`` at further horizons;
+    ``golden`` a few rows with the probability each must give.
     """
 
     features: tuple[Feature, ...]
@@ -66,17 +69,39 @@ class Spec:
     calibration: Calibration = field(default_factory=Calibration)
     evidence: str = "prior"
     ranks: tuple[float, ...] = ()
+    periods: tuple[float, ...] = ()
+    scored_periods: int = 0
     medians: tuple[float | None, ...] = ()
     facts: tuple[Fact, ...] = ()
     prospects: tuple[Prospect, ...] = ()
     golden: tuple[tuple[tuple[float | None, ...], float], ...] = ()
+
+    @cached_property
+    def base_rate(self) -> float:
+        """Return the probability that a lead of whom nothing is known is won within the horizon."""
+        return float(probability(np.array(self.base_log_odds)))
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns of touches that the features look at, beside kind and channel."""
+        return columns_of(self.features)
+
+    @cached_property
+    def looks_at_accounts(self) -> bool:
+        """Say whether a lead's score depends on what other contacts of its account did."""
+        return any(feature.of == "account" for feature in self.features)
+
+    @cached_property
+    def is_fit(self) -> Flags:
+        """Say which features tell who the lead is; the others tell what it does."""
+        return np.array([feature.group == "fit" for feature in self.features], bool)
 
 
 def read_spec(read: dict[str, Any]) -> Spec:
     """Return the spec that ``dataclasses.asdict`` made this JSON of."""
     features = tuple(map(feature_of, read["features"]))
     golden = tuple((tuple(row), probability) for row, probability in read["golden"])
-    tuples = {name: tuple(read[name]) for name in ("trees", "ranks", "medians")}
+    tuples = {name: tuple(read[name]) for name in ("trees", "ranks", "medians", "periods")}
     lines, facts = tuple(map(read_line, read["lines"])), tuple(map(read_fact, read["facts"]))
     prospects = tuple(Prospect(**one | {"line": read_line(one["line"])}) for one in read["prospects"])
     calibration = Calibration(**read["calibration"])

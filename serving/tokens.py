@@ -16,8 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from features.durable import write_durably
 from features.errors import ConfigError
+from features.store import share
 
 FILE = "tokens.json"
 PREFIX = "ts"
@@ -128,7 +128,7 @@ def listed(workspace: Path) -> list[dict[str, object]]:
 
 def _write(workspace: Path, known: Sequence[Token]) -> None:
     workspace.mkdir(parents=True, exist_ok=True)
-    write_durably(workspace / FILE, json.dumps([asdict(token) for token in known], indent=1))
+    share(workspace / FILE, json.dumps([asdict(token) for token in known], indent=1))
     (workspace / FILE).chmod(0o600)
 
 

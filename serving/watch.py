@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 
@@ -11,13 +12,14 @@ import numpy as np
 
 from features.errors import TouchstoneError
 from features.history import microseconds
-from features.verbs import Moments, columns_of
+from features.verbs import Moments
 from serving.desk import Desk
 from serving.scorer import Scorer
 from serving.scores import scores
 
 LOG = logging.getLogger("touchstone")
 EVERY = 0.2  # seconds
+FOLLOWED = 1.0  # seconds between two looks at a team's store, of one small request each
 TRIED = 3  # leads that a new champion scores before it serves
 
 
@@ -26,7 +28,7 @@ class Watch:
 
     def __init__(self, desk: Desk, clock: Callable[[], datetime]) -> None:
         self.desk, self.clock = desk, clock
-        self._stopped = threading.Event()
+        self._stopped, self._followed = threading.Event(), -FOLLOWED
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
     def start(self) -> None:
@@ -42,13 +44,21 @@ class Watch:
 
     def look(self) -> None:
         """Take over what has changed since the last look."""
+        self._follow()
         if self.desk.champion.look(self._try):
             LOG.warning("Model %s is champion now.", self.desk.champion.scorer.version)
-        more = columns_of(self.desk.champion.scorer.spec.features)
+        more = self.desk.champion.scorer.spec.columns
         with self.desk.residence.changing:  # not between a change of our own and the word of it
             current = self.desk.residence.is_current(more)
         if not current or self.desk.residence.is_worn:
             self.desk.read_again(more)
+
+    def _follow(self) -> None:
+        """Ask the team's store, if there is one, now and then."""
+        store, now = self.desk.lake.store, time.monotonic()
+        if store and now - self._followed >= FOLLOWED:
+            self._followed = now
+            store.follow()
 
     def _watch(self) -> None:
         while not self._stopped.wait(EVERY):

@@ -18,7 +18,11 @@ import pyarrow as pa
 from connectors.connections import World, connected
 from connectors.landing import Dock, land
 from connectors.pace import Clock
+from connectors.standins.hubspot import HubSpot
+from connectors.standins.mailchimp import Mailchimp
+from connectors.standins.marketo import Marketo
 from connectors.standins.population import Person, population
+from connectors.standins.salesforce import Salesforce
 from connectors.standins.standin import InProcess, Standin
 from connectors.system import System
 from connectors.writeback import Synced, sync
@@ -117,6 +121,19 @@ class Account:
     def count(self, table: str) -> int:
         ((count,),) = (row.values() for row in self.lake.query(f"SELECT count(*) FROM {table}").to_pylist())
         return int(count)
+
+
+def account_of(name: str, workspace: Path, most: int) -> Account:
+    """Return an account of some people in the system of that name, whose fields were deployed where they have to be."""
+    clock = FakeClock()
+    kinds: dict[str, type[Standin]] = {
+        "hubspot": HubSpot, "salesforce": Salesforce, "marketo": Marketo, "mailchimp": Mailchimp,
+    }  # fmt: skip
+    standin = kinds[name].of(people(most), NOW, seconds=clock.seconds)  # type: ignore[attr-defined]
+    if isinstance(standin, Salesforce):
+        standin.deploy()
+    configured = {"mailchimp": {"audience": "a1b2c3"}, "hubspot": {}}.get(name, {"base_url": "https://standin.example"})
+    return Account(name, standin, workspace, clock, configured)
 
 
 def scored(account: Account, probabilities: Mapping[str, float], grade: str = "B", days: float = 0) -> None:

@@ -48,7 +48,7 @@ def test_each_change_of_a_contact_is_a_version_known_from_its_moment_on_and_of_a
         ("hubspot:1", day(1), "hubspot:90", '{"email":"Ada@Example.com"}'),
         ("hubspot:1", day(3), None, '{"jobtitle":"Director"}'),
         ("hubspot:1", NOW, "hubspot:90", '{"account_industry":"Mining","account_employees":"50"}'),
-        ("hubspot:2", day(2), None, '{"email":"bob@example.com","opted_out":"true"}'),
+        ("hubspot:2", day(2), None, '{"email":"bob@example.com","opted_out":"yes"}'),
     ]
 
 

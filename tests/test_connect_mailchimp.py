@@ -47,7 +47,7 @@ def test_members_and_what_they_did_with_mail_become_rows(account: Account, mailc
             (ada, day(1), '{"source":"Web"}'),
             (ada, NOW, '{"INDUSTRY":"Mining","email":"Ada@example.com","opted_out":"no"}'),
             (bob, day(2), '{"source":"Web"}'),
-            (bob, NOW, '{"email":"bob@example.com","opted_out":"unsubscribed"}'),
+            (bob, NOW, '{"email":"bob@example.com","opted_out":"yes"}'),
         ],
         key=str,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -43,6 +44,8 @@ def account(tmp_path: Path) -> Account:
     marketo.happen(1, day(2), 1, "/pricing?utm_source=google&utm_medium=cpc")
     marketo.happen(2, day(3), 10, "Spring mail")
     marketo.happen(2, day(3), 22, "a score that another program made")
+    marketo.happen(2, day(6), 104, "Spring webinar")  # which its membership tells better
+    marketo.join(2, day(6), "Spring webinar", "Webinar", reached=False)
     return Account("marketo", marketo, tmp_path, clock, CONFIGURED)
 
 
@@ -135,3 +138,46 @@ def test_the_address_of_the_instance_has_to_be_set(account: Account) -> None:
     account.configured = {}
     with pytest.raises(ConfigError, match=r"^Set connectors\.marketo\.base_url to your instance's address"):
         account.read()
+
+
+def test_who_reached_what_a_program_is_for_was_touched_by_it_once_and_then(account: Account) -> None:
+    marketo = marketo_of(account)
+    marketo.join(1, day(7), "Spring webinar", "Webinar")
+    marketo.join(1, day(8), "Newsletter", "Email Send")
+    marketo.join(1, day(9), "Import of a fair", "List Import")
+    account.streams = ("members",)
+    account.read()
+    told = ("lead_id", "occurred_at", "kind", "channel", "campaign")
+    first = [("marketo:1", day(7), "webinar_attended", "Events", "Spring webinar"),
+             ("marketo:1", day(8), "campaign_response", "Email", "Newsletter")]  # fmt: skip
+    assert account.told("touches", *told) == first
+    account.clock.wait(86_400)
+    marketo.join(2, marketo.moment(), "Spring webinar", "Webinar")
+    marketo.calls.clear()
+    account.read()
+    assert account.told("touches", *told)[:-1] == first
+    assert len([call for call in marketo.calls if "members.json" in call]) == len(marketo.programs)
+
+
+def test_programs_and_their_members_come_in_pages_and_a_killed_read_goes_on_at_the_next(account: Account) -> None:
+    marketo = marketo_of(account)
+    for number in range(201):
+        marketo.join(1, day(7), f"Programme {number}", "Event")
+    for number in range(1000, 1250):
+        marketo.people[number] = {**marketo.people[1], "id": number}
+        marketo.join(number, day(8), "Programme 7", "Event")
+    marketo.switches.short_pages = True
+    account.streams = ("members",)
+    heard: list[str] = []
+
+    def kill(said: str) -> None:
+        heard.append(said)
+        if len(heard) == 10:  # within programme 7
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        account.read(kill)
+    account.read()
+    assert account.count("touches") == 201 + 250
+    asked = Counter(call for call in marketo.calls if "members.json" in call)
+    assert sorted(asked.values())[-2:] == [1, 3]

@@ -10,14 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from connected import NOW, Account, FakeClock, people
+from connected import NOW, Account, account_of, people
 
 from connectors.standins.company import STAGES, write_stages
 from connectors.standins.hubspot import HubSpot
 from connectors.standins.mailchimp import Mailchimp
 from connectors.standins.marketo import Marketo
 from connectors.standins.salesforce import Salesforce
-from connectors.standins.standin import Standin
 from features.history import microseconds
 from features.ingestion import ingest
 from features.settings import Settings
@@ -42,18 +41,6 @@ def killing(after: int) -> Callable[[str], None]:
             raise Killed
 
     return listen
-
-
-def account_of(name: str, workspace: Path, most: int) -> Account:
-    clock = FakeClock()
-    kinds: dict[str, type[Standin]] = {
-        "hubspot": HubSpot, "salesforce": Salesforce, "marketo": Marketo, "mailchimp": Mailchimp,
-    }  # fmt: skip
-    standin = kinds[name].of(people(most), NOW, seconds=clock.seconds)  # type: ignore[attr-defined]
-    if isinstance(standin, Salesforce):
-        standin.deploy()
-    configured = {"mailchimp": {"audience": "a1b2c3"}, "hubspot": {}}.get(name, {"base_url": "https://standin.example"})
-    return Account(name, standin, workspace, clock, configured)
 
 
 def outcomes_from_elsewhere(account: Account, most: int) -> None:

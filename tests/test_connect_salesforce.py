@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from connected import NOW, Account, FakeClock, scored
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from connectors.landing import land
 from connectors.standins.salesforce import Salesforce
-from features.errors import ConfigError, Partly
+from features.errors import ConfigError, DataError, Partly
 from features.history import microseconds
 from features.identities import touches_of_leads
 
@@ -82,7 +84,7 @@ def test_what_may_have_changed_is_known_only_from_when_it_was_read(account: Acco
     account.streams = ("leads",)
     account.read()
     ada = [row for row in account.told("leads", "lead_id", "observed_at", "attributes") if row[0].endswith(ADA)]
-    later = '{"email":"ada@example.com","industry":"Mining","employees":"50","opted_out":"false"}'
+    later = '{"email":"ada@example.com","industry":"Mining","employees":"50","opted_out":"no"}'
     assert ada == [(f"salesforce:{ADA}", day(1), '{"LeadSource":"Web"}'), (f"salesforce:{ADA}", NOW, later)]
 
 
@@ -193,4 +195,64 @@ def test_fields_that_were_not_deployed_are_named(account: Account) -> None:
 def test_the_address_of_the_organization_has_to_be_set(account: Account) -> None:
     account.configured = {}
     with pytest.raises(ConfigError, match=r"^Set connectors\.salesforce\.base_url to your My Domain address"):
+        account.read()
+
+
+@pytest.fixture(scope="module")
+def private_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+def signing(account: Account, key: rsa.RSAPrivateKey, **more: str) -> None:
+    """Let an account sign who it is, and Salesforce have the certificate."""
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    salesforce_of(account).certificate = public.decode()
+    own = {"SALESFORCE_CLIENT_ID": "standin-client", "SALESFORCE_USERNAME": "touchstone@example.com"}
+    account.secrets = {**own, "SALESFORCE_PRIVATE_KEY": pem, **more}
+    account.streams = ("leads",)
+
+
+def test_a_connected_app_may_sign_who_it_is_instead_of_sharing_a_secret(
+    account: Account, private_key: rsa.RSAPrivateKey
+) -> None:
+    signing(account, private_key)
+    account.standin.switches.expired = 1
+    account.read()
+    assert account.count("leads") == 4
+    assert account.standin.calls.count("POST /services/oauth2/token") == 2
+    kept = [file for file in account.workspace.rglob("*") if file.is_file()]
+    assert not [file for file in kept if b"PRIVATE KEY" in file.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("configured", "secrets", "skew", "why"),
+    [({"login_url": "https://test.salesforce.com"}, {}, 0, "audience is invalid"),
+     ({}, {"SALESFORCE_CLIENT_ID": "another"}, 0, "invalid assertion"),
+     ({}, {}, 300, "expired authorization code"), ({}, {}, -300, "expired authorization code")],
+    ids=["for another login", "of another app", "too old by their clock", "too new by their clock"],
+)  # fmt: skip
+def test_an_assertion_that_is_not_believed_is_a_sentence_in_salesforce_s_words(
+    account: Account, private_key: rsa.RSAPrivateKey, configured: dict[str, str], secrets: dict[str, str],
+    skew: float, why: str,
+) -> None:  # fmt: skip
+    account.configured = {**CONFIGURED, **configured}
+    signing(account, private_key, **secrets)
+    account.standin.switches.skew_seconds = skew
+    sentence = (
+        rf"^salesforce gave no access token \(400: .*{why}.*\)\. See that what identifies us .* clock is right\.$"
+    )
+    with pytest.raises(DataError, match=sentence):
+        account.read()
+
+
+def test_what_is_no_private_key_is_said_without_repeating_it(account: Account, private_key: rsa.RSAPrivateKey) -> None:
+    signing(account, private_key, SALESFORCE_PRIVATE_KEY="canary-1f0a7c")
+    with pytest.raises(ConfigError, match=r"^SALESFORCE_PRIVATE_KEY is no RSA key in PEM .*_FILE\.$"):
+        account.read()
+
+
+def test_a_private_key_needs_to_know_for_whom_it_signs(account: Account, private_key: rsa.RSAPrivateKey) -> None:
+    signing(account, private_key, SALESFORCE_USERNAME="")
+    with pytest.raises(ConfigError, match=r"^Set SALESFORCE_USERNAME in the environment"):
         account.read()

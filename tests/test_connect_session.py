@@ -96,7 +96,7 @@ def test_as_long_as_the_system_asks_is_waited() -> None:
     clock = FakeClock()
     manners = Manners("x", "http://x", by_status, {"": (9, 1.0)}, lambda _: {})
     with httpx.Client(transport=httpx.MockTransport(lambda _: next(replies))) as http:
-        session = Session(manners, http, Quota(9, 1, "2026-03-02"), clock.clock())
+        session = Session(manners, http, Quota(9, 1, "2026-03-02"), NOW, clock.clock())
         assert session.ask("GET", "/") == {}
     assert clock.waits == [17.0]
 
@@ -243,6 +243,6 @@ def test_a_system_that_repeats_a_token_in_its_error_is_not_quoted_with_it() -> N
     )
     reply = httpx.Response(400, text="bad call with t0ken and s3cret")
     with httpx.Client(transport=httpx.MockTransport(lambda _: reply)) as http:
-        session = Session(manners, http, Quota(9, 1, "2026-03-02"), Clock())
+        session = Session(manners, http, Quota(9, 1, "2026-03-02"), NOW, Clock())
         with pytest.raises(Refused, match=r"^x refused with 400, when asked to GET /a: bad call with … and …\.$"):
             session.ask("GET", "/a?secret=s3cret")

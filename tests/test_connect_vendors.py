@@ -1,6 +1,7 @@
 """The stand-ins are true: clients that the vendors and others wrote work with them, over a real connection.
 
-The clients are an extra (``pip install .[vendors]``); where one is absent, its test is skipped and says so.
+The clients are an extra (``pip install .[vendors]``, ``npm ci --prefix tests/jsforce``); where one is absent, its test
+is skipped and says so.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import shared_data
+from conftest import ROOT, shared_data
 from connected import NOW, people
 
 from connectors.standins.company import running
@@ -23,6 +25,7 @@ from connectors.standins.marketo import Marketo
 from connectors.standins.salesforce import Salesforce
 from connectors.standins.standin import Standin
 
+JSFORCE = ROOT / "tests" / "jsforce"
 ABSENT = "is not installed, so the stand-in goes unchecked by it: pip install .[vendors]"
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -114,6 +117,22 @@ def test_simple_salesforce_pages_queries_runs_jobs_and_updates(
     assert (failed["Id"], failed["sf__Error"]) == ("00Q0", "entity is deleted")
 
 
+def test_jsforce_pages_queries_runs_jobs_and_updates(urls: Mapping[str, str], standins: Mapping[str, Standin]) -> None:
+    if not (JSFORCE / "node_modules").exists():
+        pytest.skip("jsforce is not installed, so the stand-in goes unchecked by it: npm ci --prefix tests/jsforce")
+    words = ["node", str(JSFORCE / "check.js"), urls["salesforce"]]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    told, salesforce = json.loads(done.stdout), standins["salesforce"]
+    assert isinstance(salesforce, Salesforce)
+    leads = sorted(salesforce.objects["Lead"])
+    assert (sorted(told["ids"]), sorted(told["exported"])) == (leads, leads)
+    assert "Close_Probability__c" in told["fields"]
+    assert (told["updated"], told["succeeded"]) == ([True, False], [told["ids"][0]])
+    assert told["failed"] == [["00Q000000000099999", "entity is deleted"]]
+    assert told["refused"] == "INVALID_SESSION_ID"
+
+
 def test_marketorestpython_reads_activities_and_changes_and_updates_leads(
     urls: Mapping[str, str], standins: Mapping[str, Standin]
 ) -> None:
@@ -133,6 +152,8 @@ def test_marketorestpython_reads_activities_and_changes_and_updates_leads(
     told = [{"id": 1, "industry": "Mining"}, {"id": 99_999, "industry": "Mining"}]
     written = client.execute(method="create_update_leads", leads=told, action="updateOnly", lookupField="id")
     assert [one["status"] for one in written] == ["updated", "skipped"]
+    programs = client.execute(method="browse_programs", maxReturn=200)
+    assert [one["name"] for one in programs] == [one["name"] for one in marketo.programs.values()]
     window = {"createdAt": {"startAt": "2025-02-01T00:00:00Z", "endAt": "2025-03-01T00:00:00Z"}}
     job = client.execute(method="create_leads_export_job", fields=["id", "email"], filters=window)[0]["exportId"]
     client.execute(method="enqueue_leads_export_job", job_id=job)
@@ -171,11 +192,13 @@ def test_marketo_s_own_description_of_its_interface_holds(urls: Mapping[str, str
     ours = {f"/{path}" for path in (
         "rest/v1/activities/types.json", "rest/v1/activities/pagingtoken.json", "rest/v1/activities.json",
         "rest/v1/activities/leadchanges.json", "rest/v1/leads.json", "rest/v1/leads/schema/fields.json",
+        "rest/v1/programs/{programId}/members.json",
         "bulk/v1/leads/export/create.json", "bulk/v1/leads/export/{exportId}/status.json",
         "bulk/v1/leads/export/{exportId}/enqueue.json", "bulk/v1/leads/batch/{batchId}.json",
     )}  # fmt: skip
     described["paths"] = {path: told for path, told in described["paths"].items() if path in ours}
     assert set(described["paths"]) == ours
+    described["paths"]["/rest/v1/programs/{programId}/members.json"].pop("post")  # nobody changes members
     checked = check_all(schemathesis, described, urls["marketo"])
     assert checked >= len(ours)
 

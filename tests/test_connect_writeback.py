@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from connected import NOW, Account, FakeClock, scored
+from connected import NOW, Account, FakeClock, account_of, scored
 
 from connectors.hubspot import HubSpot as Connector
 from connectors.session import Refused
 from connectors.standins.hubspot import HubSpot
+from connectors.standins.mailchimp import Mailchimp
+from connectors.standins.marketo import Marketo
+from connectors.standins.salesforce import Salesforce
+from connectors.standins.standin import Standin
 from features.erasure import erase
 from features.errors import Partly
 from features.ingestion import ingest
@@ -186,3 +192,46 @@ def test_a_line_that_a_killed_run_wrote_half_is_not_believed(account: Account) -
     journal = account.workspace / "connectors" / "hubspot" / "written.jsonl"
     journal.write_text(journal.read_text()[:-20])
     assert account.sync().written == 1
+
+
+@pytest.mark.parametrize("name", ["hubspot", "salesforce", "marketo", "mailchimp"])
+def test_what_we_write_is_no_news_when_it_is_read_again_and_what_others_write_is(name: str, tmp_path: Path) -> None:
+    account = account_of(name, tmp_path, 8)
+    account.streams = ("leads", "contacts", "members")
+    account.read()
+    before = account.rows("leads")
+    scored(account, {row["lead_id"]: 0.3 for row in before})
+    assert account.sync().written > 0
+    account.clock.wait(3_600)
+    account.as_of += timedelta(hours=1)
+    assert [one.stored for one in account.read() if one.table in {"leads", "identities"} and one.stored] == []
+    assert account.rows("leads") == before
+    modify(account.standin)
+    account.as_of += timedelta(hours=1)
+    account.clock.wait(3_600)
+    account.streams += ("changes",)  # where Marketo tells them
+    account.read()
+    assert [row for row in account.rows("leads") if "Astrology" in row["attributes"]]
+
+
+def modify(standin: Standin) -> None:
+    """Let somebody else set the industry of one person."""
+    if isinstance(standin, HubSpot):
+        standin.put("contacts", "1", standin.moment(), industry="Astrology")
+    elif isinstance(standin, Salesforce):
+        standin.put("Lead", next(iter(standin.objects["Lead"])), standin.moment(), Industry="Astrology")
+    elif isinstance(standin, Marketo):
+        standin.change(next(iter(standin.people)), standin.moment(), "industry", "Astrology")
+    elif isinstance(standin, Mailchimp):
+        member = next(iter(standin.people.values()))
+        member["merge_fields"]["INDUSTRY"], member["last_changed"] = "Astrology", standin.moment().isoformat()
+
+
+def test_lines_are_news_again_once_everything_is_read_anew(tmp_path: Path) -> None:
+    account = account_of("salesforce", tmp_path, 8)
+    account.streams = ("leads",)
+    account.read()
+    shutil.rmtree(tmp_path / "lake")
+    (tmp_path / "connectors" / "salesforce" / "state.json").unlink()
+    account.read()
+    assert account.told("leads", "count(DISTINCT lead_id)") == [(8,)]

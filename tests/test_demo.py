@@ -7,9 +7,17 @@ import os
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
+from features.history import microseconds
+from features.lake import Lake
+from features.reading import read_history
+from features.settings import Settings
+from training.promises import served
 
 # Runs in every Python process of the demo, before anything else: an address beyond loopback, and every
 # name that would have to be looked up, ends the process and leaves a line behind.
@@ -65,10 +73,26 @@ def test_the_demo_credits_every_close(demo: tuple[Path, subprocess.CompletedProc
     assert list(totals.values()) == pytest.approx([totals["first"]] * 7)
 
 
-def test_the_demo_leaves_a_finished_mlflow_run(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_the_demo_leaves_two_finished_mlflow_runs_and_a_champion(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
     with sqlite3.connect(demo[0] / "w" / "mlflow.db") as store:
-        assert store.execute("SELECT status FROM runs").fetchall() == [("FINISHED",)]
+        assert store.execute("SELECT status FROM runs").fetchall() == [("FINISHED",), ("FINISHED",)]
         assert store.execute("SELECT alias FROM registered_model_aliases").fetchall() == [("champion",)]
+
+
+def test_the_demo_has_served_scores_for_months_and_kept_its_promises(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    lake, settings = Lake(demo[0] / "w" / "lake"), Settings()
+    weeks = lake.query("SELECT DISTINCT as_of FROM scores ORDER BY as_of")["as_of"].to_pylist()
+    steps = {(later - earlier).days for earlier, later in pairwise(weeks)}
+    assert (len(weeks), steps) == (22, {7})
+    latest = microseconds(datetime.now(UTC))
+    said = served(lake, read_history(lake), settings, latest, settings.monitor.matured_days)
+    assert len(said) > 300
+    spread = (said["probability"] * (1 - said["probability"])).sum() ** 0.5
+    assert said["probability"].sum() == pytest.approx(said["label"].sum(), abs=4 * spread)
 
 
 def test_the_demo_s_model_beats_the_base_rate_by_far(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

@@ -21,7 +21,8 @@ from features.verbs import Feature, Moments
 from serving.forest import forest_of
 from serving.spec import Calibration, Spec, probability
 from training import ensemble
-from training.ensemble import Model, fit, merged, parts
+from training.boosting import merged
+from training.ensemble import Model, fit, parts
 from training.snapshots import Labelled
 
 Floats = NDArray[np.float64]

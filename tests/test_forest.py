@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from features.errors import ModelError
 from serving.forest import Forest, forest_of
 from serving.pieces import DEEPEST
-from training.ensemble import merged
+from training.boosting import merged
 
 Floats = NDArray[np.float64]
 COLUMNS, CATEGORY = 6, 5  # of which the last is a category

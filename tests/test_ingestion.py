@@ -515,13 +515,20 @@ def test_a_mapping_that_does_not_fit_is_told_at_once(lake: Lake, folder: Path) -
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
-        ("leads.csv", "", "cannot be read as csv: its first line names no columns"),
-        ("leads.csv", "\n\n", "cannot be read as csv: its first line names no columns"),
-        ("leads.csv", "lead_id,created_at,\nada,2026-01-01,x\n", "cannot be read as csv: column 3 has no name"),
+        ("leads.csv", "", "cannot be read as csv: its first line names no columns. Write their names there"),
+        ("leads.csv", "\n\n", "cannot be read as csv: its first line names no columns. Write their names there"),
+        (
+            "leads.csv",
+            "lead_id,created_at,\nada,2026-01-01,x\n",
+            "cannot be read as csv: column 3 has no name: name or delete it",
+        ),
         (
             "leads.csv",
             ",lead_id,Lead_ID,lead_id\n",
-            "cannot be read as csv: column 1 has no name; lead_id and Lead_ID and lead_id are one name to the database",
+            (
+                "cannot be read as csv: column 1 has no name: name or delete it; "
+                "lead_id and Lead_ID and lead_id are one name to the database: rename all but one"
+            ),
         ),
         ("leads.csv", "lead_id,größe\n".encode("latin-1"), "cannot be read as csv: it is not UTF-8. Save it as UTF-8"),
         ("leads.csv", LEADS.encode("utf-16"), "cannot be read as csv: it is not UTF-8. Save it as UTF-8"),
@@ -538,7 +545,7 @@ def test_a_mapping_that_does_not_fit_is_told_at_once(lake: Lake, folder: Path) -
         (
             "leads.jsonl",
             '{"Owner": 1}\n{"owner": 2}\n',
-            "cannot be read as json: Owner and owner are one name to the database",
+            "cannot be read as json: Owner and owner are one name to the database: rename all but one",
         ),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
@@ -18,6 +20,15 @@ def code_of(notebook: Path) -> list[str]:
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
+@pytest.fixture(scope="module")
+def _one_company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let the notebooks share the workspace that they keep in the folder of temporary files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("notebooks")))
+        yield
+
+
+@pytest.mark.usefixtures("_one_company")
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_from_top_to_bottom(notebook: Path) -> None:
     mpl.use("agg")
@@ -30,6 +41,12 @@ def test_a_notebook_runs_from_top_to_bottom(notebook: Path) -> None:
 def test_a_notebook_defines_nothing(notebook: Path) -> None:
     nodes = [node for cell in code_of(notebook) for node in ast.walk(ast.parse(cell))]
     assert [node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)] == []
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_s_finding_is_held_by_a_cell(notebook: Path) -> None:
+    nodes = [node for cell in code_of(notebook) for node in ast.walk(ast.parse(cell))]
+    assert any(isinstance(node, ast.Assert) for node in nodes)
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

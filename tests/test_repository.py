@@ -45,14 +45,6 @@ def test_the_readme_names_every_command_and_no_other() -> None:
     assert named == commands
 
 
-def test_the_mapping_in_the_readme_is_a_valid_setting() -> None:
-    from features.settings import Settings
-
-    example = re.search(r"```toml\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-    assert example
-    assert [source.table for source in Settings(**tomllib.loads(example[1])).sources] == ["touches"]
-
-
 def test_the_architecture_page_is_short_and_names_every_room() -> None:
     from test_architecture import ROOMS
 

@@ -122,7 +122,7 @@ def test_a_damaged_file_is_refused_before_anything_is_parsed(
     saved: Path, name: str, damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (saved / name).write_bytes(damage((saved / name).read_bytes()))
-    monkeypatch.setattr(scorer_module, "forest_of", lambda *_: pytest.fail("damaged trees were read"))
+    monkeypatch.setattr(scorer_module, "trees_of", lambda *_: pytest.fail("damaged trees were read"))
     monkeypatch.setattr(scorer_module, "read_spec", lambda _: pytest.fail("a damaged spec was read"))
     sentence = (
         f"The model in {saved} is damaged: {name} changed since training. "

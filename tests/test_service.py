@@ -25,6 +25,7 @@ from features.history import microseconds
 from features.lake import Lake
 from features.settings import Settings
 from serving import desk as desk_module
+from serving import groups
 from serving.batch import open_leads
 from serving.scores import Score, scores
 from serving.service import listen, server
@@ -190,7 +191,7 @@ def test_touches_of_any_year_are_answered(client: httpx.Client, year: str) -> No
 
 
 def test_the_lake_is_read_only_for_leads_in_it(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk_module, "read_history", lambda *_: pytest.fail("the lake was read"))
+    monkeypatch.setattr(groups, "read_history", lambda *_: pytest.fail("the lake was read"))
     assert [reply["lead_id"] for reply in replies(client, leads=[ADA], as_of=AS_OF)] == ["ada"]
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.events import Events
@@ -24,7 +24,13 @@ touch = st.fixed_dictionaries(
 )
 stage = st.fixed_dictionaries({"occurred_at": moments, "stage": names}, optional={"received_at": moments})
 values = st.one_of(
-    st.none(), st.just(""), st.text(max_size=3), st.booleans(), st.integers(-9, 9), st.floats(-1, 1), st.just([1])
+    st.none(),
+    st.just(""),
+    st.text('aÄ" ', max_size=3),
+    st.booleans(),
+    st.integers(-9, 9),
+    st.floats(-1, 1),
+    st.just([1]),
 )
 lead = st.fixed_dictionaries(
     {"lead_id": st.just("ada"), "created_at": moments},
@@ -49,6 +55,7 @@ def told(events: Events) -> dict[str, Any]:
     }
 
 
+@settings(deadline=None)
 @given(lead)
 def test_a_lead_read_alone_is_the_lead_read_through_tables(posted: dict[str, Any]) -> None:
     (read,) = ScoreRequest.model_validate_json(json.dumps({"leads": [posted]})).leads

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from features.errors import ConfigError
-from features.settings import Settings
+from features.settings import Serve, Settings
+from serving.app import Turns
 from serving.audit import Audit
-from serving.guard import Guard, Limits, Way
+from serving.guard import Guard, Way
 from serving.service import Application
 from serving.tokens import Keyring, create, listed, revoke, tokens
 
@@ -38,8 +40,13 @@ async def echo(_: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": json.dumps(len(body)).encode()})
 
 
-def guard(keyring: Keyring | None = None, limits: Limits | None = None, inner: Any = echo) -> Guard:
-    return Guard(inner, way, limits or Limits(), keyring, CollectorRegistry(), lambda *_: None)
+def limited(**limits: float) -> Serve:
+    """Return the limits, with some of one's own."""
+    return Serve.model_validate(limits)
+
+
+def guard(keyring: Keyring | None = None, limits: Serve | None = None, inner: Any = echo) -> Guard:
+    return Guard(inner, way, limits or limited(), keyring, CollectorRegistry(), lambda *_: None)
 
 
 async def asked(
@@ -170,7 +177,7 @@ def test_beyond_loopback_there_has_to_be_a_token(tmp_path: Path) -> None:
 
 def test_a_token_that_asks_too_often_is_told_to_wait_and_others_are_not(keyring: Keyring, tmp_path: Path) -> None:
     one, other = create(tmp_path, "one", ["score"], NOW), create(tmp_path, "other", ["score"], NOW)
-    guarded = guard(keyring, Limits(a_second=3))
+    guarded = guard(keyring, limited(requests_a_second=3))
     statuses = [ask(guarded, authorization=f"Bearer {one}")[0] for _ in range(4)]
     assert statuses == [200, 200, 200, 429]
     status, head, said = ask(guarded, authorization=f"Bearer {one}")
@@ -204,7 +211,7 @@ LARGE = "The body is larger than 0.001 MB. Send several requests."
 
 
 def test_a_body_is_refused_by_what_it_says_of_its_size_or_once_too_much_has_come() -> None:
-    guarded = guard(limits=Limits(body_bytes=1000))
+    guarded = guard(limits=limited(body_megabytes=0.001))
     assert ask(guarded, body=b"x" * 1000, content_length="1000")[::2] == (200, 1000)
     assert ask(guarded, body=[], content_length="1001")[::2] == (413, {"error": LARGE})
     assert ask(guarded, body=[b"x" * 400] * 1000)[::2] == (413, {"error": LARGE})
@@ -212,7 +219,7 @@ def test_a_body_is_refused_by_what_it_says_of_its_size_or_once_too_much_has_come
 
 
 def test_a_body_that_dawdles_is_given_up() -> None:
-    guarded = guard(limits=Limits(body_seconds=0.1))
+    guarded = guard(limits=limited(body_seconds=0.1))
     status, head, said = ask(guarded, body=[b"x"] * 50, pause=0.03)
     assert (status, head["connection"], said) == (
         408, "close", {"error": "The body did not arrive within 0.1 seconds."},
@@ -232,7 +239,7 @@ def test_those_who_wait_too_many_are_told_so_at_once_and_slow_bodies_do_not_coun
         await echo(scope, receive, send)
 
     async def all_at_once() -> tuple[list[Answer], list[Answer]]:
-        guarded = guard(limits=Limits(waiting=4), inner=slow)
+        guarded = guard(limits=limited(waiting=4), inner=slow)
         dawdlers = [asyncio.create_task(asked(guarded, body=[b"x"] * 4, pause=0.2)) for _ in range(50)]
         await asyncio.sleep(0.05)
         begun = time.monotonic()
@@ -247,11 +254,55 @@ def test_those_who_wait_too_many_are_told_so_at_once_and_slow_bodies_do_not_coun
     assert refused[2] == {"error": "Too many requests wait already. Ask again in a second."}
 
 
+def test_between_two_answers_the_loop_looks_who_else_has_come() -> None:
+    done, turns = list[str](), Turns()
+
+    async def look() -> None:
+        for _ in range(4):
+            done.append("look")
+            await asyncio.sleep(0)
+
+    def answer() -> bytes:
+        done.append("answer")
+        return b""
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(turns.take(answer) for _ in range(3)), look())
+
+    asyncio.run(all_at_once())
+    assert done.count("answer") == 3
+    assert ("answer", "answer") not in pairwise(done)
+
+
+def test_who_cannot_be_served_now_need_not_send_the_body() -> None:
+    async def endless(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    async def one_more() -> Answer:
+        guarded = guard(limits=limited(waiting=1), inner=endless)
+        first = asyncio.create_task(asked(guarded))
+        await asyncio.sleep(0.01)
+        said = await asked(guarded, body=[b"x"] * 100, pause=1)
+        first.cancel()
+        return said
+
+    begun = time.monotonic()
+    assert asyncio.run(one_more())[0] == 429
+    assert time.monotonic() - begun < 1
+
+
+def test_a_head_that_came_whole_may_be_too_large_too() -> None:
+    large = "The head of the request is larger than 1 kB. Send less in headers and address."
+    guarded = guard(limits=limited(head_kilobytes=1))
+    assert ask(guarded, x_more="x" * 900)[0] == 200
+    assert ask(guarded, x_more="x" * 1000)[::2] == (431, {"error": large})
+
+
 def test_after_a_failure_the_place_is_free_again() -> None:
     async def broken(*_: Any) -> None:
         raise RuntimeError("a secret")
 
-    guarded = guard(limits=Limits(waiting=1), inner=broken)
+    guarded = guard(limits=limited(waiting=1), inner=broken)
     for _ in range(3):
         assert ask(guarded)[::2] == (500, {"error": "The service failed; its log says why."})
     assert guarded.waiting == 0

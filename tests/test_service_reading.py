@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,7 +40,16 @@ def company(tmp_path_factory: pytest.TempPathFactory, trained_company: Company) 
 
 
 @pytest.fixture(scope="module")
-def client(company: Company) -> Iterator[httpx.Client]:
+def silent_mlflow() -> Iterator[socket.socket]:
+    """Name a tracking server that takes no connection; whoever waits for it waits for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
+        server.setblocking(False)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(company: Company, silent_mlflow: socket.socket) -> Iterator[httpx.Client]:  # noqa: ARG001  # from its start
     with serving(company.workspace, company.settings) as client:
         until_ready(client)
         yield client
@@ -233,3 +244,23 @@ def test_what_others_store_is_seen_without_a_restart(client: httpx.Client, compa
         if leads(client, limit=1)["leads"][0]["lead_id"] != lead_id:
             break
     assert lead_id not in [row["lead_id"] for row in every_lead(client)]
+
+
+def test_the_service_does_not_need_mlflow_and_never_asks_it(client: httpx.Client, silent_mlflow: socket.socket) -> None:
+    lead_id = every_lead(client)[0]["lead_id"]
+    asked = {"lead_ids": [lead_id]}
+    event = {"lead_id": lead_id, "occurred_at": "2026-01-05T00:00:00Z", "kind": "page_view", "channel": "Email"}
+    for path, body in (("/score", asked), ("/explain", asked), ("/events", {"touches": [event]})):
+        assert client.post(path, json=body).status_code == 200
+    for path in ("/readyz", "/leads", f"/leads/{lead_id}", "/attribution", "/model", "/metrics"):
+        assert client.get(path).status_code == 200
+    page = client.get("/models").text
+    for _ in range(400):
+        if "Champion and challengers" in page:
+            break
+        time.sleep(0.05)
+        page = client.get("/models").text
+    sentence = "The service works without it and does not ask it; a model serves because the workspace says so."
+    assert sentence in page
+    with pytest.raises(BlockingIOError, match="temporarily unavailable"):  # nobody has come
+        silent_mlflow.accept()

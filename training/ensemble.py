@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import lightgbm as lgb
 import numpy as np
@@ -27,13 +26,14 @@ from numpy.typing import NDArray
 from features.matrix import feature_matrix
 from features.settings import Training
 from features.verbs import Feature
-from serving.forest import forest_of
+from serving.hazards import trees_of
 from serving.line import Line
-from serving.pieces import DEEPEST
 from serving.scorer import Scorer
 from serving.spec import Spec, probability
+from training.boosting import boosted, merged
 from training.calibration import beta_calibration
 from training.facts import facts
+from training.hazards import Course, hazards
 from training.leaks import Leak, leaks
 from training.lines import logistic_line, segment_line
 from training.snapshots import Labelled
@@ -53,14 +53,21 @@ class Model:
     spec: Spec
     trees: str
     leaks: tuple[Leak, ...] = ()  # what was left out, and why
+    unseen: Floats | None = field(default=None, compare=False)  # log-odds of each row by members that did not see it
+    moved: tuple[float, float] = (0.0, 1.0)  # intercept and slope that the latest snapshots asked for
 
     def scorer(self) -> Scorer:
         """Return the model ready to score, without a version: for judging it."""
-        return Scorer(self.spec, forest_of(self.trees, self.spec.trees, len(self.spec.features)), "unsaved")
+        return Scorer(self.spec, trees_of(self.trees, self.spec), "unsaved")
 
 
-def fit(rows: Labelled, features: tuple[Feature, ...], horizon_days: float, how: Training) -> Model:
-    """Return the most daring model that the number of outcomes allows and that tells leads apart."""
+def fit(
+    rows: Labelled, features: tuple[Feature, ...], horizon_days: float, how: Training, course: Course | None = None
+) -> Model:
+    """Return the most daring model that the number of outcomes allows and that tells leads apart.
+
+    With the course of leads, open ones among them, its trees are those of a competing-risks model.
+    """
     lead = rows.moments.lead
     fewest = min(len(np.unique(lead[rows.labels == label])) for label in (0, 1))
     base = Spec(
@@ -80,9 +87,10 @@ def fit(rows: Labelled, features: tuple[Feature, ...], horizon_days: float, how:
     features = tuple(features[i] for i in kept)
     said = facts(matrix, rows.labels, rows.weights, features, rows.rate)
     base = replace(base, features=features, medians=_medians(matrix), facts=said)
-    ensemble = _ensemble(base, matrix, rows, how, fewest) if fewest >= FEWEST_FOR_LINES else None
+    ensemble = _ensemble(base, matrix, rows, how, fewest, course) if fewest >= FEWEST_FOR_LINES else None
     model = ensemble or Model(_by_segment(base, matrix, rows), "")
-    return replace(_with_golden_rows(model, matrix), leaks=found)
+    chosen = matrix[np.linspace(0, len(matrix) - 1, GOLDEN_ROWS).astype(int)]
+    return replace(with_golden(model, chosen), leaks=found)
 
 
 def _leaks(matrix: Floats, rows: Labelled, features: Sequence[Feature], how: Training) -> tuple[Leak, ...]:
@@ -105,13 +113,21 @@ def _by_segment(base: Spec, matrix: Floats, rows: Labelled) -> Spec:
     return replace(base, lines=(line,), line_share=1.0, evidence="segment_rates", ranks=ranks)
 
 
-def _ensemble(base: Spec, matrix: Floats, rows: Labelled, how: Training, fewest: int) -> Model | None:
+def _ensemble(
+    base: Spec, matrix: Floats, rows: Labelled, how: Training, fewest: int, course: Course | None
+) -> Model | None:
     """Return lines, and trees if there are outcomes enough; None if they gain nothing on leads they did not see."""
     part = parts(rows, min(how.members, fewest), how.seed)
     lines = _lines(matrix, rows, part, base.features, how.seed)
-    grown = _grown(matrix, rows, part, base.features, how) if fewest >= how.fewest_outcomes else []
+    grown: list[lgb.Booster] = []
+    if fewest >= how.fewest_outcomes and course:
+        grown = hazards(course, _part_of_lead(rows, part), base.features, how)
+        base = replace(base, periods=course.ends, scored_periods=course.scored)
+    elif fewest >= how.fewest_outcomes:
+        grown = _grown(matrix, rows, part, base.features, how)
     trees = merged([member.model_to_string() for member in grown]) if grown else ""
-    forest = forest_of(trees, [member.num_trees() for member in grown], len(base.features))
+    base = replace(base, trees=tuple(member.num_trees() for member in grown))
+    forest = trees_of(trees, base)
     share = how.line_share if forest else 1.0
     unseen = share * _unseen(lines, matrix, part)
     if forest:
@@ -123,14 +139,13 @@ def _ensemble(base: Spec, matrix: Floats, rows: Labelled, how: Training, fewest:
         return None
     spec = replace(
         base,
-        trees=tuple(member.num_trees() for member in grown),
         lines=tuple(lines) if share > 0 else (),
         line_share=share,
         calibration=calibration,
         evidence="model" if grown else "shrunken_model",
         ranks=_ranks(probability(log_odds)),
     )
-    return Model(spec, trees)
+    return Model(spec, trees, unseen=log_odds)
 
 
 def parts(rows: Labelled, members: int, seed: int) -> NDArray[np.int64]:
@@ -146,22 +161,19 @@ def parts(rows: Labelled, members: int, seed: int) -> NDArray[np.int64]:
     return np.asarray(part[place])
 
 
-def merged(texts: list[str]) -> str:
-    """Return one LightGBM text that holds the trees of several, in order.
-
-    Their sum is the sum of the boosters; ``start_iteration`` reaches each booster's own part.
-    """
-    head, _, tail = texts[0].partition("\nTree=0\n")
-    trees = [tree for text in texts for tree in _trees(text)]
-    head = "\n".join(line for line in head.split("\n") if not line.startswith("tree_sizes="))
-    body = "\n".join(f"Tree={i}\n{tree}" for i, tree in enumerate(trees))
-    joined = f"{head}\n{body}\nend of trees\n{tail.partition('end of trees')[2].lstrip()}"
-    return str(lgb.Booster(model_str=joined).model_to_string())
+def _part_of_lead(rows: Labelled, part: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the part of every lead, of those without a known outcome, too."""
+    found = np.arange(len(rows.moments.history.lead_ids)) % (part.max() + 1)
+    found[rows.moments.lead] = part
+    return np.asarray(found)
 
 
-def _trees(text: str) -> list[str]:
-    body = text.partition("\nTree=0\n")[2].partition("end of trees")[0]
-    return [part.partition("\n")[2] if i else part for i, part in enumerate(body.split("Tree="))]
+def _grown(
+    matrix: Floats, rows: Labelled, part: NDArray[np.int64], features: Sequence[Feature], how: Training
+) -> list[lgb.Booster]:
+    """Return the trees of each member, grown on the leads that are not in its part."""
+    seen = [part != k for k in range(part.max() + 1)]
+    return [boosted(matrix[those], rows.labels[those], rows.weights[those], features, how) for those in seen]
 
 
 def _lines(
@@ -171,40 +183,6 @@ def _lines(
     matrix, labels, weights, part = matrix[some], rows.labels[some], rows.weights[some], part[some]
     seen = [part != k for k in range(part.max() + 1)]
     return [logistic_line(matrix[those], labels[those], weights[those], features) for those in seen]
-
-
-def _grown(
-    matrix: Floats, rows: Labelled, part: NDArray[np.int64], features: Sequence[Feature], how: Training
-) -> list[lgb.Booster]:
-    """Return the trees of each member, grown on the leads that are not in its part."""
-    parameters: dict[str, Any] = {
-        "objective": "binary",
-        "learning_rate": how.learning_rate,
-        "num_leaves": how.leaves,
-        "max_depth": DEEPEST,
-        "min_data_in_leaf": how.rows_per_leaf,
-        "feature_fraction": how.column_fraction,
-        "bagging_fraction": how.row_fraction,
-        "bagging_freq": 1,
-        "lambda_l2": how.l2,
-        "seed": how.seed,
-        "num_threads": how.threads,
-        "deterministic": True,
-        "force_col_wise": True,
-        "verbose": -1,
-    }
-    categories = [i for i, feature in enumerate(features) if feature.levels]
-    members = []
-    for k in range(part.max() + 1):
-        data = lgb.Dataset(
-            matrix[part != k],
-            rows.labels[part != k],
-            weight=rows.weights[part != k],
-            categorical_feature=categories or "auto",
-            params={"verbose": -1},
-        )
-        members.append(lgb.train(parameters, data, num_boost_round=how.trees))
-    return members
 
 
 def _unseen(lines: Sequence[Line], matrix: Floats, part: NDArray[np.int64]) -> Floats:
@@ -228,8 +206,8 @@ def _medians(matrix: Floats) -> tuple[float | None, ...]:
     return tuple(float(np.median(known)) if len(known) else None for known in columns)
 
 
-def _with_golden_rows(model: Model, matrix: Floats) -> Model:
-    chosen = matrix[np.linspace(0, len(matrix) - 1, GOLDEN_ROWS).astype(int)]
+def with_golden(model: Model, chosen: Floats) -> Model:
+    """Return the model with what it says of some rows, by which a loaded copy is known to be the same."""
     expected = model.scorer().probabilities(chosen)
     rows = tuple(
         (tuple(None if math.isnan(value) else float(value) for value in row), float(p))

@@ -12,7 +12,9 @@ from features.settings import Settings
 from features.templates import learned_features
 from features.verbs import Feature
 from training.ensemble import Model, fit
+from training.hazards import course
 from training.leaks import Leak, written_afterwards
+from training.recalibration import recalibrated
 from training.snapshots import Labelled, learnable
 
 
@@ -29,7 +31,9 @@ def model_of(history: History, settings: Settings, before: int) -> tuple[Model, 
     ]
     features = learned_features(history, before, catalogue_of(settings.features))
     innocent = tuple(feature for feature in features if not named([feature], late))
-    model = fit(rows, innocent, settings.goal.horizon_days, how)
+    followed = course(history, settings, before) if how.model == "competing_risks" else None
+    model = fit(rows, innocent, settings.goal.horizon_days, how, followed)
+    model = recalibrated(model, rows, history, settings, before)
     return replace(model, leaks=(*model.leaks, *late)), rows
 
 

@@ -37,6 +37,12 @@ def _parts(card: dict[str, Any], plot: Figure | None) -> Iterator[str]:
         f"{learned['wins']:,} wins, taken from {learned['from']} "
         f"to {learned['to']}; outcomes known before {card['as_of']}.</p>"
     )
+    moved = card["recalibration"]
+    if moved["intercept"] or moved["slope"] != 1:
+        yield (
+            f"<p>The latest matured snapshots asked for other promises: the log-odds are multiplied by "
+            f"{moved['slope']:.2f} and moved by {moved['intercept']:+.2f}.</p>"
+        )
     yield from _leaks(card["leaks"])
     if "metrics" not in card:
         return

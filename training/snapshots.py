@@ -25,6 +25,7 @@ from features.verbs import Moments
 
 Floats = NDArray[np.float64]
 RAREST = 0.01  # share of snapshots old enough for an outcome, below which its weight grows no more
+SETTLED = 0.95  # share of outcomes that are known as early as this
 PRIOR_RATE, PRIOR_LEADS = 0.1, 5.0  # the share of wins before anything is known, and how many leads it is worth
 MONDAY = 4 * DAY  # 1970-01-05; weekly snapshots are taken on Mondays at midnight UTC
 
@@ -96,25 +97,65 @@ def learnable(history: History, settings: Settings, before: int) -> Labelled:
     return replace(rows.chosen(known), weights=weights / weights.mean())
 
 
+@dataclass(frozen=True)
+class Lives:
+    """Snapshots and what became of their leads: when each was closed, or until when it was watched, and how.
+
+    ``how`` is 0 for a lead that is still open, 1 for a win, 2 for a loss; moments are in microseconds.
+    """
+
+    moments: Moments
+    ends: Ints
+    watched: Ints
+    how: Ints
+
+    def chosen(self, which: Ints) -> Lives:
+        """Return some of the snapshots."""
+        moments = Moments(self.moments.history, self.moments.lead[which], self.moments.as_of[which])
+        return Lives(moments, self.ends[which], self.watched[which], self.how[which])
+
+
+def lives(history: History, settings: Settings, before: int) -> Lives:
+    """Return all snapshots before a moment, those of open leads among them, and what is known by then of each."""
+    moments, won, closed = _open_and_known(history, settings, before)
+    watched = before - int(settings.snapshots.reporting_lag_days * DAY)
+    how = np.where(closed >= watched, 0, np.where(won <= closed, 1, 2))
+    return Lives(moments, np.minimum(closed, watched), np.full(len(moments), watched), how)
+
+
+def settled(history: History, settings: Settings, before: int) -> Labelled:
+    """Return the snapshots of ``labelled`` that are so old that hardly any lead is there for having closed early."""
+    rows, needed, observed = _followed(history, settings, before)
+    known = needed < np.minimum(observed, NEVER)
+    if not known.any():
+        return rows.chosen(known)
+    return rows.chosen(known & (observed > np.quantile(needed[known], SETTLED)))
+
+
 def _followed(history: History, settings: Settings, before: int) -> tuple[Labelled, Ints, Ints]:
     """Return all snapshots with their labels, as far as known; and of each in microseconds how long it takes to know.
 
     That is until its lead is closed or the horizon past, and how long it could be observed so far.
     """
     goal, when = settings.goal, settings.snapshots
-    moments = snapshots(history, goal, when, before)
-    outcomes = outcomes_of(history, goal, before)
-    person = history.turned_out(moments.lead, before)
-    won, closed = outcomes.won[person], outcomes.closed[person]
-    usable = (closed > moments.as_of) & profiled(history, before)[moments.lead]
+    moments, won, closed = _open_and_known(history, settings, before)
     needed, observed = closed - moments.as_of, before - int(when.reporting_lag_days * DAY) - moments.as_of
     if when.mature_when == "closed":
         labels, needed = won < NEVER, np.where(closed < NEVER, needed, NEVER)
     else:
         horizon = int(goal.horizon_days * DAY)
         labels, needed = won <= moments.as_of + horizon, np.minimum(needed, horizon)
-    rows = Labelled(moments, labels.astype(np.float64), np.ones(len(moments)))
-    return rows.chosen(usable), needed[usable], observed[usable]
+    return Labelled(moments, labels.astype(np.float64), np.ones(len(moments))), needed, observed
+
+
+def _open_and_known(history: History, settings: Settings, before: int) -> tuple[Moments, Ints, Ints]:
+    """Return all snapshots that may be learned from, and when the lead of each was won, and closed."""
+    moments = snapshots(history, settings.goal, settings.snapshots, before)
+    outcomes = outcomes_of(history, settings.goal, before)
+    person = history.turned_out(moments.lead, before)
+    won, closed = outcomes.won[person], outcomes.closed[person]
+    usable = (closed > moments.as_of) & profiled(history, before)[moments.lead]
+    return Moments(history, moments.lead[usable], moments.as_of[usable]), won[usable], closed[usable]
 
 
 def _calendar(created: Ints, last: Ints, step: int) -> tuple[Ints, Ints]:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from features.catalogue import catalogue_of
 from features.contract import INGESTED
-from features.durable import write_durably
 from features.errors import DataError, ModelError
 from features.history import NEVER, microseconds
 from features.lake import Lake
 from features.matrix import feature_matrix
 from features.reading import read_history
 from features.settings import Settings
+from features.store import share
 from features.verbs import columns_of
 from serving.scorer import CHAMPION, Scorer, champion, save
 from training.backtest import Backtest, backtest, moment, predictions_of
@@ -94,7 +94,8 @@ def train(
     judged = backtest(history, settings, cut, [start]) if len(known.labels) else None
     progress("Learning from all outcomes")
     model, learned = model_of(history, settings, cut)
-    further = prospects(history, settings, cut, model.spec.features) if model.spec.lines or model.trees else ()
+    tells = (model.spec.lines or model.trees) and not model.spec.periods  # those of competing risks tell it themselves
+    further = prospects(history, settings, cut, model.spec.features) if tells else ()
     scorer = save(models, replace(model.spec, learned_until=cut, prospects=further), model.trees)
     tested = known.between(start)
     slices = slices_of(feature_matrix(scorer.spec.features, tested.moments), scorer.spec.features)
@@ -108,6 +109,7 @@ def train(
         "evidence": model.spec.evidence,
         "learned_from": _window(learned),
         "leaks": [asdict(leak) for leak in model.leaks],
+        "recalibration": dict(zip(("intercept", "slope"), model.moved, strict=True)),
         "lake": versions,
     }
     if judged:
@@ -116,7 +118,7 @@ def train(
     plot = calibration_plot(judged.predictions) if judged else None
     pages = {CARD: json.dumps(written, ensure_ascii=False, indent=1), "card.html": page(written, plot)}
     for name, text in pages.items():
-        write_durably(models / scorer.version / name, text)
+        share(models / scorer.version / name, text)
     progress("Recording the run")
     run_id, unrecorded = _recorded(
         workspace,

@@ -41,6 +41,8 @@ class Marketo(Standin):
     done: list[Record] = field(default_factory=list)
     opportunities: dict[str, Record] = field(default_factory=dict)
     roles: list[Record] = field(default_factory=list)
+    programs: dict[int, Record] = field(default_factory=dict)
+    members: list[Record] = field(default_factory=list)
     fields: dict[str, Record] = field(default_factory=dict)
     jobs: dict[str, Record] = field(default_factory=dict)
 
@@ -75,6 +77,8 @@ class Marketo(Standin):
             if touch["kind"] in DONE:
                 named = touch.get("page") or touch.get("campaign") or touch["kind"]
                 self.happen(person.number, touch["occurred_at"], DONE[touch["kind"]], named)
+                if touch["kind"] == "webinar_attended":
+                    self.join(person.number, touch["occurred_at"], named, "Webinar")
 
     def happen(self, lead: int, at: datetime, kind: int, named: str, **more: Any) -> Record:
         """Take in something that a lead did."""
@@ -89,6 +93,16 @@ class Marketo(Standin):
         }
         self.done.append({**told, "primaryAttributeValue": named, "attributes": about, **more})
         return self.done[-1]
+
+    def join(self, lead: int, at: datetime, name: str, channel: str, *, reached: bool = True) -> None:
+        """Make a lead a member of a program, who reached its success, or did not yet."""
+        known = [number for number, program in self.programs.items() if program["name"] == name]
+        number = known[0] if known else 1000 + len(self.programs)
+        self.programs.setdefault(number, {"id": number, "name": name, "type": "Event", "channel": channel})
+        told = {"seq": 0, "leadId": lead, "programId": number, "acquiredBy": False, "membershipDate": _at(at)}
+        done = {"reachedSuccess": reached, "reachedSuccessDate": _at(at) if reached else None, "updatedAt": _at(at)}
+        self.members = [one for one in self.members if (one["leadId"], one["programId"]) != (lead, number)]
+        self.members.append({**told, **done})
 
     def change(self, lead: int, at: datetime, name: str, value: Any) -> None:
         """Change a field of a lead."""
@@ -125,6 +139,8 @@ class Marketo(Standin):
             Route("/rest/v1/leads.json", self.leads, methods=["GET", "POST"]),
             Route("/rest/v1/opportunities/roles.json", self.custom, methods=["GET", "POST"]),
             Route("/rest/v1/opportunities.json", self.custom, methods=["GET", "POST"]),
+            Route("/rest/asset/v1/programs.json", self.listed),
+            Route("/rest/v1/programs/{program}/members.json", self.membership),
             Route("/bulk/v1/leads/export/create.json", self.create, methods=["POST"]),
             Route("/bulk/v1/leads/export/{job}/enqueue.json", self.status, methods=["POST"]),
             Route("/bulk/v1/leads/export/{job}/status.json", self.status),
@@ -219,6 +235,28 @@ class Marketo(Standin):
         rows = self.roles if "roles" in request.url.path else list(self.opportunities.values())
         return _yes([one for one in rows if str(one.get(by)) in values], moreResult=False)
 
+    async def listed(self, request: Request) -> Response:
+        """List programs; beyond the last there is a warning, and no result."""
+        start = _number(request.query_params.get("offset"))
+        some = list(self.programs.values())[
+            start : start + min(_number(request.query_params.get("maxReturn"), 20), 200)
+        ]
+        told = {"success": True, "errors": [], "requestId": "1#1", "warnings": []}
+        nothing = {**told, "warnings": ["No assets found for the given search criteria."]}
+        return JSONResponse({**told, "result": some} if some else nothing)
+
+    async def membership(self, request: Request) -> Response:
+        """Return members of a program who were updated within a window; pages may be short."""
+        asked, number = request.query_params, _number(request.path_params["program"])
+        if asked.get("filterType") != "updatedAt" or not asked.get("startAt"):
+            return _no("1003", "Invalid filterType or startAt")
+        start, size = _number(asked.get("nextPageToken")), PAGE // 3 if self.switches.short_pages else PAGE
+        window = (asked["startAt"][:19], asked.get("endAt", "9")[:19])
+        found = [one for one in self.members if one["programId"] == number
+                 and window[0] <= one["updatedAt"][:19] <= window[1]]  # fmt: skip
+        token = f"{start + size}" if start + size < len(found) else ""
+        return _yes(found[start : start + size], moreResult=bool(token), **({"nextPageToken": token} if token else {}))
+
     async def create(self, request: Request) -> Response:
         """Create a bulk extract."""
         asked = await _json(request)
@@ -312,6 +350,10 @@ def _field(name: str, *, is_custom: bool = False) -> Record:
     told = {"name": name, "displayName": name, "description": "", "dataType": "string", "isHidden": False}
     more = {"isHtmlEncodingInEmail": True, "isSensitive": False, "isCustom": is_custom, "isApiCreated": is_custom}
     return {**told, **more}
+
+
+def _number(text: str | None, otherwise: int = 0) -> int:
+    return int(text) if text and text.isdecimal() and len(text) < 10 else otherwise  # noqa: PLR2004
 
 
 async def _json(request: Request) -> Any:

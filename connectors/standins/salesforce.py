@@ -8,12 +8,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl
 
+import jwt
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from connectors.assertion import GRANT
 from connectors.standins.population import Person
 from connectors.standins.standin import Standin
 
@@ -24,6 +28,7 @@ STAGES = {"opportunity": "Qualification", "won": "Closed Won", "lost": "Closed L
 MEMBERS = {"webinar_attended": "Webinar", "form_fill": "Advertisement", "ad_click": "Advertisement",
            "demo_request": "Referral Program"}  # fmt: skip
 STANDARD = ("Id", "Email")
+AUDIENCE, LONGEST = "https://login.salesforce.com", 180  # whom assertions are for, and how many seconds they may hold
 TRUE = {"true": True, "false": False}
 
 
@@ -33,6 +38,8 @@ class Salesforce(Standin):
 
     client: tuple[str, str] = ("standin-client", "standin-secret")
     token: str = "00Dstandin!token"  # noqa: S105  # it opens nothing
+    username: str = "touchstone@example.com"
+    certificate: str = ""  # the public key, in PEM, that assertions of the connected app are checked with
     objects: dict[str, dict[str, Record]] = field(default_factory=dict)
     jobs: dict[str, Record] = field(default_factory=dict)
     deployed: set[str] = field(default_factory=set)
@@ -142,10 +149,18 @@ class Salesforce(Standin):
 
     async def give_token(self, request: Request) -> Response:
         """Give a token to the connected app."""
-        asked = (await request.body()).decode()
-        if not all(part in asked for part in ("client_credentials", *self.client)):
-            return JSONResponse({"error": "invalid_client"}, 400)
-        return JSONResponse({"access_token": self.token, "instance_url": str(request.base_url), "token_type": "Bearer"})
+        asked = dict(parse_qsl((await request.body()).decode()))
+        if asked.get("grant_type") == GRANT:
+            why = self._disbelieved(asked.get("assertion", ""))
+            if why:
+                return JSONResponse({"error": "invalid_grant", "error_description": why}, 400)
+        elif (asked.get("grant_type"), asked.get("client_id"), asked.get("client_secret")) != (
+            "client_credentials", *self.client,
+        ):  # fmt: skip
+            return JSONResponse({"error": "invalid_client", "error_description": "invalid client credentials"}, 400)
+        base = str(request.base_url).rstrip("/")
+        told = {"instance_url": base, "id": f"{base}/id/00Dstandin/005standin", "token_type": "Bearer"}
+        return JSONResponse({"access_token": self.token, **told})
 
     async def query(self, request: Request) -> Response:
         """Answer a query, or the next page of one."""
@@ -231,6 +246,18 @@ class Salesforce(Standin):
         job, which = self.jobs[request.path_params["job"]], request.path_params["which"]
         rows = {"failedResults": job["failed"], "successfulResults": job.get("succeeded", [])}.get(which, [])
         return Response(_csv(list(rows[0]) if rows else ["Id"], rows), media_type="text/csv")
+
+    def _disbelieved(self, said: str) -> str:
+        """Say why an assertion is not believed; nothing, if it is."""
+        read = partial(jwt.decode, key=self.certificate, algorithms=["RS256"], audience=AUDIENCE, issuer=self.client[0])
+        try:
+            told = read(said, options={"verify_exp": False})  # our clock tells
+        except jwt.InvalidAudienceError:
+            return "audience is invalid"
+        except (jwt.PyJWTError, ValueError):
+            return "invalid assertion"
+        left = told["exp"] - self.moment().timestamp()
+        return "" if 0 < left <= LONGEST and told["sub"] == self.username else "expired authorization code"
 
     def _run(self, job: Record) -> None:
         job["succeeded"] = []

@@ -73,13 +73,13 @@ def moves(site: Site, request: Request, _form: Form) -> Response:
             HTTPStatus.NOT_FOUND, "There is nothing to try: the lead is not scored, or the service is still reading."
         )
     how, goal, then = site.desk.settings.attribution, site.desk.settings.goal, now - timedelta(seconds=1)
-    tried: list[tuple[str, Touch | Stage]] = [
-        (kind(name), Touch(occurred_at=then, kind=name, channel=channel))
+    tried: list[tuple[str, list[Touch], list[Stage]]] = [
+        (kind(name), [Touch(occurred_at=then, kind=name, channel=channel)], [])
         for name, channel in _usual_channels(resident.history) if name not in how.exclude_kinds
     ]  # fmt: skip
-    tried += [(f"Reaches the stage {plain(name)}", Stage(occurred_at=then, stage=name))
+    tried += [(f"Reaches the stage {plain(name)}", [], [Stage(occurred_at=then, stage=name)])
               for name in resident.history.stages.names["stage"] if name not in {*goal.won, *goal.lost}]  # fmt: skip
-    said = [p / (1 - p) for p in _tried(site, lead, [event for _, event in tried], now)]
+    said = [p / (1 - p) for p in _tried(site, lead, [(touches, stages) for _, touches, stages in tried], now)]
     here = lead.score.probability / (1 - lead.score.probability)
     odds = [here * other / said[0] for other in said[1:]]
     order = sorted(range(len(odds)), key=lambda i: -abs(math.log(odds[i] / here)))[:SHOWN_MOVES]
@@ -208,17 +208,17 @@ def _usual_channels(history: History) -> list[tuple[str, str]]:
     return [(name, channels[int(counts[i].argmax())]) for i, name in enumerate(kinds) if counts[i].any()]
 
 
-def _tried(site: Site, lead: LeadReply, events: Sequence[Touch | Stage], now: datetime) -> list[float]:
-    """Return the probability of a lead as it is, sent along as a stranger, and then with one more of each event."""
+def _tried(site: Site, lead: LeadReply, more: Sequence[tuple[list[Touch], list[Stage]]], now: datetime) -> list[float]:
+    """Return the probability of a lead as it is, sent along as a stranger, and then with each of more events."""
     touches = [Touch(occurred_at=e["at"], received_at=e.get("received_at"), kind=e["kind"], channel=e["channel"])
                for e in lead.timeline if e["what"] == "touch" and not e.get("machine")]  # fmt: skip
     stages = [Stage(occurred_at=e["at"], received_at=e.get("received_at"), stage=e["stage"])
               for e in lead.timeline if e["what"] == "stage"]  # fmt: skip
-    variants = [([], []), *(([e], []) if isinstance(e, Touch) else ([], [e]) for e in events)]
+    variants = [([], []), *more]
     sent = [
         Lead(lead_id=f"{lead.lead_id} {i}", created_at=lead.created_at, attributes=lead.attributes,
-             touches=[*touches, *more], stages=[*stages, *entered])
-        for i, (more, entered) in enumerate(variants)
+             touches=[*touches, *touched], stages=[*stages, *entered])
+        for i, (touched, entered) in enumerate(variants)
     ]  # fmt: skip
     answer = json.loads(site.desk.scored(ScoreRequest(leads=sent, as_of=now), now))
     return [score["probability"] for score in answer["scores"]]
