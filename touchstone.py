@@ -420,8 +420,8 @@ def attribute(
     quiet: Quiet = False,
 ) -> None:
     """Credit the channels with what closed."""
-    from attribution import deals, runs
     from attribution import pipeline as pipelines
+    from attribution import runs
     from features.history import microseconds
     from features.lake import Lake
     from features.settings import read_settings
@@ -432,11 +432,6 @@ def attribute(
     if stage:
         how = settings.attribution.model_copy(update={"stage": stage})
         settings = settings.model_copy(update={"attribution": how})
-    journeys_by = deals.journeys_in
-    if engine == "spark":
-        from attribution import spark  # an optional extra
-
-        journeys_by = spark.journeys_in
     with terminal.progress(quiet, "Crediting channels"):
         if paths:
             run = runs.attribute_paths(paths, settings, named)
@@ -445,7 +440,7 @@ def attribute(
 
             asked, own = (lake, settings, cut, named), partial(baseline, settings=settings, as_of=microseconds(cut))
             with lake.writing():  # nobody is erased between reading and storing
-                run = pipelines.pipeline(*asked) if pipeline else runs.attribute(*asked, own, journeys_by)
+                run = pipelines.pipeline(*asked) if pipeline else runs.attribute(*asked, own, _journeys_by(engine))
                 runs.store(lake, run)
     if run.stage == "won" and not paths:  # the pages tell of closes
         ledger.keep(workspace, run.summary(), cut.isoformat())
@@ -787,6 +782,17 @@ def _towards(goal: str | None, workspace: Path) -> tuple[Settings, Path]:
 
     settings = read_settings(workspace)
     return (settings if goal is None else settings.for_goal(goal)), room_of(workspace, goal or "")
+
+
+def _journeys_by(engine: str) -> Any:
+    """Return the function that makes journeys on an engine."""
+    if engine == "spark":
+        from attribution import spark  # an optional extra
+
+        return spark.journeys_in
+    from attribution import deals
+
+    return deals.journeys_in
 
 
 def _now() -> datetime:
