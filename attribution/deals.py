@@ -40,7 +40,10 @@ ACCOUNTS = """
     SELECT lead_id, arg_max(account_id, observed_at) AS account_id FROM leads
     WHERE observed_at < $as_of AND account_id IS NOT NULL GROUP BY lead_id
 """
-GRADED = "SELECT lead_id, as_of AS graded_at FROM scores WHERE grade = $1 AND as_of < $2"
+GRADED = """
+    SELECT lead_id, as_of AS graded_at FROM scores
+    WHERE grade = $1 AND as_of < $2 AND goal IS NULL AND NOT coalesce(withheld, false)
+"""
 SHOWN_DAYS = 3  # of those without a rate, by currency
 
 

@@ -29,7 +29,7 @@ OPEN = "open"  # in the place of a stage, in stored credit
 SCORED = """
     WITH latest AS (
         SELECT lead_id, arg_max(probability, as_of) AS probability, max(as_of) AS scored_at FROM scores
-        WHERE as_of <= $as_of AND horizon_days = $days GROUP BY lead_id)
+        WHERE goal IS NULL AND as_of <= $as_of AND horizon_days = $days GROUP BY lead_id)
     SELECT * FROM latest WHERE lead_id NOT IN (
         SELECT lead_id FROM stages WHERE greatest(occurred_at, received_at) < $as_of
                                          AND stage IN (SELECT unnest($ended::VARCHAR[])))

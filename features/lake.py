@@ -24,6 +24,7 @@ from deltalake.transaction import RemoveAction
 from features import ordered
 from features.contract import TABLES, literal, quoted, schema
 from features.errors import ConfigError, DataError
+from features.growth import grow_schema, grown, lacking
 from features.lease import Lease, leased
 from features.store import store_of
 
@@ -104,6 +105,9 @@ class Lake:
         table = self.table(name)
         if table is None:
             return []
+        if self._versions is None and lacking(table, schema(name)):
+            self._grow(name)
+            return self.parts(name)
         parts = ordered.parts_of(self.folder / name, pa.table(table.get_add_actions(flatten=True)))
         if self.store:
             for part in parts:
@@ -167,6 +171,19 @@ class Lake:
         if added or removed:
             DeltaTable(origin).create_write_transaction([*added, *removed], "append", target)
         self._mirror(name)
+
+    def _grow(self, name: str) -> None:
+        """Give a table that an earlier version of Touchstone made the columns that it lacks."""
+        with self._locked(".growing"):
+            table, target = DeltaTable(self._origin(name)), schema(name)
+            columns = lacking(table, target)
+            if columns:  # nobody did it meanwhile
+                for part in ordered.parts_of(self.folder / name, pa.table(table.get_add_actions(flatten=True))):
+                    if self.store:
+                        self.store.fetch(part.path)
+                    self.replace(name, [part], grown(part, target))
+                grow_schema(DeltaTable(self._origin(name)), target, columns)
+                self._mirror(name)
 
     def remove_old_files(self, name: str, days: float) -> None:
         """Remove the files of a table that no version of the last days needs, and those that a killed writer left."""

@@ -134,6 +134,8 @@ def test_sales_outreach_soon_after_the_best_grade_is_marked_as_the_score_s_own(l
     lake.append("touches", table("touches", [*calls, touch("ada", 9.5, "sales_call", "Sales outreach")]))
     graded = [{"lead_id": "cleo", "as_of": moment(8), "grade": "A"},
               {"lead_id": "ada", "as_of": moment(9), "grade": "B"},
+              {"lead_id": "ada", "as_of": moment(9), "grade": "A", "goal": "renewed"},
+              {"lead_id": "ada", "as_of": moment(9), "grade": "A", "withheld": True},
               {"lead_id": "ada", "as_of": moment(9.5) + timedelta(seconds=1), "grade": "A"}]  # fmt: skip
     lake.append("scores", pa.Table.from_pylist(graded, schema("scores")))
     by_lead = {lead: path for lead, *_, path in told(lake)}

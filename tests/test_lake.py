@@ -202,3 +202,26 @@ def test_one_writer_waits_for_another(lake: Lake) -> None:
     with lake.writing():
         assert subprocess.run(attempt, check=False, capture_output=True).returncode == 1
     assert subprocess.run(attempt, check=False, capture_output=True).returncode == 0
+
+
+def test_a_lake_of_an_earlier_contract_gets_its_new_columns_empty_and_loses_nothing(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, new = schema("scores"), ["goal", "withheld", "propensity"]
+    before = pa.schema([field for field in whole if field.name not in new])
+    rows = [pa.table([pa.array([lead], f.type) if f.name == "lead_id" else pa.nulls(1, f.type) for f in before],
+                     schema=before) for lead in ("ada", "bob")]  # fmt: skip
+    with monkeypatch.context() as then:
+        then.setattr("features.lake.schema", lambda name: before if name == "scores" else schema(name))
+        for some in rows:
+            lake.append("scores", some)
+    now = Lake(lake.folder)
+    assert now.query("SELECT lead_id, goal, withheld FROM scores ORDER BY lead_id").to_pylist() == [
+        {"lead_id": lead, "goal": None, "withheld": None} for lead in ("ada", "bob")
+    ]
+    table = now.table("scores")
+    assert table is not None
+    assert [field.name for field in table.schema().fields] == whole.names
+    version = table.version()
+    Lake(lake.folder).query("SELECT count(*) FROM scores")
+    assert now.versions()["scores"] == version  # it grows once

@@ -25,8 +25,8 @@ def paid(lead: str, day: float, name: str, amount: str, currency: str = "EUR") -
     return stage(lead, day, name) | {"amount": Decimal(amount), "currency": currency}
 
 
-def score(lake: Lake, day: float, **probabilities: float) -> None:
-    rows = [{"lead_id": lead, "as_of": moment(day), "horizon_days": 90.0, "probability": p}
+def score(lake: Lake, day: float, goal: str | None = None, **probabilities: float) -> None:
+    rows = [{"lead_id": lead, "as_of": moment(day), "horizon_days": 90.0, "probability": p, "goal": goal}
             for lead, p in probabilities.items()]  # fmt: skip
     lake.append("scores", pa.Table.from_pylist(rows, schema("scores")))
 
@@ -69,6 +69,12 @@ def test_an_open_lead_promises_p_times_its_latest_amount_and_a_rule_shares_that_
     assert run.summary()["pipeline"] == {"leads": 4, "without_amount": 1, "horizon_days": 90}
     low, high = run.answer.channels.loc[0, ["low", "high"]]
     assert low < 0.65 < high
+
+
+def test_what_is_foretold_of_another_goal_is_no_part_of_the_pipeline(lake: Lake) -> None:
+    before = promised(asked(lake, moment(10)))
+    score(lake, 9.5, goal="renewed", ada=0.99)
+    assert promised(asked(lake, moment(10))) == before
 
 
 def test_the_scores_and_stages_of_later_are_not_known_yet(lake: Lake) -> None:

@@ -29,7 +29,7 @@ AIMS = f"""
 """
 SIDE_BY_SIDE = f"""
     WITH {LATEST}
-    SELECT lead_id, max(probability) FILTER (NOT withheld) AS best,
+    SELECT lead_id, max(probability) FILTER (NOT coalesce(withheld, false)) AS best,
            map_from_entries(list({{'k': goal, 'v': CASE WHEN withheld THEN NULL ELSE probability END}})) AS chances
     FROM now_open GROUP BY lead_id ORDER BY count(*) DESC, best DESC NULLS LAST, lead_id LIMIT {SHOWN}
 """
