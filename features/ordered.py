@@ -28,6 +28,9 @@ from features.coding import dictionaries, lead_codes, placed
 
 LEAD = "lead_id"
 CODED = (LEAD, "kind", "channel", "stage")  # few different names in many rows: stored and read as codes
+# Stored as codes, too: of a plain column that holds one name and empty rows, DuckDB 2.0 returns the filled rows as
+# empty when it is asked which are, because its statistics say that the column is constant.
+SPARSE = ("goal", "duplicate_id")
 TIME = 1  # place of the time in the order of a table that has leads
 LAST = "\U0010ffff"  # after every lead
 ROW_GROUP = 32_768  # rows; to find one lead, one of these is read
@@ -96,7 +99,7 @@ class Leads:
 def written(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> list[AddAction]:
     """Write rows as one run; return its files, for a commit that makes them part of the table."""
     run, paths = f"{RUN}{uuid.uuid4().hex}", list[Path]()
-    coded = [name for name in schema.names if name in CODED]
+    coded = [name for name in schema.names if name in {*CODED, *SPARSE}]
     times = {field.name: "DELTA_BINARY_PACKED" for field in schema if pa.types.is_timestamp(field.type)}
     with ExitStack() as opened:
         writer, rows, latest = None, 0, pa.scalar(None, pa.string())

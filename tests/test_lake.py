@@ -225,3 +225,11 @@ def test_a_lake_of_an_earlier_contract_gets_its_new_columns_empty_and_loses_noth
     version = table.version()
     Lake(lake.folder).query("SELECT count(*) FROM scores")
     assert now.versions()["scores"] == version  # it grows once
+
+
+@pytest.mark.parametrize(("name", "column"), [("scores", "goal"), ("identities", "duplicate_id")])
+def test_an_empty_name_is_told_from_the_only_one_that_there_is(lake: Lake, name: str, column: str) -> None:
+    told = [{"lead_id": "ada"}, {"lead_id": "bob", column: "cleo"}, {"lead_id": "dora"}]
+    lake.append(name, pa.Table.from_pylist(told, schema(name)))
+    found = lake.query(f"SELECT lead_id FROM {name} WHERE {column} IS NULL ORDER BY lead_id")
+    assert found["lead_id"].to_pylist() == ["ada", "dora"]
