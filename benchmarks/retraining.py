@@ -4,7 +4,7 @@ From the middle of the company's days on new leads close twice as readily. A cha
 that is learned a while after, are both asked about the first snapshots of leads that came later still, whose horizon is
 past by the end. The calibration error of the new one has to be at most 0.02 on them. The gate, which sees only what was
 known when the new one was learned, has to let it through; and it has to refuse one that learned from labels that
-were dealt anew.
+were dealt anew. The company is large: of 1,700 later leads, a score that keeps every promise would show an error of 0.023.
 
 Run: .venv/bin/python benchmarks/retraining.py [LEADS]
 """
@@ -42,7 +42,7 @@ from training.metrics import Metrics, metrics
 from training.snapshots import Labelled, labelled
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
-LEADS, DAYS = 12_000, 900
+LEADS, DAYS = 60_000, 1_300
 SHIFTED, RETRAINED = NOW - timedelta(days=DAYS / 2), NOW - timedelta(days=DAYS / 2 - 240)
 SETTINGS, LESS = Settings(), 0.02
 SEED = 1
