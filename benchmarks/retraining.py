@@ -4,7 +4,7 @@ From the middle of the company's days on new leads close twice as readily. A cha
 that is learned a while after, are both asked about the first snapshots of leads that came later still, whose horizon is
 past by the end. The calibration error of the new one has to be at most 0.02 on them. The gate, which sees only what was
 known when the new one was learned, has to let it through; and it has to refuse one that learned from labels that
-were dealt anew. The company is large: of 1,700 later leads, a score that keeps every promise would show an error of 0.023.
+were dealt anew. The company is large: of 1,700 later leads a score that keeps every promise would show .023.
 
 Run: .venv/bin/python benchmarks/retraining.py [LEADS]
 """

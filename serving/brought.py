@@ -7,7 +7,7 @@ alone, as most do, need not go through tables. A property holds the two to each 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,18 +17,10 @@ import pyarrow as pa
 from features.accounts import Tenures
 from features.history import Events, Heirs, History, microseconds
 from features.merges import ALWAYS, NEVER, Ints
-from serving.messages import Lead, Stage, Touch
+from serving.messages import Lead
 
 NOBODY = np.empty((4, 0), np.int64)
-NOTHING = np.empty(0, np.int64)
 JUDGED_BY = ("verdict", "reason", "by")
-UNJUDGED = Events(
-    np.zeros(2, np.int64),
-    NOTHING,
-    NOTHING,
-    {name: np.empty(0, np.int32) for name in JUDGED_BY},
-    dict.fromkeys(JUDGED_BY, ()),
-)
 
 
 def history_brought(lead: Lead) -> History:
@@ -40,6 +32,7 @@ def history_brought(lead: Lead) -> History:
     touches, stages = lead.touches, lead.stages
     touched = {"kind": [touch["kind"] for touch in touches], "channel": [touch["channel"] for touch in touches]}
     moved = {"stage": [stage["stage"] for stage in stages]}
+    said: dict[str, list[Any]] = {name: [judged.get(name) for judged in lead.feedback] for name in JUDGED_BY}
     return History(
         lead_ids=(lead.lead_id,),
         since=np.array([ALWAYS]),
@@ -50,24 +43,27 @@ def history_brought(lead: Lead) -> History:
         stages=_events(stages, moved["stage"], moved),
         heirs=Heirs(*NOBODY),
         contacts=Tenures(*NOBODY),
-        feedback=UNJUDGED,
+        feedback=_events(lead.feedback, [""] * len(lead.feedback), said, "at"),
     )
 
 
-def _events(rows: Sequence[Touch] | Sequence[Stage], ties: list[str], columns: dict[str, list[str]]) -> Events:
+def _events(
+    rows: Sequence[Mapping[str, Any]], ties: list[str], columns: dict[str, list[Any]], when: str = "occurred_at"
+) -> Events:
     """Return rows as events by time, and at one moment by ``ties``, with their names coded in alphabetical order."""
     if not rows:
         nothing = np.empty(0, np.int64)
         codes = {name: np.empty(0, np.int32) for name in columns}
         return Events(np.zeros(2, np.int64), nothing, nothing, codes, dict.fromkeys(columns, ()))
-    occurred = _micros([row["occurred_at"] for row in rows])
+    occurred = _micros([row[when] for row in rows])
     late = any("received_at" in row for row in rows)
-    received = _micros([row.get("received_at") or row["occurred_at"] for row in rows]) if late else occurred
+    received = _micros([row.get("received_at") or row[when] for row in rows]) if late else occurred
     order = _order(occurred, ties)
-    names = {name: sorted(set(values)) for name, values in columns.items()}
+    names = {name: sorted(set(values) - {None}) for name, values in columns.items()}
     place = {name: {value: i for i, value in enumerate(known)} for name, known in names.items()}
     codes = {
-        name: np.array([place[name][value] for value in values], np.int32)[order] for name, values in columns.items()
+        name: np.array([place[name].get(value, -1) for value in values], np.int32)[order]
+        for name, values in columns.items()
     }
     known = {name: tuple(values) for name, values in names.items()}
     return Events(np.array([0, len(rows)]), occurred[order], np.maximum(occurred, received)[order], codes, known)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from features.history import History, Tables, history_of, microseconds
+from features.history import History, history_of, microseconds
 from features.lake import Lake
 from features.reading import read_history, tables_of_accounts
 from features.verbs import Moments
@@ -57,7 +57,7 @@ def sent(lake: Lake, leads: list[Lead], as_of: datetime, spec: Spec) -> list[Gro
     if len(leads) == 1 and not leads[0].account_id and not spec.columns:
         moments = Moments(history_brought(leads[0]), np.zeros(1, np.int64), np.array([microseconds(as_of)]))
         return [_group(moments, [(0, leads[0].lead_id)])]
-    lead_ids, told = [lead.lead_id for lead in leads], Tables(*tables(leads))
+    lead_ids, told = [lead.lead_id for lead in leads], tables(leads)
     accounts = sorted({lead.account_id for lead in leads if lead.account_id})
     if accounts and spec.looks_at_accounts:
         told = tables_of_accounts(lake, accounts, lead_ids, spec.columns).with_more(told)

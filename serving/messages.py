@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from features.contract import schema
+from features.history import Tables
 from serving.worklist import MOST_ROWS, Asked, Order
 
 MOST_LEADS = 1000  # of one request
@@ -95,6 +96,16 @@ class Stage(TypedDict):
     received_at: NotRequired[AwareDatetime | None]
 
 
+@with_config(STRICT)
+class Judgement(TypedDict):
+    """What sales said of a lead that is sent along."""
+
+    at: AwareDatetime
+    verdict: Literal["accepted", "rejected"]
+    reason: NotRequired[Name | None]
+    by: NotRequired[Name | None]
+
+
 class Lead(Message):
     """A lead with its history, for a system that keeps its own.
 
@@ -107,6 +118,7 @@ class Lead(Message):
     attributes: Facts = {}
     touches: list[Touch] = Field(default=[], max_length=MOST_EVENTS)
     stages: list[Stage] = Field(default=[], max_length=MOST_EVENTS)
+    feedback: list[Judgement] = Field(default=[], max_length=MOST_EVENTS)
 
 
 AsOf = Annotated[
@@ -257,8 +269,8 @@ class RunQuery(Message):
     run_id: Name | None = Field(default=None, description="by default the latest")
 
 
-def tables(leads: list[Lead]) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """Return leads, touches and stages of a request as tables of the contract."""
+def tables(leads: list[Lead]) -> Tables:
+    """Return leads, touches, stages and feedback of a request as tables of the contract."""
     versions = [
         {
             "lead_id": lead.lead_id,
@@ -275,7 +287,11 @@ def tables(leads: list[Lead]) -> tuple[pa.Table, pa.Table, pa.Table]:
         for touch in lead.touches
     ]
     stages = [_row(lead, stage) for lead in leads for stage in lead.stages]
-    return _table("leads", versions), _table("touches", touches), _table("stages", stages)
+    feedback = [{"lead_id": lead.lead_id, **said} for lead in leads for said in lead.feedback]
+    return Tables(
+        _table("leads", versions), _table("touches", touches), _table("stages", stages),
+        feedback=_table("feedback", feedback),
+    )  # fmt: skip
 
 
 def _row(lead: Lead, event: Touch | Stage) -> dict[str, Any]:

@@ -53,7 +53,8 @@ def test_the_commands_come_in_the_order_of_the_story() -> None:
     from touchstone import app
 
     names = [found.callback.__name__ for found in app.registered_commands if found.callback]
-    start, end = ["demo", "init", "ingest", "check", "features", "train", "backtest"], ["export", "erase", "serve"]
+    start = ["demo", "init", "join", "ingest", "check", "features", "train", "backtest"]
+    end = ["export", "erase", "serve"]
     assert names == [*start, "score", "attribute", "retrain", "monitor", "report", "sync", *end]
 
 
@@ -72,7 +73,9 @@ def test_every_command_and_option_is_explained_in_one_sentence() -> None:
 def test_init_writes_every_setting_and_leaves_an_existing_file_alone(tmp_path: Path, command: Command) -> None:
     assert command("init", workspace=tmp_path)[0] == 0
     written = (tmp_path / "touchstone.toml").read_text()
-    assert tomllib.loads(written)["goal"] == {"won": ["won"], "lost": ["lost"], "horizon_days": 90}
+    assert tomllib.loads(written)["goal"] == {
+        "won": ["won"], "lost": ["lost"], "horizon_days": 90, "after": [],
+    }  # fmt: skip
     assert command("init", workspace=tmp_path) == (
         4,
         f"NothingToDo: {tmp_path}/touchstone.toml is there already; it was left as it is.\n",

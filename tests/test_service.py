@@ -81,7 +81,7 @@ def histories(company: Company, lead_ids: list[str], as_of: datetime) -> list[Re
         if found := whose.get(touch["anonymous_id"]):
             touch["lead_id"], known = found["lead_id"], found["observed_at"]
             touch["received_at"] = max(touch["received_at"], known)
-    of = {lead_id: {"lead_id": lead_id, "touches": [], "stages": []} for lead_id in lead_ids}
+    of = {lead_id: {"lead_id": lead_id, "touches": [], "stages": [], "feedback": []} for lead_id in lead_ids}
     for row in sorted(read["leads"], key=lambda row: row["observed_at"]):
         if row["lead_id"] in of and row["observed_at"] < as_of:
             of[row["lead_id"]].setdefault("created_at", row["created_at"].isoformat())
@@ -92,6 +92,10 @@ def histories(company: Company, lead_ids: list[str], as_of: datetime) -> list[Re
             if row["lead_id"] in of:
                 times = {key: row[key].isoformat() for key in ("occurred_at", "received_at")}
                 of[row["lead_id"]][name].append(times | {key: row[key] for key in columns})
+    for row in company.lake.query('SELECT lead_id, "at", verdict, reason, "by" FROM feedback').to_pylist():
+        if row["lead_id"] in of:
+            of[row["lead_id"]]["feedback"].append({**row, "at": row["at"].isoformat()})
+            del of[row["lead_id"]]["feedback"][-1]["lead_id"]
     return list(of.values())
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.events import Events
-from features.history import Tables, history_of
+from features.history import history_of
 from serving.brought import history_brought
 from serving.messages import Lead, ScoreRequest, tables
 
@@ -21,6 +21,9 @@ names = st.sampled_from(["a", "b", "Ä", "zz"])
 touch = st.fixed_dictionaries(
     {"occurred_at": moments, "kind": names, "channel": names, "event_id": names},
     optional={"received_at": moments, "campaign": names, "properties": st.just({"x": 1})},
+)
+verdict = st.fixed_dictionaries(
+    {"at": moments, "verdict": st.sampled_from(["accepted", "rejected"])}, optional={"reason": names, "by": names}
 )
 stage = st.fixed_dictionaries({"occurred_at": moments, "stage": names}, optional={"received_at": moments})
 values = st.one_of(
@@ -36,6 +39,7 @@ lead = st.fixed_dictionaries(
     {"lead_id": st.just("ada"), "created_at": moments},
     optional={
         "touches": st.lists(touch, max_size=6), "stages": st.lists(stage, max_size=4),
+        "feedback": st.lists(verdict, max_size=3),
         "attributes": st.dictionaries(st.sampled_from(["x", "y", "objects_to_profiling"]), values),
     },
 )  # fmt: skip
@@ -59,11 +63,11 @@ def told(events: Events) -> dict[str, Any]:
 @given(lead)
 def test_a_lead_read_alone_is_the_lead_read_through_tables(posted: dict[str, Any]) -> None:
     (read,) = ScoreRequest.model_validate_json(json.dumps({"leads": [posted]})).leads
-    quick, slow = history_brought(read), history_of(*Tables(*tables([read])))
+    quick, slow = history_brought(read), history_of(*tables([read]))
     assert quick.lead_ids == slow.lead_ids
     for name in ("since", "until", "created"):
         np.testing.assert_array_equal(getattr(quick, name), getattr(slow, name))
-    for name in ("versions", "touches", "stages"):
+    for name in ("versions", "touches", "stages", "feedback"):
         one, other = told(getattr(quick, name)), told(getattr(slow, name))
         assert one == other
 
