@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from connected import FakeClock
 
+from connectors.pace import Clock
 from connectors.standins import company
 from connectors.standins.hubspot import HubSpot
 from connectors.standins.mailchimp import Mailchimp
@@ -111,7 +113,9 @@ def test_every_command_of_the_page_works_as_it_is_typed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    standin = SYSTEMS[name].of(some, datetime.now(UTC))  # type: ignore[attr-defined]
+    clock = FakeClock()  # or the two that are asked most slowly would take a minute each
+    monkeypatch.setattr(Clock.__init__, "__defaults__", (clock.seconds, clock.wait))
+    standin = SYSTEMS[name].of(some, datetime.now(UTC), seconds=clock.seconds)  # type: ignore[attr-defined]
     user = User(command, monkeypatch.setenv, standin, trained)
     monkeypatch.chdir(tmp_path)
     for setting in ("TREES", "MEMBERS"):
