@@ -54,7 +54,8 @@ def supervise(workspace: Path, port: int, host: str, say: Callable[[str], None])
 def _started(socket_number: int, workspace: Path, host: str) -> tuple[subprocess.Popen[bytes] | None, int]:
     """Return a worker that answers; or None, and with which status it ended."""
     heard, ready = os.pipe()
-    words = [sys.executable, "-m", "serving.worker", str(socket_number), str(ready), str(workspace), host]
+    # -P: whatever is called like a library in the folder where the command was given is not imported.
+    words = [sys.executable, "-P", "-m", "serving.worker", str(socket_number), str(ready), str(workspace), host]
     worker = subprocess.Popen(words, pass_fds=(socket_number, ready), preexec_fn=_unblocked)  # noqa: S603, PLW1509
     os.close(ready)
     with selectors.DefaultSelector() as selector:

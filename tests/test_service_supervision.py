@@ -115,6 +115,7 @@ def test_the_service_survives_kills_changes_its_code_without_losing_a_request_an
 
 @pytest.mark.parametrize("words", [("--port", "0"), ("--port", "0", "--host", "0.0.0.0")])  # noqa: S104
 def test_what_cannot_serve_says_why_and_ends(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "uvicorn.py").write_text("raise SystemExit(9)")  # in the folder that one is in, and nobody's library
     program = str(Path(sys.executable).with_name("touchstone"))
     done = subprocess.run(
         [program, "serve", "--workspace", str(tmp_path), *words],
@@ -122,6 +123,7 @@ def test_what_cannot_serve_says_why_and_ends(tmp_path: Path, words: tuple[str, .
         text=True,
         timeout=60,
         check=False,
+        cwd=tmp_path,
     )
     sentences = {2: "ModelError: There is no champion", 4: "ConfigError: The service may be reached from elsewhere"}
     assert done.stderr.startswith(sentences[len(words)])

@@ -95,7 +95,7 @@ def trial(folder: Path) -> None:
     root = str(Path(__file__).parents[1])
     try:
         done = subprocess.run(  # noqa: S603  # our own interpreter, our own words
-            [sys.executable, "-c", TRIAL, str(folder.resolve())],
+            [sys.executable, "-P", "-c", TRIAL, str(folder.resolve())],
             cwd=root, capture_output=True, text=True, timeout=TRIAL_SECONDS, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
