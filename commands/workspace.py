@@ -25,7 +25,8 @@ def init(
 ) -> None:
     """Write touchstone.toml, with every setting explained, or with the mapping of your own leads."""
     from features.errors import NothingToDo
-    from features.settings import FILE, settings_page
+    from features.settings import FILE
+    from features.settings.page import settings_page
 
     path = workspace / FILE
     if path.exists():
