@@ -262,12 +262,12 @@ def test_between_two_answers_the_loop_looks_who_else_has_come() -> None:
             done.append("look")
             await asyncio.sleep(0)
 
-    def answer() -> bytes:
-        done.append("answer")
-        return b""
+    async def answer() -> None:
+        async with turns.take():
+            done.append("answer")
 
     async def all_at_once() -> None:
-        await asyncio.gather(*(turns.take(answer) for _ in range(3)), look())
+        await asyncio.gather(*(answer() for _ in range(3)), look())
 
     asyncio.run(all_at_once())
     assert done.count("answer") == 3
@@ -324,6 +324,35 @@ def test_while_it_stops_every_client_is_told_to_come_back_on_another_connection(
     assert "connection" not in ask(guarded)[1]
     guarded.draining = True
     assert ask(guarded)[1]["connection"] == "close"
+
+
+def test_the_audit_log_turns_over_and_keeps_its_latest_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.audit.MOST_BYTES", 300)
+    monkeypatch.setattr("serving.audit.KEPT", 2)
+    for start in (0, 4):  # a service that starts again goes on where it was
+        audit = Audit(tmp_path, lambda: NOW)
+        for i in range(start, start + 4):
+            audit.write("crm", "GET", "/model", 200, f"r{i}")
+        audit.close()
+    logs = {file.name: file.read_text().splitlines() for file in tmp_path.glob("audit.jsonl*")}
+    told = {name: [json.loads(line)["request_id"] for line in lines] for name, lines in logs.items()}
+    assert told == {
+        "audit.jsonl": ["r6", "r7"],
+        "audit.jsonl.1": ["r3", "r4", "r5"],
+        "audit.jsonl.2": ["r0", "r1", "r2"],
+    }
+
+
+def test_a_full_disk_costs_a_line_of_the_audit_log_and_no_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "audit.jsonl").symlink_to("/dev/full")
+    audit = Audit(tmp_path, lambda: NOW)
+    audit.write("crm", "GET", "/model", 200, "r1")
+    audit.close()
+    assert caplog.messages == [
+        f"The audit log {tmp_path / 'audit.jsonl'} lacks a line: [Errno 28] No space left on device."
+    ]
 
 
 def test_the_audit_log_says_who_asked_what_and_names_nobody(tmp_path: Path) -> None:
