@@ -392,3 +392,61 @@ def test_a_host_that_is_not_here_is_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"^Port 0 of 192\.0\.2\.1 cannot be used: .*\. Choose another"):
         listen(0, "192.0.2.1")
+
+
+# Refused at once
+
+
+def at_once(guarded: Guard, path: str = "/score", method: str = "POST", **headers: str) -> Answer | None:
+    """Return what is refused by its head alone."""
+    named = {"host": "127.0.0.1:3000", **JSON, **headers}
+    raw = [(name.encode(), value.encode()) for name, value in named.items()]
+    said = guarded.refused_at_once({"type": "http", "method": method, "path": path, "headers": raw})
+    if said is None:
+        return None
+    (first, *lines), body = said.split(b"\r\n\r\n")[0].decode().split("\r\n"), said.split(b"\r\n\r\n")[1]
+    return int(first.split()[1]), dict(line.split(": ") for line in lines), json.loads(body)
+
+
+def full(keyring: Keyring | None = None, audit: Any = lambda *_: None) -> Guard:
+    guarded = Guard(echo, way, limited(waiting=3), keyring, CollectorRegistry(), audit)
+    guarded.waiting = 3
+    return guarded
+
+
+def test_while_all_places_are_taken_what_is_posted_is_refused_by_its_head() -> None:
+    guarded = full()
+    status, head, said = at_once(guarded, **{"x-request-id": "r1"}) or (0, {}, None)
+    assert (status, said) == (429, {"error": "Too many requests wait already. Ask again in a second."})
+    assert (head["retry-after"], head["x-request-id"], head["content-type"]) == ("1", "r1", "application/json")
+    assert ask(guarded)[::2] == (status, said)
+    guarded.waiting -= 1
+    assert at_once(guarded) is None
+
+
+@pytest.mark.parametrize(("path", "method"), [("/livez", "POST"), ("/page", "GET"), ("/score", "HEAD")])
+def test_what_waits_for_nothing_is_never_refused_at_once(path: str, method: str) -> None:
+    assert at_once(full(), path, method) is None
+
+
+def test_who_has_no_token_is_told_so_though_all_places_are_taken(keyring: Keyring, tmp_path: Path) -> None:
+    token = create(tmp_path, "crm", ["score"], NOW)
+    assert (at_once(full(keyring)) or ())[::2] == (401, {"error": NEEDED})
+    assert (at_once(full(keyring), authorization=f"Bearer {token}") or ())[:1] == (429,)
+    assert (at_once(full(keyring), "/events", authorization=f"Bearer {token}") or ())[:1] == (403,)
+
+
+def test_whoever_is_refused_stands_in_the_audit_log_by_name(keyring: Keyring, tmp_path: Path) -> None:
+    log = list[tuple[Any, ...]]()
+    guarded = full(keyring, lambda *line: log.append(line))
+    token = create(tmp_path, "crm", ["score"], NOW)
+    at_once(guarded, authorization=f"Bearer {token}", **{"x-request-id": "r1"})
+    ask(guarded, authorization=f"Bearer {token}", x_request_id="r2")
+    assert log == [("crm", "POST", "/score", 429, "r1"), ("crm", "POST", "/score", 429, "r2")]
+
+
+def test_a_service_that_stops_closes_the_connection_of_whom_it_refuses_at_once() -> None:
+    guarded = full()
+    assert "connection" not in (at_once(guarded) or (0, {}, None))[1]
+    guarded.draining = True
+    assert (at_once(guarded) or (0, {}, None))[1]["connection"] == "close"
