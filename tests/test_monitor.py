@@ -83,7 +83,7 @@ def test_promises_that_are_not_kept_are_an_alarm_until_a_model_has_learned_from_
     assert everyone == {
         "part": "promises",
         "what": f"all: {closed} of 400 leads closed, 360 were promised.",
-        "sure": "True promises are as far off in fewer than 1% of checks.",
+        "sure": "A model as sure as this one is so far off in fewer than 1% of checks.",
         "do": "Train again: touchstone retrain. If the new model is refused, look at what drifted.",
     }
     assert due(scored.lake, scored.settings.model_copy(update={"monitor": patient()}), scored.workspace, NOW) == (
