@@ -41,7 +41,7 @@ def init(
         document |= {"found": guessed.found, "notes": guessed.notes}
         if not (json or quiet):
             show_proposal(sheet, guessed)
-        if not yes and sys.stdin.isatty() and not terminal.agreed(f"Write this to {path}?"):
+        if not yes and sys.stdin.isatty() and not terminal.agreed(f"Write this to {path}?", by_default=True):
             raise NothingToDo(
                 "Nothing was written. Rename columns of the file, or map them in touchstone.toml yourself."
             )
