@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from attribution.lead_days import Probability, adjusted, kinds_of, lead_days, own_history
-from attribution.models import MODELS, SCORE_ADJUSTED
+from attribution.models import COUNTERFACTUAL, MODELS, SCORE_ADJUSTED
 from attribution.robustness import PLACEBO, touches_of, with_placebo, with_touches
 from attribution.runs import Baseline, attribute
 from benchmarks.truths.companies import DAYS, HORIZON, NOW, Size, ingested
@@ -73,7 +73,7 @@ def credited(lake: Lake, company: Company, effects: pd.DataFrame, baseline: Base
     """Yield how far each attribution model is from the true effects, and last the score-adjusted one with hold-outs."""
     settings = Settings.model_validate({"attribution": {"exclude_kinds": OF_THEIR_OWN}})
     scale = company.leads / effects.attrs["leads"]
-    answer = attribute(lake, settings, NOW, [*MODELS, SCORE_ADJUSTED], baseline).answer
+    answer = attribute(lake, settings, NOW, [*MODELS, SCORE_ADJUSTED, COUNTERFACTUAL], baseline).answer
     tests = [test.model_dump() for test in hold_outs(company)]
     asked = Settings.model_validate({"attribution": {"exclude_kinds": OF_THEIR_OWN, "experiments": tests}})
     with_tests = attribute(lake, asked, NOW, [SCORE_ADJUSTED], baseline).answer.channels
@@ -139,7 +139,7 @@ def show_credit(found: pd.DataFrame, size: Size) -> int:
     print("\nAttribution: total variation distance of the credit's shares from the true effects' (negative ones as 0),")
     print(f"Spearman's ρ of the ranks, times the true increment that is handed out. Truth: {size.effects:,} leads.\n")
     table = found.pivot_table(["distance", "rank", "times"], ["world", "leads"], "model", sort=False)
-    order = [*MODELS, SCORE_ADJUSTED, HELD_OUT]
+    order = [*MODELS, COUNTERFACTUAL, SCORE_ADJUSTED, HELD_OUT]
     for figure, title in (("distance", "distance"), ("rank", "Spearman's ρ"), ("times", "times the true increment")):
         print(f"{title}\n{table[figure][order].to_string(float_format='%.2f')}\n")
     print("score_adjusted by seed (times: of what all channels win together; of_channels: of their effects one by one)")
