@@ -127,8 +127,30 @@ def test_a_pair_seen_on_few_days_is_taken_for_no_touch() -> None:
     assert 0 < once < often / 500
 
 
-def test_a_state_in_which_something_reached_leads_every_day_has_no_counterfactual_and_a_lead_there_ends() -> None:
+def test_where_something_reached_leads_every_day_all_days_stand_in_for_those_without_touches() -> None:
+    days = np.zeros((1, 3, 3))
+    days[0, 1:] = [[70, 20, 10], [80, 0, 20]]
+    found = counterfactual_values(Funnel(np.array([1.0]), days))
+    assert found.anyway == pytest.approx(20 / 50, rel=1e-4)
+    assert found.pair[0, 0] == pytest.approx(-found.pair[0, 1])
+    assert found.pair[0, 0] > 0.05
+
+
+def test_a_lead_to_whom_nothing_ever_happens_ends_and_did_not_close() -> None:
     days = np.zeros((1, 2, 3))
-    days[0, 1] = [100, 0, 0]
+    days[0, 0] = [100, 0, 0]
     found = counterfactual_values(Funnel(np.array([1.0]), days))
     assert (found.pair.sum(), found.anyway) == (0, 0)
+
+
+def test_drawn_orders_come_with_their_reverse_which_makes_paths_of_two_marks_exact(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    days = np.random.default_rng(4).integers(1, 300, (2, 4, 4)).astype(float)
+    days[0, :, 0], days[1, :, :2] = 0, 0  # two days at most
+    funnel = Funnel(np.array([1.0, 0]), days)
+    exact = counterfactual_values(funnel)
+    monkeypatch.setattr(game, "EXACT", 0)
+    sampled = counterfactual_values(funnel)
+    np.testing.assert_allclose(sampled.pair, exact.pair, atol=1e-12)
+    np.testing.assert_allclose(sampled.error, 0, atol=1e-12)
