@@ -59,7 +59,7 @@ def decision_plot(channels: pd.DataFrame, found: Decision) -> Figure:
 
 def pipeline_plot(channels: pd.DataFrame, currency: str) -> Figure:
     """Return what open deals promise by channel: bars by the first model, marks by the others."""
-    names, models = _best_first(channels), list(channels["model"].unique())
+    names, models = _best_first(channels, by="value"), list(channels["model"].unique())
     figure = Figure(figsize=(9, 1.6 + 0.4 * len(names)), layout="constrained")
     axes = figure.subplots()
     for place, model in enumerate(models):
@@ -91,10 +91,10 @@ def write_plots(
     return [folder / f"{name}.png" for name in figures]
 
 
-def _best_first(channels: pd.DataFrame) -> list[str]:
-    """Return the channels by the first model's credit."""
-    first = channels[channels["model"] == channels["model"].iloc[0]]
-    return [str(name) for name in first.nlargest(CHANNELS, "credit")["channel"]]
+def _best_first(channels: pd.DataFrame, by: str = "credit") -> list[str]:
+    """Return the channels by the first model's credit, or by its value."""
+    first = channels[channels["model"] == channels["model"].iloc[0]].set_index("channel")
+    return [str(name) for name in first[by].astype("float64").nlargest(CHANNELS).index]
 
 
 def _of(channels: pd.DataFrame, model: str, names: list[str]) -> pd.DataFrame:

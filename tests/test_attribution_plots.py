@@ -81,6 +81,12 @@ def test_open_pipeline_is_drawn_as_bars_by_the_first_model_and_marks_by_the_othe
     assert axes.get_xlabel() == "expected, CHF"
 
 
+def test_what_is_worth_most_stands_on_top_of_the_pipeline_though_it_may_close_less_often() -> None:
+    paths = pd.DataFrame({"path": ["Email", "Events"], "conversions": [9, 1], "nulls": 0, "value_cents": [100, 900]})
+    (axes,) = pipeline_plot(credit(path_journeys(paths), ["first"]).channels, "EUR").axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["Events", "Email"]
+
+
 def test_a_run_is_drawn_into_files_and_what_is_open_into_one_more(answer: Attribution, tmp_path: Path) -> None:
     drawn = write_plots(tmp_path / "new", answer.channels, decided(answer), "EUR", is_open=True)
     assert drawn == [tmp_path / "new" / f"{name}.png" for name in ("shares", "decision", "pipeline")]
