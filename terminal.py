@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -29,10 +30,11 @@ def print_json(document: dict[str, Any]) -> None:
     typer.echo(jsonlib.dumps(document, ensure_ascii=False, indent=2, default=str, allow_nan=False))
 
 
-def agreed(question: str) -> bool:
-    """Ask on a terminal, and return whether the answer was yes; yes is also what an empty line means."""
-    typer.echo(f"{question} [Y/n] ", err=True, nl=False)
-    return input().strip().lower() in {"", "y", "yes"}
+def agreed(question: str, *, by_default: bool) -> bool:
+    """Ask on a terminal, and return whether the answer was yes; an empty line is the default, the end of input no."""
+    typer.echo(f"{question} {'[Y/n]' if by_default else '[y/N]'} ", err=True, nl=False)
+    line = sys.stdin.readline()  # empty only at the end
+    return (line.strip().lower() or ("y" if line and by_default else "n")) in {"y", "yes"}
 
 
 @contextmanager

@@ -48,8 +48,7 @@ def erase(
         if not sys.stdin.isatty():
             raise ConfigError("Nothing was erased. There is no terminal on which to ask; give --yes to erase at once.")
         show_person(person, wanted, rows_of(lake, wanted))
-        typer.echo("Erase all of it? It cannot be undone. [y/N] ", err=True, nl=False)
-        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        if not terminal.agreed("Erase all of it? It cannot be undone.", by_default=False):
             raise NothingToDo("Nothing was erased.")
     with terminal.progress(quiet, "Looking for the person", 10) as step:
         erased = erase_person(lake, person, step)

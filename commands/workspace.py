@@ -25,7 +25,8 @@ def init(
 ) -> None:
     """Write touchstone.toml, with every setting explained, or with the mapping of your own leads."""
     from features.errors import NothingToDo
-    from features.settings import FILE, settings_page
+    from features.settings import FILE
+    from features.settings.page import settings_page
 
     path = workspace / FILE
     if path.exists():
@@ -40,7 +41,7 @@ def init(
         document |= {"found": guessed.found, "notes": guessed.notes}
         if not (json or quiet):
             show_proposal(sheet, guessed)
-        if not yes and sys.stdin.isatty() and not terminal.agreed(f"Write this to {path}?"):
+        if not yes and sys.stdin.isatty() and not terminal.agreed(f"Write this to {path}?", by_default=True):
             raise NothingToDo(
                 "Nothing was written. Rename columns of the file, or map them in touchstone.toml yourself."
             )

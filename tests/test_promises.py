@@ -160,12 +160,12 @@ def test_all_leads_have_half_of_the_false_alarms_and_the_parts_share_the_rest() 
 
 def test_a_model_doubts_what_its_members_disagree_on_and_its_base_rate() -> None:
     visits = Feature("visits", "count", "Visits", "visits")
-    lines = (Line(-2.0, (Term(),)), Line(-1.0, (Term(),)))
+    lines = tuple(Line(base, (Term(),)) for base in (-2.5, -2.0, -1.5, -1.0, -0.5))
     spec = Spec((visits,), 90, 0.0, leads=99, outcomes=50, lines=lines, line_share=1.0, medians=(0.0,))
-    left_out, base = 0.5 * np.sqrt(1 / 2), np.sqrt(1 / (100 * 0.25))
+    step, base = 0.5 * np.sqrt(4 / 5 * 4 / 2), np.sqrt(1 / (100 * 0.25))
     model = Scorer(spec, None, "v1")
     members_then_base = doubts(model, np.zeros((2, 1))).T
-    assert members_then_base == pytest.approx(np.array([[-left_out, left_out, base]] * 2))
+    assert members_then_base == pytest.approx(np.array([[-2 * step, -step, 0, step, 2 * step, base]] * 2))
     assert doubts(model, np.zeros((1, 1)), early=True)[-1] == pytest.approx(np.sqrt(2) * base)
 
 

@@ -329,18 +329,14 @@ def test_while_it_stops_every_client_is_told_to_come_back_on_another_connection(
 def test_the_audit_log_turns_over_and_keeps_its_latest_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.audit.MOST_BYTES", 300)
     monkeypatch.setattr("serving.audit.KEPT", 2)
-    for start in (0, 4):  # a service that starts again goes on where it was
+    for start in (0, 5):  # a service that starts again goes on where it was
         audit = Audit(tmp_path, lambda: NOW)
-        for i in range(start, start + 4):
+        for i in range(start, start + 5):
             audit.write("crm", "GET", "/model", 200, f"r{i}")
         audit.close()
     logs = {file.name: file.read_text().splitlines() for file in tmp_path.glob("audit.jsonl*")}
     told = {name: [json.loads(line)["request_id"] for line in lines] for name, lines in logs.items()}
-    assert told == {
-        "audit.jsonl": ["r6", "r7"],
-        "audit.jsonl.1": ["r3", "r4", "r5"],
-        "audit.jsonl.2": ["r0", "r1", "r2"],
-    }
+    assert told == {"audit.jsonl": ["r9"], "audit.jsonl.1": ["r6", "r7", "r8"], "audit.jsonl.2": ["r3", "r4", "r5"]}
 
 
 def test_a_full_disk_costs_a_line_of_the_audit_log_and_no_answer(
@@ -425,8 +421,15 @@ def test_while_all_places_are_taken_what_is_posted_is_refused_by_its_head() -> N
 
 
 @pytest.mark.parametrize(("path", "method"), [("/livez", "POST"), ("/page", "GET"), ("/score", "HEAD")])
-def test_what_waits_for_nothing_is_never_refused_at_once(path: str, method: str) -> None:
+def test_what_waits_for_nothing_is_never_refused_at_once(path: str, method: str, keyring: Keyring) -> None:
     assert at_once(full(), path, method) is None
+    assert at_once(full(keyring), path, method) is None
+
+
+def test_while_there_is_room_nobody_is_refused_at_once(keyring: Keyring) -> None:
+    guarded = full(keyring)
+    guarded.waiting -= 1
+    assert at_once(guarded) is None  # and is told what is missing in the guard's own order
 
 
 def test_who_has_no_token_is_told_so_though_all_places_are_taken(keyring: Keyring, tmp_path: Path) -> None:

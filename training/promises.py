@@ -97,12 +97,14 @@ def doubts(scorer: Scorer, matrix: Floats, *, early: bool = False) -> Floats:
     """Return ways in which a model may be wrong (row): by how much, in one standard deviation, of each log-odds.
 
     Each member of the ensemble left out one part of the leads, and what it says without them is one way (delete-a-group
-    jackknife, Efron 1982); the base rate, a share among so many leads, is another, and for early promises, which have
-    a line of their own, twice.
+    jackknife, Efron 1982), and as few members know little of how far they are apart, wider by as much as Student's
+    distribution is than the normal. The base rate, a share among so many leads, is another way, and for early promises,
+    which have a line of their own, twice.
     """
     margins, rate = scorer.margins(matrix), scorer.spec.base_rate
-    centre, members = margins.mean(axis=0), len(margins)
-    left_out = (margins - centre) * scorer.spec.calibration.slope(centre) * np.sqrt((members - 1) / members)
+    centre, free = margins.mean(axis=0), len(margins) - 1
+    wider = np.sqrt(free / (free + 1) * free / max(free - 2, 1))
+    left_out = (margins - centre) * scorer.spec.calibration.slope(centre) * wider
     base = np.sqrt((1 + early) / ((scorer.spec.leads + 1) * rate * (1 - rate)))
     return np.vstack([left_out, np.full(len(matrix), base)])
 
