@@ -82,7 +82,9 @@ def _groups(lake: Lake, first: pd.DataFrame, as_of: datetime, whose: dict[str, s
     names = {"all": ALL, "channel": first["channel"], "campaign": first["event_id"].map(campaign),
              "month": first["occurred_at"].dt.strftime("%Y-%m")}  # fmt: skip
     by_touch = [pd.DataFrame({"by": by, "name": name}, index=first.index).reset_index() for by, name in names.items()]
-    traits = traits.assign(lead_id=_survivor(traits["lead_id"], whose)).rename(columns={"name": "by", "value": "name"})
+    lead_id = _survivor(traits["lead_id"], whose)
+    traits = traits.assign(lead_id=lead_id, lent=lead_id != traits["lead_id"]).sort_values("lent", kind="stable")
+    traits = traits.drop(columns="lent").rename(columns={"name": "by", "value": "name"})  # a lead's own are the first
     levels = traits.groupby("by")["name"].transform("nunique")
     traits = traits[levels.between(*LEVELS) & traits["lead_id"].isin(first.index) & ~traits["by"].isin(names)]
     return pd.concat([*by_touch, traits]).dropna(subset="name").drop_duplicates(["by", "lead_id"])

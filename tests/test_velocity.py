@@ -97,6 +97,16 @@ def test_leads_that_are_one_record_since_have_one_first_touch_and_one_segment(tm
     assert days(found, "all")["(all)", "lead"] == (0.5, 2, 3)
 
 
+def test_a_lead_that_is_two_records_is_told_apart_by_its_own_attributes(tmp_path: Path) -> None:
+    lake = lake_of(tmp_path, **JANUARY_TO_MARCH)
+    lake.append("leads", table("leads", [version("eve", 7, {"size": "large"}, 7)]))
+    lake.append("touches", table("touches", [touch("eve", 7)]))
+    lake.append("identities", table("identities", [merge("bob", "ada", 40)]))
+    found = velocity(lake, Settings(), moment(60))
+    assert days(found, "size") == {("small", "lead"): (0.5, 2, 2), ("small", "mql"): (3.0, 1, 2),
+                                   ("small", "won"): (9.0, 1, 2), ("large", "lead"): (0.0, 1, 1)}  # fmt: skip
+
+
 def test_velocity_of_a_lake_without_touches_says_what_to_do(tmp_path: Path) -> None:
     lake = lake_of(tmp_path, leads=JANUARY_TO_MARCH["leads"])
     with pytest.raises(DataError, match=r"^The lake holds no touches of leads. Ingest some first"):
