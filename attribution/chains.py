@@ -109,8 +109,8 @@ def removal_credit(found: Chain, where: Spread, drawn: Floats) -> tuple[Floats, 
     basis = np.column_stack([slope, converts])  # what one move changes: x without each channel, and conversions
     sums = by_bucket @ basis
     now = np.append(x, times @ converts)
-    centre = now[:-1] - times @ slope if where.exact else now[:-1]
-    base = np.append(centre, 0.0 if where.exact else now[-1])
+    # All moves made once more change no probability: times @ slope is 0, so x varies around what it was either way.
+    base = np.append(now[:-1], 0.0 if where.exact else now[-1])
     varied = base + (drawn if where.exact else drawn - 1) @ sums
     return _credit(now), _credit(varied)
 

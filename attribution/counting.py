@@ -16,17 +16,15 @@ from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from attribution.journeys import Codes, Flags, Floats, Ints, Journeys
-from attribution.rules import DECAY, ENDS, Rule, share_journey, shares, weighing
+from attribution.journeys import Codes, Floats, Journeys
+from attribution.rules import DECAY, ENDS, Rule, shares, weighing
+from attribution.tally import LOOKED_UP, scattered, tally
 
-U = np.uint64  # of places in compiled code: none is negative, and none is asked whether it is
 BUCKETS = 128
 FEWEST_BUCKETS = 64  # where a bucket holds many numbers
 SHARED_NUMBERS = 2_000_000  # that shared buckets hold at most, if these are not too few then; 16 MB
 EXACT_NUMBERS = 2_000_000  # that buckets of single endings may hold before they are shared
-LOOKED_UP = 32  # touches of journeys whose parts by place are looked up
 
 
 class Spread(NamedTuple):
@@ -86,13 +84,14 @@ def counted_in_parts(parts: Iterable[Journeys], rules: Sequence[Rule], *, transi
         channels, room = part.channels, len(found.converted)
         if len(channels) > room:
             found = _widened(found, max(2 * room, len(channels)), first=rows == 0)
-        _add(part, rules, _shared(part, rows, len(found.converted_by_bucket)), found)
+        _add(part, rules, _shared(part, rows, len(found.converted_by_bucket) // 2), found)
         rows += len(part.conversions)
         bare = ~part.touched
         if bare.any():
             untouched += float(part.conversions[bare].sum())
             untouched_cents += int(part.value_cents[bare].sum())
         value_cents += int(part.value_cents.sum())
+    found = _folded(found)
     where = Spread(np.empty(0, np.int32), len(found.converted_by_bucket), np.empty(0), exact=False)
     by_name = tuple(sorted(channels))
     return Counted(by_name, _sorted(found, channels, by_name), where, value_cents - untouched_cents, untouched,
@@ -117,7 +116,17 @@ def counts(journeys: Journeys, rules: Sequence[Rule], where: Spread, *, transiti
     """Count journeys in given buckets."""
     found = _nothing(len(journeys.channels), len(rules), where.buckets, transitions=transitions)
     _add(journeys, rules, where, found)
-    return found
+    return _folded(found)
+
+
+def _folded(found: Counts) -> Counts:
+    """Return the sums when all is counted: of what happened once, the total is made from the buckets."""
+    total, by_bucket = [], []
+    for sums, twice in ((found.converted, found.converted_by_bucket), (found.moves, found.moves_by_bucket)):
+        once, often = np.split(twice, 2)
+        total.append(sums + once.sum(axis=0))
+        by_bucket.append(once + often)
+    return Counts(total[0], found.cents, total[1], by_bucket[0], by_bucket[1])
 
 
 def _enough(numbers: int) -> int:
@@ -127,19 +136,20 @@ def _enough(numbers: int) -> int:
 
 def _shared(journeys: Journeys, rows_before: int, buckets: int) -> Spread:
     outcomes = np.concatenate([journeys.conversions, journeys.nulls])
-    return Spread(_scattered(rows_before, len(journeys.conversions), buckets), buckets, outcomes, exact=False)
+    return Spread(scattered(rows_before, len(journeys.conversions), buckets), buckets, outcomes, exact=False)
 
 
 def _nothing(k: int, r: int, buckets: int, *, transitions: bool) -> Counts:
+    """Return sums to add to, with twice the buckets: those of what happened once, and of what happened more often."""
     moves = (k + 1, k + 2) if transitions else (0, 0)
-    return Counts(np.zeros((k, r)), np.zeros((k, r)), np.zeros(moves), np.zeros((buckets, k, r)),
-                  np.zeros((buckets, *moves)))  # fmt: skip
+    return Counts(np.zeros((k, r)), np.zeros((k, r)), np.zeros(moves), np.zeros((2 * buckets, k, r)),
+                  np.zeros((2 * buckets, *moves)))  # fmt: skip
 
 
 def _widened(narrow: Counts, to: int, *, first: bool) -> Counts:
     """Return the sums in the room for so many channels; the first time, with as many buckets as that asks for."""
     k, r = narrow.converted.shape
-    transitions, buckets = len(narrow.moves) > 0, len(narrow.converted_by_bucket)
+    transitions, buckets = len(narrow.moves) > 0, len(narrow.converted_by_bucket) // 2
     buckets = _enough(to * r + transitions * (to + 1) * (to + 2)) if first else buckets
     wide = _nothing(to, r, buckets, transitions=transitions)
     if first:
@@ -167,8 +177,9 @@ def _add(journeys: Journeys, rules: Sequence[Rule], where: Spread, found: Counts
     """Add journeys to the sums; leading rules that only ask for places are looked up, which is quick."""
     longest = int(np.diff(journeys.start).max(initial=0))
     placed = _parts_by_place(list(takewhile(lambda rule: by_place_alone(rule, journeys), rules)))
-    _count(journeys.start, journeys.channel, journeys.value_cents, np.empty(longest), where.bucket, where.outcomes,
-           where.exact, placed, *weighing(journeys, rules), *found)  # fmt: skip
+    met = np.zeros((len(journeys.channels), 2), np.int64)
+    tally(journeys.start, journeys.channel, journeys.value_cents, np.empty(longest), met, where.bucket, where.outcomes,
+          where.exact, placed, *weighing(journeys, rules), *found)  # fmt: skip
 
 
 def by_place_alone(rule: Rule, journeys: Journeys) -> bool:
@@ -182,62 +193,3 @@ def _parts_by_place(rules: Sequence[Rule]) -> Floats:
     none, nothing = np.zeros(LOOKED_UP), np.zeros(LOOKED_UP, np.int64)
     each = Journeys(("any",), start, np.zeros(start[-1], np.int32), None, none, none, nothing)
     return np.array([shares(each, rule) for rule in rules]).reshape(len(rules), start[-1]).T.copy()
-
-
-@njit(cache=True, nogil=True)
-def _scattered(rows_before: int, rows: int, buckets: int) -> Codes:
-    """Pseudo-random buckets of conversions and nulls (2m,): splitmix64 of the ending."""
-    bucket = np.empty(2 * rows, np.int32)
-    for i in range(2 * rows):
-        ending = 2 * (rows_before + i) if i < rows else 2 * (rows_before + i - rows) + 1
-        x = np.uint64(ending + 1) * np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        bucket[i] = np.int32((x >> np.uint64(33)) % np.uint64(buckets))
-    return bucket
-
-
-@njit(cache=True, nogil=True)
-def _count(  # noqa: C901  # one pass
-    start: Ints, channel: Codes, value_cents: Ints, share: Floats, bucket: Codes, outcomes: Floats, exact: bool,
-    placed: Floats, forms: Codes, numbers: Floats, direct: Flags, age: Floats, milestone: Codes,
-    converted: Floats, cents: Floats, moves: Floats, converted_by_bucket: Floats, moves_by_bucket: Floats,
-) -> None:  # fmt: skip
-    m, k = len(start) - 1, len(moves) - 1
-    for j in range(m):
-        begin, end = start[j], start[j + 1]
-        n = end - begin
-        if n == 0:
-            continue
-        won, value = outcomes[j], float(value_cents[j])
-        if won != 0 or value != 0:
-            b, weight, done = U(bucket[j]), (1.0 if won else 0.0) if exact else np.sqrt(won), 0
-            if n <= LOOKED_UP:
-                done, first = placed.shape[1], n * (n - 1) // 2
-                for i in range(n):
-                    c, row = U(channel[U(begin + i)]), U(first + i)
-                    for rule in range(U(done)):
-                        part = placed[row, rule]
-                        converted[c, rule] += won * part
-                        cents[c, rule] += value * part
-                        converted_by_bucket[b, c, rule] += weight * part
-            for rule in range(done, len(forms)):
-                share_journey(j, begin, end, rule, channel, forms, numbers, direct, age, milestone, share, 0)
-                for i in range(n):
-                    c, part = U(channel[U(begin + i)]), share[i]
-                    converted[c, rule] += won * part
-                    cents[c, rule] += value * part
-                    converted_by_bucket[b, c, rule] += weight * part
-        if k >= 0:
-            for ending in range(2):
-                times = outcomes[j + ending * m]
-                if times != 0:
-                    b, at = U(bucket[j + ending * m]), U(k)
-                    weight = 1.0 if exact else np.sqrt(times)
-                    for i in range(begin, end):
-                        c = U(channel[U(i)])
-                        moves[at, c] += times
-                        moves_by_bucket[b, at, c] += weight
-                        at = c
-                    moves[at, U(k + ending)] += times
-                    moves_by_bucket[b, at, U(k + ending)] += weight

@@ -19,6 +19,7 @@ from attribution.journeys import Codes, Flags, Floats, Ints, Journeys
 from features.errors import ConfigError
 from features.settings import Settings
 
+U = np.uint64  # of places in compiled code: none is negative, and none is asked whether it is
 ENDS, DECAY, LAST_BUT_DIRECT, DISTINCT, MILESTONES = range(5)  # forms
 DIRECT = "direct"
 HALF_LIFE_DAYS = 7.0
@@ -168,9 +169,9 @@ def share_journey(  # noqa: C901, PLR0912  # the five forms, compiled into one l
         share[to + (n - 1 if direct[channel[begin + i]] else i)] = 1.0
     elif form == DISTINCT:
         for i in range(n):
-            same = 0
-            for other in range(begin, end):
-                same += channel[other] == channel[begin + i]
+            same, own = 0, channel[U(begin + i)]
+            for other in range(U(begin), U(end)):
+                same += channel[other] == own
             share[to + i] = 1.0 / same
     else:
         _by_milestone(numbers[rule], milestone[j], share[to : to + n])

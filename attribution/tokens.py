@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 from numba import njit
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from attribution.journeys import Codes, Ints
@@ -74,10 +75,11 @@ def parsed(paths: pa.LargeStringArray, known: Lexicon) -> tuple[Parsed, Lexicon]
     """Return paths in codes of a lexicon, which grows as new names are met."""
     _, offsets, letters = paths.buffers()
     offset = np.frombuffer(offsets, np.int64)[paths.offset : paths.offset + len(paths) + 1]
-    words = np.zeros((offset[-1] - offset[0]) // WORD + 3, U)  # a word may be read that begins at the last byte
-    first, text, offset = offset[0], words.view(np.uint8), offset - offset[0]
+    first, offset = offset[0], offset - offset[0]
+    text = np.zeros(offset[-1] + WORD, np.uint8)  # a word may be read that begins at the last byte
     if offset[-1]:
-        text[: offset[-1]] = np.frombuffer(letters, np.uint8)[first : first + offset[-1]]
+        text[:-WORD] = np.frombuffer(letters, np.uint8)[first : first + offset[-1]]
+    words = as_strided(text[:WORD].view(U), (len(text) - WORD + 1,), (1,), writeable=False)
     return _all_parsed(offset, text, words, known)
 
 
@@ -90,14 +92,6 @@ def _all_parsed(offset: Ints, text: Bytes, words: Words, known: Lexicon) -> tupl
         known = larger(known)
         done = _parse(done, offset, text, words, start, channel, state, *known)
     return Parsed(start, channel[: start[-1]], state), known
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _word(words: Words, at: int) -> U:
-    """Return the eight bytes that begin at a byte."""
-    place = U(at)  # unsigned, so that no negative place has to be thought of
-    shift = U(8) * (place & U(7))
-    return U((words[place >> U(3)] >> shift) | ((words[(place >> U(3)) + U(1)] << U(1)) << (U(63) - shift)))
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -120,7 +114,7 @@ def _parse(  # noqa: C901, PLR0912, PLR0915  # one loop nest: a call with so man
                 i += 1
             begin = i
             while i < end:  # to the next ">"
-                w = _word(words, i) ^ SEPARATORS
+                w = words[U(i)] ^ SEPARATORS
                 hit = (w - ONES) & ~w & HIGHS
                 if hit:
                     i += np.int64((((hit & (~hit + U(1))) >> U(7)) * PLACES) >> U(56))
@@ -134,10 +128,10 @@ def _parse(  # noqa: C901, PLR0912, PLR0915  # one loop nest: a call with so man
             if length == 0:
                 gap = True
             else:
-                head = _word(words, begin)
+                head = words[U(begin)]
                 if length < WORD:
                     head &= (U(1) << U(8 * length)) - U(1)
-                tail = head if length < WORD else _word(words, last - WORD)
+                tail = head if length < WORD else words[U(last - WORD)]
                 slot = _slot(head, tail, len(slots))
                 while code < 0 and slots[U(slot)]:
                     code = slots[U(slot)] - 1

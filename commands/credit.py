@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json as jsonlib
+from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import terminal
 from commands.clock import moment
+from commands.credited import show_credit
 from commands.options import HERE, AsOf, Engine, Json, Quiet, Workspace
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from attribution.credit import Attribution
+    from attribution.runs import Baseline, Run
+    from features.lake import Lake
+    from features.settings import Settings
 
 
 def attribute(
@@ -33,7 +44,17 @@ def attribute(
         bool,
         typer.Option("--robustness", help="Say how far models move if touches are lost, doubled or invented."),
     ] = False,
+    velocity: Annotated[
+        bool,
+        typer.Option("--velocity", help="Say how many days leads take to each stage, by channel, cohort and segment."),
+    ] = False,
+    returns: Annotated[
+        bool, typer.Option("--returns", help="Set each model's credit beside what was spent: CAC, ROAS and ROI.")
+    ] = False,
     compare: Annotated[str | None, typer.Option(help="Set what each channel gets beside a stored run.")] = None,
+    plots: Annotated[
+        Path | None, typer.Option(help="Draw shares, the decision and open pipeline into this folder.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Write the channels' credit to this CSV or Parquet file.")] = None,
     engine: Engine = "local",
     json: Json = False,
@@ -44,14 +65,10 @@ def attribute(
     from attribution import runs
     from features.history import microseconds
     from features.lake import Lake
-    from features.settings import read_settings
     from serving import ledger
 
-    _refuse_together(engine, paths, pipeline=pipeline, robustness=robustness)
-    settings, named, lake, cut = read_settings(workspace), model or [], Lake(workspace / "lake"), moment(as_of)
-    if stage:
-        how = settings.attribution.model_copy(update={"stage": stage})
-        settings = settings.model_copy(update={"attribution": how})
+    _refuse_together(engine, paths, pipeline=pipeline, of_leads=robustness or velocity or returns)
+    settings, named, lake, cut = _settings(workspace, stage), model or [], Lake(workspace / "lake"), moment(as_of)
     with terminal.progress(quiet, "Crediting channels"):
         if paths:
             run = runs.attribute_paths(paths, settings, named)
@@ -62,21 +79,22 @@ def attribute(
             with lake.writing():  # nobody is erased between reading and storing
                 run = pipelines.pipeline(*asked) if pipeline else runs.attribute(*asked, own, _journeys_by(engine))
                 runs.store(lake, run)
-    if run.stage == "won" and not paths:  # the pages tell of closes
+    if run.stage in {"won", "open"} and not paths:  # the pages tell of closes, and of what is promised
         ledger.keep(workspace, run.summary(), cut.isoformat())
     document = run.summary()
+    if velocity:
+        document["velocity"] = _velocity(lake, settings, cut)
+    if returns:
+        document["returns"] = _returns(lake, settings, cut, run.answer)
     if robustness:
-        from attribution.robustness import robustness as changes
-
         with terminal.progress(quiet, "Changing the history"):
-            moved = changes(lake, settings, cut, run.answer.models, own)
-        document["robustness"] = jsonlib.loads(moved.to_json(orient="records"))
+            document["robustness"] = _robustness(lake, settings, cut, run.answer.models, own)
     if compare and pipeline:
-        trued_up = pipelines.trued_up(lake, settings, cut, compare)
-        document["trued_up"] = jsonlib.loads(trued_up.to_json(orient="records"))
+        document["trued_up"] = _records(pipelines.trued_up(lake, settings, cut, compare))
     elif compare:
-        with_stored = runs.compared(lake, run, compare)
-        document["compared"] = jsonlib.loads(with_stored.astype({"value": "float64"}).to_json(orient="records"))
+        document["compared"] = _records(runs.compared(lake, run, compare).astype({"value": "float64"}))
+    if plots:
+        _draw(plots, run, settings)
     if output:
         from serving.batch import write
 
@@ -84,14 +102,65 @@ def attribute(
     terminal.finish(document, json, quiet, lambda: show_credit(document))
 
 
-def _refuse_together(engine: str, paths: Path | None, *, pipeline: bool, robustness: bool) -> None:
+def _refuse_together(engine: str, paths: Path | None, *, pipeline: bool, of_leads: bool) -> None:
     """Refuse options of ``attribute`` of which one has no meaning beside the other."""
     from features.errors import ConfigError
 
     if engine == "spark" and (paths or pipeline):
         raise typer.BadParameter("--paths and --pipeline are counted on this machine. Leave out --engine spark.")
-    if paths and (pipeline or robustness):
-        raise ConfigError("--pipeline and --robustness ask for leads, which --paths does not know. Leave --paths out.")
+    if paths and (pipeline or of_leads):
+        raise ConfigError(
+            "--pipeline, --robustness, --velocity and --returns ask for leads, which --paths does not know. "
+            "Leave --paths out."
+        )
+
+
+def _settings(workspace: Path, stage: str | None) -> Settings:
+    """Return the workspace's settings, which credit the stage that was named, if any."""
+    from features.settings import read_settings
+
+    settings = read_settings(workspace)
+    if not stage:
+        return settings
+    return settings.model_copy(update={"attribution": settings.attribution.model_copy(update={"stage": stage})})
+
+
+def _records(table: DataFrame) -> list[dict[str, Any]]:
+    """Return the rows for JSON."""
+    return list(jsonlib.loads(table.to_json(orient="records", default_handler=float)))
+
+
+def _velocity(lake: Lake, settings: Settings, cut: datetime) -> list[dict[str, Any]]:
+    from attribution.velocity import velocity
+
+    return _records(velocity(lake, settings, cut))
+
+
+def _returns(lake: Lake, settings: Settings, cut: datetime, answer: Attribution) -> list[dict[str, Any]]:
+    """Return model, channel, spend, credit, revenue, cac, roas and roi; what has no denominator is None."""
+    from attribution.returns import costs, returns
+
+    spent, names = costs(lake, settings, cut), ["model", "channel", "spend", "credit", "revenue", "cac", "roas", "roi"]
+    tables = (returns(answer, spent, model).assign(model=model)[names] for model in answer.models)
+    amounts = dict.fromkeys(names[2:], "float64")
+    return [row for table in tables for row in _records(table.astype(amounts))]
+
+
+def _robustness(
+    lake: Lake, settings: Settings, cut: datetime, models: Sequence[str], own: Baseline
+) -> list[dict[str, Any]]:
+    from attribution.robustness import robustness
+
+    return _records(robustness(lake, settings, cut, models, own))
+
+
+def _draw(folder: Path, run: Run, settings: Settings) -> None:
+    from attribution.decision import decision
+    from attribution.pipeline import OPEN
+    from attribution.plots import write_plots
+
+    answer, currency = run.answer, settings.attribution.currency
+    write_plots(folder, answer.channels, decision(answer), currency, is_open=run.stage == OPEN)
 
 
 def _journeys_by(engine: str) -> Any:
@@ -103,61 +172,3 @@ def _journeys_by(engine: str) -> Any:
     from attribution import deals
 
     return deals.journeys_in
-
-
-def show_credit(document: dict[str, Any]) -> None:
-    """Print each channel's closes under each model; the columns add up to all that closed."""
-    models, nobody = document["models"], document["unattributed"]["credit"]
-    best_first = next(iter(models.values()))
-    rows = [
-        (channel, *(f"{models[m].get(channel, {}).get('credit', 0):,.1f}" for m in models)) for channel in best_first
-    ]
-    anyway = document.get("anyway", {})
-    left = {m: anyway[m]["credit"] if m in anyway else nobody for m in models}
-    totals = [sum(row["credit"] for row in models[m].values()) + left[m] for m in models]
-    rows.append(("(unattributed)", *("–" if m in anyway else f"{nobody:,.1f}" for m in models)))
-    if anyway:
-        rows.append(("(would have closed anyway)", *(f"{left[m]:,.1f}" if m in anyway else "–" for m in models)))
-    rows.append(("all of them", *(f"{total:,.1f}" for total in totals)))
-    stage = document.get("stage", "won")
-    said = {"won": "Closes credited to channels", "open": "Closes expected of open leads, by channel"}
-    title = f"{said.get(stage, f'Entries of {stage} credited to channels')} (run {document['run_id']})"
-    terminal.show_table(title, ("channel", *(model.replace("_", " ") for model in models)), rows)
-    for channel in document.get("harvests", ()):
-        typer.echo(
-            f"• {channel} comes right before closes that were decided: score_adjusted gives it nothing for that."
-        )
-    for one in document.get("experiments", ()):
-        typer.echo(
-            f"• {one['channel']}: the experiment of {one['since']} to {one['until']} says {one['says']:,.1f} closes; "
-            f"its weight of {one['weight']:.0%} moves score_adjusted from {one['before']:,.1f} to {one['after']:,.1f}."
-        )
-    if "decision" in document:
-        typer.echo(f"• {document['decision']['sentence']}")
-    if "pipeline" in document:
-        of = document["pipeline"]
-        lacking = f"{of['without_amount']:,} name no amount"
-        typer.echo(f"• {of['leads']:,} open leads with a score of {of['horizon_days']:g} days; {lacking}.")
-    if "robustness" in document:
-        cases = list(dict.fromkeys(row["scenario"] for row in document["robustness"]))
-        moved = {(row["scenario"], row["model"]): row for row in document["robustness"]}
-        shares = [(name, *(_moved(moved.get((name, m))) for m in models)) for name in cases]
-        terminal.show_table(
-            "Share of the credit that moves, and where most", ("if", *(m.replace("_", " ") for m in models)), shares
-        )
-    if "trued_up" in document:
-        names = ("promised", "decided", "came", "difference", "open")
-        money = [
-            (row["model"], row["channel"], *(f"{row[name]:,.2f}" for name in names)) for row in document["trued_up"]
-        ]
-        terminal.show_table("What came of that pipeline, in money", ("model", "channel", *names), money)
-    if "compared" in document:
-        figures = [
-            (each["model"], each["channel"], *(terminal.figure(each[name]) for name in ("before", "credit", "change")))
-            for each in document["compared"]
-        ]
-        terminal.show_table("Beside the stored run", ("model", "channel", "before", "now", "change"), figures)
-
-
-def _moved(row: dict[str, Any] | None) -> str:
-    return "–" if row is None else f"{row['moved']:.0%} ({row['channel']} {row['before']:.0%} → {row['after']:.0%})"

@@ -10,7 +10,7 @@ import typer
 
 import terminal
 from commands.clock import now
-from commands.credit import show_credit
+from commands.credited import show_credit
 from commands.history import show_ingested
 from commands.learning import show_trained
 from commands.options import HERE, Json, Port, Quiet, Workspace

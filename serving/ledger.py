@@ -21,10 +21,11 @@ def keep(workspace: Path, summary: dict[str, Any], as_of: str) -> None:
         share(file, json.dumps({"as_of": as_of, **summary}, ensure_ascii=False, allow_nan=False))
 
 
-def runs(workspace: Path) -> list[dict[str, Any]]:
-    """Return run_id, as_of and the models of each run, the latest first."""
+def runs(workspace: Path, stage: str = "won") -> list[dict[str, Any]]:
+    """Return run_id, as_of and the models of each run that credits a stage, the latest first; "open" are pipelines."""
     kept = (_read(file, file.stat().st_mtime_ns) for file in (workspace / FOLDER).glob("*.json"))
-    found = [{"run_id": run["run_id"], "as_of": run["as_of"], "models": list(run["models"])} for run in kept]
+    found = [{"run_id": run["run_id"], "as_of": run["as_of"], "models": list(run["models"])}
+             for run in kept if run.get("stage", "won") == stage]  # fmt: skip
     return sorted(found, key=lambda run: (run["as_of"], run["run_id"]), reverse=True)
 
 

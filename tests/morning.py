@@ -16,6 +16,7 @@ from served import serving, until_ready
 from trained import NOW, Company
 
 from attribution import runs
+from attribution.pipeline import pipeline
 from features.history import microseconds
 from features.ingestion import ingest
 from features.lake import Lake
@@ -51,9 +52,10 @@ def furnished(trained_company: Company, tmp_path_factory: pytest.TempPathFactory
     for weeks in WEEKS_AGO:
         then = microseconds(NOW - timedelta(weeks=weeks))
         batch.store(lake, batch.score_open(trained_company.scorer, history, settings.goal, then))
-    run = runs.attribute(lake, settings, NOW)
-    runs.store(lake, run)
-    ledger.keep(workspace, run.summary(), NOW.isoformat())
+    then = NOW - timedelta(weeks=WEEKS_AGO[2])
+    for run, moment in ((runs.attribute(lake, settings, NOW), NOW), (pipeline(lake, settings, then), then)):
+        runs.store(lake, run)
+        ledger.keep(workspace, run.summary(), moment.isoformat())
     _second_model(workspace / "models", trained_company.scorer.version)
     return workspace, create(workspace, "Ada", ["admin"], NOW), create(workspace, "Bob", ["read"], NOW)
 

@@ -108,6 +108,17 @@ def test_the_order_that_made_the_journeys_is_chosen() -> None:
     assert best_order(journeys_of(plain))[0] == 1
 
 
+def test_a_gain_within_two_standard_errors_is_no_reason_for_a_longer_memory() -> None:
+    random = np.random.default_rng(9)
+    paths = [
+        list(random.choice(["A", "B"], random.geometric(0.3))) for _ in range(400)
+    ]  # what came before says nothing
+    won = random.random(400) < 0.5
+    order, gains = best_order(journeys_of([(path, int(w), int(not w)) for path, w in zip(paths, won, strict=True)]))
+    assert gains[1] > 0
+    assert order == 1
+
+
 def test_many_states_are_counted_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[Row] = [(list("ABCAB"), 3, 1), (list("CCA"), 1, 4), (list("B"), 2, 2)]
     looked_up = credit(rows, 3)

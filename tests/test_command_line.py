@@ -214,9 +214,29 @@ def test_attribute_asks_about_any_stage_what_is_open_and_how_robust_it_is(worksp
 def test_attribute_refuses_what_paths_do_not_know(tmp_path: Path, command: Command) -> None:
     words = ("attribute", "--paths", str(tmp_path / "paths.csv"), "--robustness")
     sentence = (
-        "ConfigError: --pipeline and --robustness ask for leads, which --paths does not know. Leave --paths out.\n"
+        "ConfigError: --pipeline, --robustness, --velocity and --returns ask for leads, which --paths does not know. "
+        "Leave --paths out.\n"
     )
     assert command(*words, workspace=tmp_path) == (2, sentence)
+
+
+def test_attribute_sets_credit_beside_spend_tells_velocity_and_draws(
+    workspace: Path, files: Path, command: Command
+) -> None:
+    (files / "spend.csv").write_text("day,channel,cost,currency\n2026-01-05,Direct,50.00,EUR\n")
+    command("ingest", str(files / "spend.csv"), workspace=workspace)
+    words = ("attribute", "--as-of", "2026-02-01", "--model", "last", "--velocity", "--returns")
+    plots = ("--plots", str(workspace / "drawn"))
+    answer = json.loads(command(*words, *plots, "--json", workspace=workspace)[1])
+    assert next(row for row in answer["returns"] if row["channel"] == "Direct") == {
+        "model": "last", "channel": "Direct", "spend": 50.0, "credit": 1.0, "revenue": 100.01, "cac": 50.0,
+        "roas": 2.0002, "roi": 1.0002,
+    }  # fmt: skip
+    assert sorted(answer["velocity"][0]) == ["before", "by", "days", "leads", "name", "of", "stage"]
+    assert sorted(file.name for file in (workspace / "drawn").iterdir()) == ["decision.png", "shares.png"]
+    printed = command(*words, workspace=workspace)[1]
+    assert "Days that half of the leads took" in printed
+    assert "50.00 · 2.0×" in printed
 
 
 def test_attribution_runs_are_stored_once(workspace: Path, command: Command) -> None:

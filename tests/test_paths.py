@@ -188,3 +188,10 @@ def test_a_file_read_in_parts_counts_as_it_does_at_once(rows: list[tuple[list[st
     assert (parts.value_cents, parts.untouched) == (whole.value_cents, whole.untouched)
     for some, all_ in zip(parts.counts, whole.counts, strict=True):
         np.testing.assert_allclose(some, all_, atol=1e-9)
+
+
+def test_a_float_of_half_a_cent_means_the_decimal_that_it_is_written_as(tmp_path: Path) -> None:
+    file = tmp_path / "paths.parquet"
+    rows = {"path": ["Email", "Events", "Display"], "conversions": [1, 1, 1], "value": [0.575, -0.575, 1.005]}
+    pd.DataFrame(rows).to_parquet(file)
+    assert read_paths(file).value_cents.tolist() == [58, -58, 100]  # 100 × 0.575 is a little less than 57.5

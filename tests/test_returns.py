@@ -83,6 +83,13 @@ def test_a_model_without_touches_cannot_tell_periods_apart() -> None:
         returns(answer("markov:1"), spent(), "markov:1", date(2026, 1, 1))
 
 
+def test_the_day_until_which_a_period_runs_is_no_part_of_it() -> None:
+    until_the_close = lines(returns(answer("linear"), spent(), "linear", until=date(2026, 3, 6)))
+    day_by_day = lines(returns(answer("linear"), spent(), "linear", date(2026, 2, 3), date(2026, 3, 3)))
+    assert until_the_close["(all)"][2] == Decimal(0)  # which was on that day
+    assert day_by_day["(all)"][0] == Decimal("400.00")
+
+
 def test_cohorts_go_by_the_month_of_the_touch() -> None:
     found = cohorts(answer("linear"), "linear")
     assert found[["month", "channel"]].to_numpy().tolist() == [["2026-01", "Email"], ["2026-02", "Events"]]

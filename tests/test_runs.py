@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from attribution.runs import attribute, attribute_paths, compared, store
+from attribution.credit import Unattributed
+from attribution.runs import ANYWAY, UNATTRIBUTED, attribute, attribute_paths, compared, credit_rows, store
 from features.contract import schema
 from features.errors import DataError
 from features.lake import Lake
@@ -95,6 +97,24 @@ def test_a_run_has_the_same_identity_when_nothing_it_was_made_from_changed(lake:
     store(lake, first)
     assert attribute(lake, Settings(), MARCH).run_id == first.run_id
     assert attribute(lake, Settings(attribution=Attribution(half_life_days=8)), MARCH).run_id != first.run_id  # type: ignore[call-arg]
+
+
+def test_runs_of_two_moments_are_two_runs_though_nothing_was_stored_between(lake: Lake) -> None:
+    april = datetime(2026, 4, 1, tzinfo=UTC)
+    march, later = (attribute(lake, Settings(), as_of, ["last"]) for as_of in (MARCH, april))
+    assert march.run_id != later.run_id
+    assert march.summary()["models"] == later.summary()["models"]
+
+
+def test_what_would_have_closed_anyway_is_a_line_of_its_own_in_the_place_of_the_unattributed(lake: Lake) -> None:
+    run = attribute(lake, Settings(), MARCH, ["linear", "last"])
+    told = {"last": Unattributed(credit=0.75, value=Decimal("20.00"))}
+    rows = credit_rows(replace(run, answer=replace(run.answer, anyway=told)))
+    lines = rows[rows["channel"].str.startswith("(")]
+    assert [tuple(row) for row in lines[["model", "channel", "credit", "value"]].to_numpy()] == [
+        ("linear", UNATTRIBUTED, 1.0, Decimal("50.00")),
+        ("last", ANYWAY, 0.75, Decimal("20.00")),
+    ]
 
 
 def test_a_stored_run_adds_up_to_what_closed_under_every_model_and_is_stored_once(lake: Lake) -> None:

@@ -116,7 +116,8 @@ JOURNEYS = f"""
         FROM found JOIN book USING (lead_id)
         WHERE NOT coalesce(machine, false) AND kind NOT IN (SELECT unnest($idle::VARCHAR[]))
               AND occurred_at <= coalesce(won_at, lost_at, $as_of))
-    SELECT lead_id, list(channel ORDER BY occurred_at, event_id)[:{STEPS}] AS path, count(*) AS length
+    SELECT lead_id, list(channel ORDER BY occurred_at, event_id)[:{STEPS}] AS path, count(*) AS length,
+           min(occurred_at) AS touched_at
     FROM led WHERE before IS DISTINCT FROM led.channel GROUP BY lead_id
 """
 CREDIT = """
@@ -129,6 +130,11 @@ CREDIT = """
                SEMI JOIN (SELECT event_id FROM credits WHERE run_id = $run) USING (event_id)) AS touched
         ON touched.event_id = earned.event_id
     WHERE run_id = $run GROUP BY ALL
+"""
+PLEDGED = """
+    CREATE TABLE pledged AS
+    SELECT model, coalesce(merged.lead_id, credits.lead_id) AS lead_id, channel, CAST(sum(value) AS DOUBLE) AS value
+    FROM credits LEFT JOIN merged ON merged.record = credits.lead_id WHERE run_id = $pledged GROUP BY ALL
 """
 PROMISES = """
     CREATE TABLE promises AS
@@ -173,7 +179,7 @@ STEPS_TAKEN = """
 """
 STATEMENTS = (
     KNOWN, ORIGINS, MOVES, VERDICTS, SAID, DEALS, PURSUED, EXPLORED, WORTH, BOOK, STEPS_TAKEN, JOURNEYS, CREDIT,
-    PROMISES, SPENT, TRAITS, HEARD,
+    PLEDGED, PROMISES, SPENT, TRAITS, HEARD,
 )  # fmt: skip
 FRESHNESS = {"leads": "observed_at", "touches": "received_at", "stages": "received_at", "spend": "received_at",
              "rates": "day", "identities": "observed_at", "feedback": '"at"', "scores": "as_of"}  # fmt: skip
@@ -186,6 +192,7 @@ class Edition:
     connection: duckdb.DuckDBPyConnection
     as_of: datetime
     versions: Mapping[str, int]
+    pledged_at: datetime | None  # when the open pipeline was credited that is trued up since
     _answers: dict[tuple[object, ...], list[dict[str, Any]]] = field(default_factory=dict, repr=False)
 
     def rows(self, sql: str, values: Mapping[str, object] = MappingProxyType({})) -> list[dict[str, Any]]:
@@ -239,9 +246,8 @@ class Book:
     def make(self, now: datetime) -> Edition:
         """Make the book of all that is known before a moment, and let it be the current one."""
         versions = self._lake.current_versions(READ)
-        runs = ledger.runs(self._workspace)
-        latest = runs[0]["run_id"] if runs else None
-        self._edition = edition_of(Lake(self._lake.folder, versions), self._settings, now, versions, latest)
+        latest = (next(iter(ledger.runs(self._workspace, stage)), None) for stage in ("won", "open"))
+        self._edition = edition_of(Lake(self._lake.folder, versions), self._settings, now, versions, *latest)
         return self._edition
 
     def _make(self, now: datetime) -> None:
@@ -256,9 +262,14 @@ class Book:
 
 
 def edition_of(
-    lake: Lake, settings: Settings, as_of: datetime, versions: Mapping[str, int], run_id: str | None
+    lake: Lake,
+    settings: Settings,
+    as_of: datetime,
+    versions: Mapping[str, int],
+    run: Mapping[str, Any] | None,
+    pledged: Mapping[str, Any] | None,
 ) -> Edition:
-    """Return the book of a lake as of a moment, with the credit of one attribution run."""
+    """Return the book of a lake as of a moment, with the credit of one attribution run, and of one of open pipeline."""
     touches, merged = touches_of_leads(lake, microseconds(as_of))
     how, goal = settings.attribution, settings.goal
     made = lake.connection(READ)
@@ -267,7 +278,7 @@ def edition_of(
     asked: dict[str, object] = {
         "as_of": as_of, "currency": how.currency, "won": goal.won, "lost": goal.lost, "idle": how.exclude_kinds,
         "rate_days": how.rate_days, "records": merged["record"].to_pylist(), "survivors": merged["lead_id"].to_pylist(),
-        "run": run_id, "heard": settings.report.heard_from,
+        "run": run and run["run_id"], "pledged": pledged and pledged["run_id"], "heard": settings.report.heard_from,
     }  # fmt: skip
     for statement in STATEMENTS:
         if not threading.main_thread().is_alive():  # nobody will open it
@@ -281,4 +292,4 @@ def edition_of(
     for name in ("known", "reached", "said", "deals", "worth_of"):
         made.execute(f"DROP TABLE {name}")
     made.unregister("found")
-    return Edition(made, as_of, versions)
+    return Edition(made, as_of, versions, datetime.fromisoformat(pledged["as_of"]) if pledged else None)

@@ -15,6 +15,8 @@ from serving import ledger
 from serving.pages import drawing
 from serving.pages.book import STEPS, Edition
 from serving.pages.choice import CAMPAIGN, PERIODS, SEGMENT, Choice, chosen
+from serving.pages.pace import by_first_touch
+from serving.pages.pledges import trued_up
 from serving.pages.site import Form, Site, asked
 from serving.pages.words import NOTHING, money, number, percent, plain, span
 
@@ -128,7 +130,8 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
         velocity=[(name, span(row["days"]), row["days"], (number(row["leads"]),))
                   for name, row in zip(names, velocity, strict=True)],
         top_velocity=max((row["days"] for row in velocity), default=1),
-        cohorts=_cohorts(edition, choice),
+        cohorts=_cohorts(edition, choice), pace=by_first_touch(edition, choice), worth=_worth(table, currency),
+        pledges=trued_up(edition, choice, table.model),
     )  # fmt: skip
 
 
@@ -265,6 +268,18 @@ def _matrix(site: Site, table: Table) -> tuple[list[tuple[str, list[dict[str, An
     said = "; ".join(_best_three(model, run["models"][model]) for model in whole)
     why = "These models judge all closes together and cannot be filtered; closes of all time: "
     return matrix, f"{why}{said}." if said else ""
+
+
+def _worth(table: Table, currency: str) -> list[tuple[str, ...]]:
+    """Return, for each channel that was paid for, what a close of it costs and what its spend brings, by model."""
+
+    def said(one: Credited, name: str, cost: float) -> str:
+        closes = one.closes.get(name, 0.0)
+        return f"{money(cost / closes if closes > 0 else None, currency)} · {one.value.get(name, 0.0) / cost:.1f}×"
+
+    paid = sorted((name for name, cost in table.cost.items() if cost > 0), key=lambda name: -table.cost[name])
+    return [(name, money(table.cost[name], currency), *(said(one, name, table.cost[name]) for _, one in table.compared))
+            for name in paid]  # fmt: skip
 
 
 def _best_three(model: str, given: dict[str, dict[str, float]]) -> str:

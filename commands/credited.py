@@ -1,0 +1,107 @@
+"""What ``attribute`` shows on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+import terminal
+
+Rows = Sequence[dict[str, Any]]
+
+
+def show_credit(document: dict[str, Any]) -> None:
+    """Print each channel's closes under each model; the columns add up to all that closed."""
+    models, nobody = document["models"], document["unattributed"]["credit"]
+    best_first = next(iter(models.values()))
+    rows = [
+        (channel, *(f"{models[m].get(channel, {}).get('credit', 0):,.1f}" for m in models)) for channel in best_first
+    ]
+    anyway = document.get("anyway", {})
+    left = {m: anyway[m]["credit"] if m in anyway else nobody for m in models}
+    totals = [sum(row["credit"] for row in models[m].values()) + left[m] for m in models]
+    rows.append(("(unattributed)", *("–" if m in anyway else f"{nobody:,.1f}" for m in models)))
+    if anyway:
+        rows.append(("(would have closed anyway)", *(f"{left[m]:,.1f}" if m in anyway else "–" for m in models)))
+    rows.append(("all of them", *(f"{total:,.1f}" for total in totals)))
+    stage = document.get("stage", "won")
+    said = {"won": "Closes credited to channels", "open": "Closes expected of open leads, by channel"}
+    title = f"{said.get(stage, f'Entries of {stage} credited to channels')} (run {document['run_id']})"
+    terminal.show_table(title, ("channel", *(model.replace("_", " ") for model in models)), rows)
+    for channel in document.get("harvests", ()):
+        typer.echo(
+            f"• {channel} comes right before closes that were decided: score_adjusted gives it nothing for that."
+        )
+    for one in document.get("experiments", ()):
+        typer.echo(
+            f"• {one['channel']}: the experiment of {one['since']} to {one['until']} says {one['says']:,.1f} closes; "
+            f"its weight of {one['weight']:.0%} moves score_adjusted from {one['before']:,.1f} to {one['after']:,.1f}."
+        )
+    if "decision" in document:
+        typer.echo(f"• {document['decision']['sentence']}")
+    if "pipeline" in document:
+        of = document["pipeline"]
+        lacking = f"{of['without_amount']:,} name no amount"
+        typer.echo(f"• {of['leads']:,} open leads with a score of {of['horizon_days']:g} days; {lacking}.")
+    for name, show in MORE.items():
+        if name in document:
+            show(document[name], tuple(models))
+
+
+def _show_robustness(rows: Rows, models: tuple[str, ...]) -> None:
+    cases = list(dict.fromkeys(row["scenario"] for row in rows))
+    moved = {(row["scenario"], row["model"]): row for row in rows}
+    shares = [(name, *(_moved(moved.get((name, model))) for model in models)) for name in cases]
+    terminal.show_table("Share of the credit that moves, and where most", ("if", *_plain(models)), shares)
+
+
+def _show_velocity(rows: Rows, _models: tuple[str, ...]) -> None:
+    ways = [row for row in rows if row["by"] in {"all", "channel"}]
+    days = [(row["name"], f"{row['before']} → {row['stage']}", f"{row['days']:,.1f}",
+             f"{row['leads']:,} of {row['of']:,}") for row in ways]  # fmt: skip
+    terminal.show_table("Days that half of the leads took", ("first touch by", "from → to", "days", "leads"), days)
+
+
+def _show_returns(rows: Rows, models: tuple[str, ...]) -> None:
+    told = {(row["channel"], row["model"]): row for row in rows}
+    spent = {row["channel"]: f"{row['spend']:,.2f}" for row in rows}
+    worth = [(name, spend, *(_worth(told.get((name, model))) for model in models)) for name, spend in spent.items()]
+    title = "Spend for a close (CAC), and revenue for spend (ROAS)"
+    terminal.show_table(title, ("channel", "spend", *_plain(models)), worth)
+
+
+def _show_trued_up(rows: Rows, _models: tuple[str, ...]) -> None:
+    names = ("promised", "decided", "came", "difference", "open")
+    money = [(row["model"], row["channel"], *(f"{row[name]:,.2f}" for name in names)) for row in rows]
+    terminal.show_table("What came of that pipeline, in money", ("model", "channel", *names), money)
+
+
+def _show_compared(rows: Rows, _models: tuple[str, ...]) -> None:
+    names = ("before", "credit", "change")
+    figures = [(row["model"], row["channel"], *(terminal.figure(row[name]) for name in names)) for row in rows]
+    terminal.show_table("Beside the stored run", ("model", "channel", "before", "now", "change"), figures)
+
+
+MORE = {
+    "robustness": _show_robustness,
+    "velocity": _show_velocity,
+    "returns": _show_returns,
+    "trued_up": _show_trued_up,
+    "compared": _show_compared,
+}
+
+
+def _plain(models: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(model.replace("_", " ") for model in models)
+
+
+def _moved(row: dict[str, Any] | None) -> str:
+    return "–" if row is None else f"{row['moved']:.0%} ({row['channel']} {row['before']:.0%} → {row['after']:.0%})"
+
+
+def _worth(line: dict[str, Any] | None) -> str:
+    if line is None or line["roas"] is None:
+        return "–"
+    return f"{'–' if line['cac'] is None else format(line['cac'], ',.2f')} · {line['roas']:.1f}×"
