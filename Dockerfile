@@ -5,6 +5,7 @@ WORKDIR /app
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
 COPY pyproject.toml constraints.txt README.md demonstration.py terminal.py touchstone.py ./
 COPY attribution attribution
+COPY commands commands
 COPY connectors connectors
 COPY features features
 COPY serving serving

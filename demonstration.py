@@ -22,7 +22,8 @@ from features.errors import ConfigError
 from features.history import microseconds
 from features.ingestion import Ingested, files_in, ingest
 from features.lake import Lake
-from features.settings import FILE, Settings, read_settings, settings_page
+from features.settings import FILE, Settings, read_settings
+from features.settings.page import settings_page
 from serving import batch, ledger
 from simulation.company import Company
 from simulation.files import write

@@ -30,15 +30,13 @@ import resource
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from features.catalogue import distinct, recency
+from benchmarks.joins import RIVALS, range_join
+from benchmarks.monthly import FEATURES, SNAPSHOTS, START, leads_of, write_lake
 from features.contract import schema
 from features.events import DAY
 from features.history import History, history_of
@@ -47,20 +45,8 @@ from features.lake import Lake
 from features.matrix import feature_matrix
 from features.rows import Rows, feature_rows, write_rows
 from features.templates import learned_features
-from features.verbs import Feature, Moments
+from features.verbs import Moments
 
-SNAPSHOTS, KINDS, CHANNELS, WINDOWS = 12, 12, 8, (7, 30, 90)
-START = int(datetime(2025, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
-FEATURES = (
-    *(
-        Feature(f"kind{kind:02}_{days}d", "count", "", where=(("kind", f"kind{kind:02}"),), days=days)
-        for kind in range(KINDS)
-        for days in WINDOWS
-    ),
-    distinct("channels_30d", "channel", "", 30),
-    recency("days_since_touch", ""),
-    Feature("activity_30d", "decayed", "", days=30),
-)
 SAMPLE = 2_000  # leads whose numbers are compared with SQL's
 MEMORY_GIB = 2
 Measured = dict[str, Any]
@@ -70,10 +56,9 @@ def main() -> None:
     """Print CPU seconds, ratios and peaks; leave with 1 if a bar is missed or a number is wrong."""
     asked = arguments()
     if asked.step:
-        steps = {"lake": write_lake, **OURS, **RIVALS}
         warm_up()
         used = resource.getrusage(resource.RUSAGE_SELF)
-        said = steps[asked.step](asked)
+        said = RIVALS[asked.step](asked.folder) if asked.step in RIVALS else OURS[asked.step](asked)
         after = resource.getrusage(resource.RUSAGE_SELF)
         cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
         print(json.dumps({"cpu": cpu, "peak": after.ru_maxrss / 2**20, "said": said}))
@@ -161,7 +146,7 @@ def report(asked: argparse.Namespace) -> None:
 
 def warm_up() -> None:
     """Measure one lead without touches, for which the compiled walk is loaded."""
-    nobody = history_of(_leads(np.array(["L"])), *(schema(name).empty_table() for name in ("touches", "stages")))
+    nobody = history_of(leads_of(np.array(["L"])), *(schema(name).empty_table() for name in ("touches", "stages")))
     feature_matrix(FEATURES, Moments(nobody, np.array([0]), np.array([START])))
 
 
@@ -212,7 +197,7 @@ def check(asked: argparse.Namespace) -> float:
     asked_of = Moments(history, moments.lead[chosen], moments.as_of[chosen])
     ours = feature_matrix(FEATURES, asked_of).astype(np.float64)
     leads = ", ".join(f"'{lead}'" for lead in history.lead_ids[:SAMPLE])
-    theirs = range_join(asked, f"WHERE lead_id IN ({leads})").to_pandas().sort_values(["lead_id", "as_of"])
+    theirs = range_join(asked.folder, f"WHERE lead_id IN ({leads})").to_pandas().sort_values(["lead_id", "as_of"])
     expected = theirs[[feature.name for feature in FEATURES]].to_numpy(np.float64)
     missing = np.isnan(ours) != np.isnan(expected)
     differences = np.abs(ours - expected) / np.maximum(np.abs(expected), 1)
@@ -235,80 +220,8 @@ def one_lead(asked: argparse.Namespace) -> Measured:
     return {"ms": spent, "touches": len(history.touches.occurred), "features": len(features)}
 
 
-def range_join(asked: argparse.Namespace, some: str = "") -> pa.Table:
-    """Return the features by a join of moments and touches in DuckDB."""
-    counts = ", ".join(
-        f"count(*) FILTER (kind = 'kind{kind:02}' AND age <= {days} * {DAY}) AS kind{kind:02}_{days}d"
-        for kind in range(KINDS)
-        for days in WINDOWS
-    )
-    with duckdb.connect() as connection:
-        return connection.sql(f"""
-            SET TimeZone = 'UTC';
-            WITH moments AS (SELECT lead_id, {START} + (i + 1) * 30 * {DAY} AS as_of
-                             FROM (SELECT lead_id FROM '{asked.folder}/lake/leads/*.parquet' {some}),
-                                  range({SNAPSHOTS}) AS r(i)),
-                 touches AS (SELECT lead_id, kind, channel, epoch_us(occurred_at) AS occurred,
-                                    greatest(epoch_us(occurred_at), epoch_us(received_at)) AS known
-                             FROM '{asked.folder}/lake/touches/*.parquet' {some}),
-                 seen AS (SELECT m.lead_id, m.as_of, kind, channel, m.as_of - t.occurred AS age
-                          FROM moments AS m LEFT JOIN touches AS t ON t.lead_id = m.lead_id AND t.known < m.as_of)
-            SELECT lead_id, as_of, {counts},
-                   count(DISTINCT channel) FILTER (age <= 30 * {DAY}) AS channels_30d,
-                   min(age) / {DAY} AS days_since_touch,
-                   coalesce(sum(pow(2, -age / (30.0 * {DAY}))), 0) AS activity_30d
-            FROM seen GROUP BY lead_id, as_of
-        """).to_arrow_table()
-
-
-def with_polars(asked: argparse.Namespace) -> int:
-    """Join moments to touches and aggregate, lazily, in Polars."""
-    import polars as pl
-
-    touches = pl.scan_parquet(asked.folder / "lake/touches/*.parquet").select(
-        "lead_id", "kind", "channel", pl.col("occurred_at").dt.epoch("us").alias("at")
-    )
-    leads = pl.scan_parquet(asked.folder / "lake/leads/*.parquet").select("lead_id")
-    at = pl.LazyFrame({"as_of": [START + (i + 1) * 30 * DAY for i in range(SNAPSHOTS)]})
-    age = pl.col("as_of") - pl.col("at")
-    counts = [
-        ((pl.col("kind") == f"kind{kind:02}") & (age <= days * DAY)).sum().alias(f"kind{kind:02}_{days}d")
-        for kind in range(KINDS)
-        for days in WINDOWS
-    ]
-    rest = [
-        pl.col("channel").filter(age <= 30 * DAY).n_unique().alias("channels_30d"),
-        (age.min() / DAY).alias("days_since_touch"),
-        (2.0 ** (-age / (30 * DAY))).sum().alias("activity_30d"),
-    ]
-    seen = leads.join(at, how="cross").join(touches, on="lead_id").filter(pl.col("at") < pl.col("as_of"))
-    return len(seen.group_by("lead_id", "as_of").agg(*counts, *rest).collect())
-
-
-def with_pandas(asked: argparse.Namespace) -> int:
-    """Filter and group for each moment in turn in pandas, as a notebook would."""
-    columns = ["lead_id", "kind", "channel", "occurred_at"]
-    touches = pq.read_table(asked.folder / "lake/touches", columns=columns).to_pandas()
-    touches["at"] = touches["occurred_at"].astype("int64")
-    rows = 0
-    for i in range(SNAPSHOTS):
-        known = touches[touches["at"] < START + (i + 1) * 30 * DAY]
-        age = START + (i + 1) * 30 * DAY - known["at"]
-        parts = []
-        for days in WINDOWS:
-            inside = known[age <= days * DAY]
-            parts.append(inside.groupby(["lead_id", "kind"]).size().unstack(fill_value=0).add_suffix(f"_{days}d"))
-        parts.append(known[age <= 30 * DAY].groupby("lead_id")["channel"].nunique().rename("channels_30d"))
-        parts.append((age.groupby(known["lead_id"]).min() / DAY).rename("days_since_touch"))
-        parts.append((2.0 ** (-age / (30 * DAY))).groupby(known["lead_id"]).sum().rename("activity_30d"))
-        together = parts[0]
-        for part in parts[1:]:
-            together = together.join(part, how="outer")
-        rows += len(together)
-    return rows
-
-
 OURS: dict[str, Callable[[argparse.Namespace], Any]] = {
+    "lake": lambda asked: write_lake(asked.folder, asked.touches, asked.leads),
     "in-memory": in_memory,
     "keep-nothing": keep_nothing,
     "parquet": parquet,
@@ -317,59 +230,6 @@ OURS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "check": check,
     "one-lead": one_lead,
 }
-RIVALS: dict[str, Callable[[argparse.Namespace], Any]] = {
-    "DuckDB, range join": lambda asked: range_join(asked).num_rows,
-    "Polars, join": with_polars,
-    "pandas, moment by moment": with_pandas,
-}
-
-
-def write_lake(asked: argparse.Namespace) -> int:
-    """Write a lake of seeded touches, and the same touches as they came, by time: leads differ widely in eagerness."""
-    lake, random = Lake(asked.folder / "lake"), np.random.default_rng(0)
-    eager = random.gamma(0.5, size=asked.leads)
-    counts = random.poisson(eager * asked.touches / eager.sum())
-    ids = np.array([f"L-{i:07d}" for i in range(asked.leads)])
-    lake.append("leads", _leads(ids))
-    lake.append("touches", pa.RecordBatchReader.from_batches(schema("touches"), _touches(ids, counts, random)))
-    with duckdb.connect(config={"memory_limit": "4GB", "temp_directory": str(asked.folder / "spill")}) as connection:
-        connection.execute(f"""
-            COPY (SELECT event_id, lead_id, occurred_at, received_at, kind, channel
-                  FROM '{asked.folder}/lake/touches/*.parquet' ORDER BY occurred_at)
-            TO '{asked.folder}/touches.parquet'
-        """)
-    return int(counts.sum())
-
-
-def _leads(ids: Any) -> pa.Table:
-    created = pa.array(np.full(len(ids), START)).cast(schema("leads").field("created_at").type)
-    return _whole("leads", {"lead_id": ids, "created_at": created, "observed_at": created, "row_hash": ids})
-
-
-def _touches(ids: Any, counts: Any, random: np.random.Generator) -> Iterator[pa.RecordBatch]:
-    for first in range(0, len(ids), 20_000):
-        size = counts[first : first + 20_000]
-        lead = np.repeat(np.arange(len(size)), size)
-        at = START + random.integers(0, 365 * DAY, len(lead))
-        at = at[np.lexsort((at, lead))]
-        moment = pa.array(at).cast(schema("touches").field("occurred_at").type)
-        event = np.char.add(f"E-{first}-", np.arange(len(lead)).astype(str))
-        touches = {
-            "event_id": event, "lead_id": ids[first + lead], "occurred_at": moment, "received_at": moment,
-            "kind": np.char.add("kind", np.char.zfill(random.integers(0, KINDS, len(lead)).astype(str), 2)),
-            "channel": np.char.add("channel", random.integers(0, CHANNELS, len(lead)).astype(str)),
-            "machine": np.zeros(len(lead), np.bool_), "row_hash": event,
-        }  # fmt: skip
-        yield from _whole("touches", touches).to_batches(32_768)
-
-
-def _whole(name: str, columns: dict[str, Any]) -> pa.Table:
-    """Return columns as a table of the contract, the others empty."""
-    rows = len(next(iter(columns.values())))
-    return pa.table(
-        [pa.array(columns[f.name], f.type) if f.name in columns else pa.nulls(rows, f.type) for f in schema(name)],
-        schema=schema(name),
-    )
 
 
 def arguments() -> argparse.Namespace:
@@ -381,7 +241,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--snapshots", type=int, default=SNAPSHOTS)
     parser.add_argument("--keep-nothing", action="store_true", help="let go of rows as they are made")
     parser.add_argument("--folder", type=Path, help="keep the lake here, and take it from here the next time")
-    parser.add_argument("--step", choices=["lake", *OURS, *RIVALS])
+    parser.add_argument("--step", choices=[*OURS, *RIVALS])
     return parser.parse_args()
 
 

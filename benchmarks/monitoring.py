@@ -3,8 +3,9 @@
 Quiet companies are checked for drift on 1,000 days (the leads of neighbouring days are largely the same, so that the
 alarms come in runs); at most the stated share of the days may have one. Then three things go wrong on a day: a CRM
 field is renamed, a source breaks, and sales calls nobody any more. Each has to be found, and named, within the days
-stated. Last, the promises of a model are held against a company that goes on as it was, and one whose leads close twice
-as readily from the day on which the model had learned.
+stated. Last, the promises of a model are held against companies that go on as they were, and companies whose leads
+close twice as readily (one and a half times as often) from the day on which the model had learned. Four of five of
+these have to be found by the day on which all promises judged are younger than the change.
 
 Run: .venv/bin/python benchmarks/monitoring.py [QUIET COMPANIES]
 """
@@ -41,12 +42,13 @@ from simulation.law import World
 from training.drift import Shift, drifted
 from training.learning import model_of
 from training.prospects import prospects
-from training.promises import EARLY_MATTERS, Kept, broken, early, early_days, kept
+from training.promises import EARLY_MATTERS, Floats, Kept, broken, doubts, early, early_days, kept
 from training.snapshots import snapshots
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 LEADS, DAYS, CHECKED = 6_000, 720, 100  # of each company; the checked days are the last
-COMPANIES = 10
+COMPANIES, CHANGED = 10, 5
+POWER = 0.8  # the share of changed companies that have to be found in time
 BROKE = NOW - timedelta(days=60)  # when something goes wrong
 SETTINGS = Settings()
 STEADY = World()
@@ -68,18 +70,25 @@ def main() -> None:
         met.append(day is not None and day <= within)
         told = f"after {day} days, {shift.feature}: {shift.now}, {shift.before} before" if shift else "never"
         print(f"{name:<36} {told} (bar {within:g} days)  {said(met[-1])}", flush=True)
-    quiet = [broken_promises(history_of_company(seed)) for seed in range(min(companies, 3))]
-    share = float(np.mean([bool(found) for days in quiet for _, found in days]))
+    quiet = [bool(found) for seed in range(companies) for _, found in broken_promises(history_of_company(seed))]
+    share = float(np.mean(quiet))
     met.append(share <= stated)
-    print(f"quiet days with a broken promise     {share:.2%} (bar {stated:.0%})  {said(met[-1])}", flush=True)
-    days = broken_promises(history_of_company(100, world=World(drift=2.0)))
-    day, group = next(((day, found[0]) for day, found in days if found), (None, None))
-    met.append(day is not None and day <= PROMISES_WITHIN)
-    told = (
-        f"after {day} days, {group.group}: {group.closed} closed, {group.promised:.0f} promised" if group else "never"
+    counted = f"{sum(quiet)} of {len(quiet)} ({share:.2%}; bar {stated:.0%})"
+    print(f"quiet days with a broken promise     {counted}  {said(met[-1])}", flush=True)
+    found_after = [first_broken(history_of_company(seed, world=World(drift=2.0))) for seed in range(100, 100 + CHANGED)]
+    soon = sum(day is not None and day <= PROMISES_WITHIN for day in found_after)
+    met.append(soon >= POWER * CHANGED)
+    told = ", ".join("never" if day is None else str(day) for day in found_after)
+    print(
+        f"leads close twice as readily         after {told} days "
+        f"(bar {POWER:.0%} within {PROMISES_WITHIN:g} days)  {said(met[-1])}"
     )
-    print(f"leads close twice as readily         {told} (bar {PROMISES_WITHIN:g} days)  {said(met[-1])}")
     sys.exit(0 if all(met) else 1)
+
+
+def first_broken(history: History) -> int | None:
+    """Return after how many days a promise is found broken."""
+    return next((day for day, found in broken_promises(history) if found), None)
 
 
 def first_found(history: History, named: str) -> tuple[int | None, Shift | None]:
@@ -103,21 +112,23 @@ def broken_promises(history: History) -> list[tuple[int, list[Kept]]]:
     promised = scorer.probabilities(matrix)
     rows = pd.DataFrame({"lead": served.lead, "as_of": served.as_of, "won": won, "probability": promised})
     rows["soon"] = early(scorer, promised, matrix, days) if days else 0.0
-    rows, share, found = rows.sort_values("as_of"), SETTINGS.monitor.false_alarms / 2, []
+    order, share, found = np.argsort(rows["as_of"], kind="stable"), SETTINGS.monitor.false_alarms / 2, []
+    rows, matrix = rows.iloc[order].reset_index(drop=True), matrix[order]
+    unsure, unsure_early = doubts(scorer, matrix), doubts(scorer, matrix, early=True)
     for today in range(cut + 7 * DAY, microseconds(NOW), 7 * DAY):
-        groups = broken(judged(rows, "probability", today, horizon), share)
+        groups = broken(judged(rows, "probability", today, horizon, unsure), share)
         if days:
-            groups += broken(judged(rows, "soon", today, int(days * DAY)), share, EARLY_MATTERS)
+            groups += broken(judged(rows, "soon", today, int(days * DAY), unsure_early), share, EARLY_MATTERS)
         found.append(((today - cut) // DAY, groups))
     return found
 
 
-def judged(rows: pd.DataFrame, promise: str, today: int, within: int) -> list[Kept]:
+def judged(rows: pd.DataFrame, promise: str, today: int, within: int, unsure: Floats) -> list[Kept]:
     """Return how promises were kept that were due within so long, of the scores of the days that monitoring judges."""
     window = rows[rows["as_of"].between(today - within - int(SETTINGS.monitor.matured_days * DAY), today - within)]
     first = window.drop_duplicates("lead")
     said = pd.DataFrame({"probability": first[promise], "label": (first["won"] <= first["as_of"] + within).astype(int)})
-    return kept(said, pd.DataFrame(index=range(0)))
+    return kept(said, pd.DataFrame(index=range(0)), unsure[:, first.index])
 
 
 def said(met: bool) -> str:

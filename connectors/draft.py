@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from connectors.sheet import Sheet
 from features.errors import DataError
-from features.settings import BARE, toml
+from features.settings.page import BARE, toml
 
 Made = str | dict[str, str]  # of another column, or of an expression: {"sql": …} or {"value": …}
 

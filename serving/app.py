@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -28,7 +29,10 @@ from serving.openapi import document
 
 Clock = Callable[[], datetime]
 JSON = (b"content-type", b"application/json")
-LARGE = 100_000  # bytes; a body that takes longer to read than others should wait
+SMALL, LARGE = (
+    5_000,
+    100_000,
+)  # bytes of a body: read at once up to the one; beyond the other, it takes longer than others should wait
 
 
 class Turns:
@@ -37,11 +41,12 @@ class Turns:
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
 
-    async def take(self, work: Callable[[], bytes]) -> bytes:
-        """Return what some work returns, when its turn has come."""
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[None]:
+        """Wait until it is one's turn."""
         async with self._turn:
             await asyncio.sleep(0)  # a lock that is free is taken without looking at anybody else
-            return work()
+            yield
 
 
 class App:
@@ -116,15 +121,22 @@ class App:
             await _send(send, content)
 
     async def _answered(self, call: Call, body: bytes) -> bytes:
-        """Return an answer; what takes longer is worked on beside the loop, so that others need not wait."""
+        """Return an answer; what takes longer is worked on beside the loop, so that others need not wait.
+
+        The rest is worked on one at a time, and read no sooner, or the objects of all that wait would be in the way.
+        """
         if len(body) > LARGE:
             return await self._beside(lambda: self._answer(call, call.asks.model_validate_json(body)))
-        request = call.asks.model_validate_json(body)
-        if isinstance(request, ScoreRequest) and self.desk.said.answers(request):
+        if len(body) <= SMALL and self._is_at_hand(request := call.asks.model_validate_json(body)):
             return self._answer(call, request)
-        if isinstance(request, ScoreRequest) and is_quick(self.desk.residence, request):
-            return await self._turns.take(lambda: self._answer(call, request))
+        async with self._turns.take():
+            request = call.asks.model_validate_json(body)
+            if isinstance(request, ScoreRequest) and is_quick(self.desk.residence, request):
+                return self._answer(call, request)
         return await self._beside(lambda: self._answer(call, request))
+
+    def _is_at_hand(self, request: Any) -> bool:
+        return isinstance(request, ScoreRequest) and self.desk.said.answers(request)
 
     async def _beside(self, work: Callable[[], bytes]) -> bytes:
         return await asyncio.get_running_loop().run_in_executor(self.threads, work)

@@ -13,28 +13,47 @@ import re
 import secrets
 from collections.abc import Callable
 from datetime import datetime
-from logging.handlers import RotatingFileHandler
+from io import FileIO
+from itertools import pairwise
 from pathlib import Path
 
+LOG = logging.getLogger("touchstone")
 FILE, KEY = "audit.jsonl", "audit.key"
 MOST_BYTES, KEPT = 10_000_000, 10
 LEAD = re.compile(r"(/(?:my-)?leads/)([^/]+)")  # of the API, or of a page
 
 
 class Audit:
-    """The log of one workspace."""
+    """The log of one workspace. A line costs one write, which the death of the process does not undo."""
 
     def __init__(self, workspace: Path, clock: Callable[[], datetime]) -> None:
         self._clock, self._key = clock, _key(workspace / KEY)
-        self._file = RotatingFileHandler(
-            workspace / FILE, maxBytes=MOST_BYTES, backupCount=KEPT, encoding="utf-8", delay=True
-        )
+        self._path, self._bytes = workspace / FILE, 0
+        self._file: FileIO | None = None  # until the first line
 
     def write(self, token: str, method: str, path: str, status: int, request_id: str) -> None:
         """Add a line."""
         line = {"at": self._clock().isoformat(), "token": token, "method": method, "path": self.hashed(path),
                 "status": int(status), "request_id": request_id}  # fmt: skip
-        self._file.emit(logging.LogRecord("audit", logging.INFO, "", 0, json.dumps(line), None, None))
+        try:
+            self._file = self._file or self._opened()
+            self._bytes += self._file.write(json.dumps(line).encode() + b"\n")
+            if self._bytes >= MOST_BYTES:
+                self._turn_over()
+        except OSError as error:  # the request was answered; what it could not be written for is for whoever runs this
+            LOG.error("The audit log %s lacks a line: %s.", self._path, error)  # noqa: TRY400  # the sentence says all
+
+    def _opened(self) -> FileIO:
+        file = self._path.open("ab", buffering=0)
+        self._bytes = file.tell()
+        return file
+
+    def _turn_over(self) -> None:
+        self.close()
+        logs = [self._path, *(self._path.with_name(f"{FILE}.{n}") for n in range(1, KEPT + 1))]
+        for newer, older in reversed([*pairwise(logs)]):
+            if newer.exists():
+                newer.replace(older)
 
     def hashed(self, path: str) -> str:
         """Return a path with the lead in it hashed."""
@@ -46,7 +65,9 @@ class Audit:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file:
+            self._file.close()
+        self._file = None
 
 
 def _key(file: Path) -> bytes:

@@ -2,28 +2,45 @@
 
 So many may be open at once, and the head of a request has to be small and soon here; uvicorn bounds neither. A refusal
 is written straight to the connection, which is closed.
+
+While more is asked than can be worked on, the guard refuses most of it by its head. That is told here, too, before
+uvicorn sets anything up for the request: its body is passed over, and the connection stays open.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol, cast
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from features.settings import Serve
 
 
+class Behind(Protocol):
+    """The app behind the door."""
+
+    limits: Serve
+
+    def refused_at_once(self, scope: Mapping[str, Any]) -> bytes | None:
+        """Return the answer, as it is sent, to a request that is refused by its head; None to look into it."""
+
+
 class Door(HttpToolsProtocol):
-    """A connection of a client; the limits are those of the server's app."""
+    """A connection of a client; the limits are those of the app behind it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._limits: Serve = self.config.app.limits  # type: ignore[union-attr]  # it is our Application
+        self._app = cast("Behind", self.config.app)
+        self._limits = self._app.limits
         self._head = 0  # bytes of it that have come
         self._is_whole = False
+        self._is_refused = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -58,14 +75,39 @@ class Door(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Hand the request to the app."""
+        """Hand the request to the app, if it is not refused at once."""
         self._is_whole = True
         self._stop_waiting()
-        super().on_headers_complete()
+        refusal = self._refusal()
+        self._is_refused = refusal is not None
+        if refusal is None:
+            super().on_headers_complete()
+        else:
+            self.transport.write(refusal)
+
+    def on_body(self, body: bytes) -> None:
+        """Hand a part of the body to the app, if the request was."""
+        if not self._is_refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        if self._is_refused:
+            self.on_response_complete()  # waits for the next on this connection
+        else:
+            super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
         self._refuse(HTTPStatus.BAD_REQUEST, f"{msg} Send HTTP/1.1.")
+
+    def _refusal(self) -> bytes | None:
+        """Return the answer to a request that is refused at once; only where it is answered in its turn and goes on."""
+        is_next = self.cycle is None or self.cycle.response_complete
+        if not is_next or self.expect_100_continue or not self.parser.should_keep_alive():
+            return None
+        path = unquote(httptools.parse_url(self.url).path.decode("ascii"))
+        return self._app.refused_at_once(self.scope | {"method": self.parser.get_method().decode(), "path": path})
 
     def _wait(self) -> None:
         self._timer = self.loop.call_later(self._limits.body_seconds, self._give_up)
@@ -81,10 +123,16 @@ class Door(HttpToolsProtocol):
 
     def _refuse(self, status: HTTPStatus, why: str) -> None:
         self._stop_waiting()
-        body = json.dumps({"error": why}).encode()
-        head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
-        self.transport.write(head.encode() + b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body) + body)
+        self.transport.write(written(status, why, [(b"retry-after", b"1"), (b"connection", b"close")]))
         self.transport.close()
+
+
+def written(status: HTTPStatus, why: str, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Return an answer of one sentence as it is sent."""
+    body = json.dumps({"error": why}).encode()
+    head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode(), *(b": ".join(one) for one in head)]
+    return b"\r\n".join([*lines, b"", body])
 
 
 def too_long_a_head(limits: Serve) -> str:

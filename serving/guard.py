@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from features.errors import ConfigError
 from features.settings import Serve
-from serving.door import too_long_a_head
+from serving.door import too_long_a_head, written
 from serving.port import LOOPBACK
 from serving.tokens import ANYONE, Keyring, Token
 
@@ -43,6 +43,18 @@ class Way:
     scope: str | None  # None: open to anyone
     takes_forms: bool = False
     is_signed: bool = False  # whose it is, a signature tells, and no token
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request: what its head says, and whose it turns out to be."""
+
+    scope: Any
+    way: Way
+    headers: Headers
+    request_id: bytes
+    begun: float
+    token: Token = ANYONE
 
 
 class Refused(Exception):
@@ -85,53 +97,80 @@ class Guard:
             return
         if scope["type"] != "http":
             return
-        begun, status, token = perf_counter(), HTTPStatus.OK.value, ANYONE
-        headers, method = dict(scope["headers"]), scope["method"]
-        given = headers.get(b"x-request-id", b"")
-        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8).encode()
-        way = self.way(method, scope["path"])
+        asked, status = self._asked(scope), HTTPStatus.OK.value
 
         async def answer(message: Any) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id), *self._last()]
+                message["headers"] = [*message["headers"], (b"x-request-id", asked.request_id), *self._last()]
             await send(message)
 
         try:
-            token = self._admitted(scope, headers, way)
-            body = b"" if method in SAFE else await self._body(receive)
-            if way.scope is None and not way.is_signed:
+            self._admit(asked)
+            body = b"" if scope["method"] in SAFE else await self._body(receive)
+            if asked.way.scope is None and not asked.way.is_signed:
                 await self.inner(scope, _replayed(body), answer)
             else:
-                await self._through_the_gate(scope | {"touchstone.token": token}, body, answer)
+                await self._through_the_gate(scope | {"touchstone.token": asked.token}, body, answer)
         except Refused as refused:
-            if refused.status == HTTPStatus.UNAUTHORIZED and _is_browser(method, headers):
+            if refused.status == HTTPStatus.UNAUTHORIZED and _is_browser(asked):
                 refused.status = HTTPStatus.SEE_OTHER
                 refused.headers.append((b"location", b"/sign-in?next=" + quote(scope["path"]).encode()))
             await refuse(refused.status, refused.sentence, answer, refused.headers)
         except Exception:
             status = HTTPStatus.INTERNAL_SERVER_ERROR.value
-            LOG.exception("Request %s to %s failed.", request_id.decode(), way.name)
+            LOG.exception("Request %s to %s failed.", asked.request_id.decode(), asked.way.name)
             await refuse(status, "The service failed; its log says why.", answer)
-        self._seconds.labels(way.name, status).observe(perf_counter() - begun)
-        if way.scope is not None:
-            self.audit(token.name, method, scope["path"], status, request_id.decode())
+        self._note(asked, status)
 
-    def _admitted(self, scope: Any, headers: Headers, way: Way) -> Token:
-        """Return whose request it is, once its head is in order."""
+    def refused_at_once(self, scope: Any) -> bytes | None:
+        """Return the answer, as it is sent, to what is posted while no more may wait; None if there is room.
+
+        It is asked before anything is set up for a request: at four times the load that can be worked on, the service
+        would be busy with refusing.
+        """
+        if self.waiting < self.limits.waiting or scope["method"] in SAFE:
+            return None
+        asked = self._asked(scope)
+        try:
+            self._admit(asked)
+        except Refused as refused:
+            self._note(asked, refused.status)
+            headers = [*refused.headers, (b"x-request-id", asked.request_id), *self._last()]
+            return written(refused.status, refused.sentence, headers)
+        return None
+
+    def _asked(self, scope: Any) -> Asked:
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"")
+        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8).encode()
+        return Asked(scope, self.way(scope["method"], scope["path"]), headers, request_id, perf_counter())
+
+    def _note(self, asked: Asked, status: int) -> None:
+        """Write down what became of a request."""
+        self._seconds.labels(asked.way.name, int(status)).observe(perf_counter() - asked.begun)
+        if asked.way.scope is not None:
+            scope = asked.scope
+            self.audit(asked.token.name, scope["method"], scope["path"], int(status), asked.request_id.decode())
+
+    def _admit(self, asked: Asked) -> None:
+        """Look whose request it is, and whether its head is in order."""
+        scope, headers, way = asked.scope, asked.headers, asked.way
         size = sum(len(name) + len(value) for name, value in scope["headers"]) + len(scope.get("query_string", b""))
         if size > self.limits.head_kilobytes * 1000:
             raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, too_long_a_head(self.limits))
-        token = self._token(headers) if way.scope else ANYONE
-        if way.scope and not token.allows(way.scope):
-            raise Refused(
-                HTTPStatus.FORBIDDEN, f"The token {token.name} may not do this; it takes the scope {way.scope}."
-            )
-        if way.scope and self.keyring:
-            self._count(token)
+        if way.scope:
+            asked.token = self._token(headers)
+            if not asked.token.allows(way.scope):
+                raise Refused(
+                    HTTPStatus.FORBIDDEN,
+                    f"The token {asked.token.name} may not do this; it takes the scope {way.scope}.",
+                )
+            if self.keyring:
+                self._count(asked.token)
         if scope["method"] in SAFE:
-            return token
+            return
         kind = headers.get(b"content-type", JSON.encode()).split(b";")[0].strip().decode("latin-1")
         if kind.lower() != JSON and not (way.takes_forms and kind.lower() == FORM):
             raise Refused(
@@ -142,7 +181,6 @@ class Guard:
             raise self._too_large()
         if way.scope or way.is_signed:
             self._look_for_room()  # nobody sends a body only to be refused after it
-        return token
 
     def _token(self, headers: Headers) -> Token:
         host = headers.get(b"host", b"").decode("latin-1")
@@ -238,9 +276,9 @@ async def refuse(status: int, sentence: str, send: Any, headers: list[tuple[byte
     await send({"type": "http.response.body", "body": body})
 
 
-def _is_browser(method: str, headers: Headers) -> bool:
+def _is_browser(asked: Asked) -> bool:
     """Say whether a person looks for a page, who can be asked for the token."""
-    return method == "GET" and b"text/html" in headers.get(b"accept", b"")
+    return asked.scope["method"] == "GET" and b"text/html" in asked.headers.get(b"accept", b"")
 
 
 def _busy(why: str) -> Refused:

@@ -116,6 +116,10 @@ class Application:
 
         await self.guard(scope, receive, watched)
 
+    def refused_at_once(self, scope: Any) -> bytes | None:
+        """Return the answer to a request that the guard refuses by its head alone while it is full; else None."""
+        return self.guard.refused_at_once(scope)
+
     def _begin(self) -> None:
         self.desk.intake.start()
         self.watch.start()

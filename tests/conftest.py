@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,17 @@ def shared_data(name: str) -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that lets somebody at a terminal type some lines, and then no more."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    return lambda typed: monkeypatch.setattr("sys.stdin", Terminal(typed))
 
 
 @pytest.fixture

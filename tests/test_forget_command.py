@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,16 +38,6 @@ def workspace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def on_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
-    import io
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr(sys, "stdin", Terminal(answer))
-
-
 def test_without_a_terminal_nothing_is_erased_unless_it_is_said(workspace: Path, command: Command) -> None:
     assert command("erase", "lead-ada", workspace=workspace) == (
         2, "ConfigError: Nothing was erased. There is no terminal on which to ask; give --yes to erase at once.\n",
@@ -57,16 +46,16 @@ def test_without_a_terminal_nothing_is_erased_unless_it_is_said(workspace: Path,
 
 
 def test_on_a_terminal_it_shows_what_is_held_and_asks(
-    workspace: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    workspace: Path, command: Command, on_a_terminal: Callable[[str], None]
 ) -> None:
-    on_a_terminal(monkeypatch, "n\n")
+    on_a_terminal("n\n")
     status, printed = command("erase", "ada@x.org", workspace=workspace)
     assert (status, printed.split("\n")) == (4, [
         '"ada@x.org" is lead-ada. Rows held: 1 in leads, 2 in touches, 1 in stages.',
         "Erase all of it? It cannot be undone. [y/N] NothingToDo: Nothing was erased.",
         "",
     ])  # fmt: skip
-    on_a_terminal(monkeypatch, "y\n")
+    on_a_terminal("y\n")
     status, printed = command("erase", "ada@x.org", workspace=workspace)
     assert (status, printed.splitlines()[0][:44]) == (0, "ada@x.org is forgotten, in every table and e")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from served import serving
@@ -70,7 +71,9 @@ def test_a_score_that_is_no_longer_computed_is_skew(scored: Company) -> None:
     )
 
 
-def test_promises_that_are_not_kept_are_an_alarm_until_a_model_has_learned_from_them(scored: Company) -> None:
+def test_promises_that_are_not_kept_are_an_alarm_until_a_model_has_learned_from_them(
+    scored: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
     since = scored.as_of - 100 * DAY
     leads = scored.history.lead_ids[:400]
     batch.store(scored.lake, scores_of(leads, since, probability=0.9))
@@ -83,12 +86,14 @@ def test_promises_that_are_not_kept_are_an_alarm_until_a_model_has_learned_from_
     assert everyone == {
         "part": "promises",
         "what": f"all: {closed} of 400 leads closed, 360 were promised.",
-        "sure": "True promises are as far off in fewer than 1% of checks.",
+        "sure": "A model as sure as this one is so far off in fewer than 1% of checks.",
         "do": "Train again: touchstone retrain. If the new model is refused, look at what drifted.",
     }
     assert due(scored.lake, scored.settings.model_copy(update={"monitor": patient()}), scored.workspace, NOW) == (
         f"all: {closed} of 400 leads closed, 360 were promised."
     )
+    monkeypatch.setattr("training.monitor.doubts", lambda _, matrix, **__: np.full((1, len(matrix)), 9.0))
+    assert "promises" not in parts(watched(scored))  # of a model that knows nothing, nothing was expected
 
 
 def patient() -> Any:

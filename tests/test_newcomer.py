@@ -133,20 +133,18 @@ def test_the_commands_that_init_prints_can_be_pasted_though_a_name_has_spaces(co
     assert f"touchstone ingest '{sheet}' --workspace {tmp_path}\n" in printed
 
 
-@pytest.mark.parametrize(("answer", "status"), [("n", 4), ("y", 0), ("", 0)])
-def test_on_a_terminal_init_asks_first(
-    answer: str, status: int, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("typed", "status"), [("n\n", 4), ("y\n", 0), ("\n", 0), ("", 4)])
+def test_on_a_terminal_init_asks_first_and_takes_an_empty_line_for_yes_but_not_the_end_of_input(
+    typed: str, status: int, command: Command, tmp_path: Path, on_a_terminal: Callable[[str], None]
 ) -> None:
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda: answer)
+    on_a_terminal(typed)
     sheet = exports.write(tmp_path / "leads.csv", HEADER, ROWS)
     assert command("init", "--from", str(sheet), workspace=tmp_path)[0] == status
     assert (tmp_path / "touchstone.toml").exists() == (status == 0)
 
 
-def test_init_with_yes_asks_nobody(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda: pytest.fail("it asked"))
+def test_init_with_yes_asks_nobody(command: Command, tmp_path: Path, on_a_terminal: Callable[[str], None]) -> None:
+    on_a_terminal("n\n")
     sheet = exports.write(tmp_path / "leads.csv", HEADER, ROWS)
     status, printed = command("init", "--from", str(sheet), "--yes", "--json", workspace=tmp_path)
     assert (status, sorted(json.loads(printed))) == (0, ["found", "notes", "written"])

@@ -19,7 +19,7 @@ from serving.batch import store
 from serving.line import Line, Term
 from serving.scorer import Scorer
 from serving.spec import Prospect, Spec
-from training.promises import Kept, broken, early, early_days, expected, kept, served
+from training.promises import Kept, broken, doubts, early, early_days, expected, kept, served
 
 NO_SLICES = pd.DataFrame(index=range(0))
 
@@ -94,10 +94,15 @@ def test_chance_is_that_of_all_outcomes_that_could_have_been(promised: list[floa
 
 def test_many_promises_have_nearly_the_chance_of_few() -> None:
     rng = np.random.default_rng(0)
-    p = rng.beta(1, 9, 2000)
-    few, many = (kept(said(*((x, int(i < 240)) for i, x in enumerate(of))), NO_SLICES)[0] for of in (p, [*p, 1e-9]))
-    assert (few.leads, many.leads) == (2000, 2001)
+    p = rng.beta(1, 9, 1000)
+    few, many = (kept(said(*((x, int(i < 120)) for i, x in enumerate(of))), NO_SLICES)[0] for of in (p, [*p, 1e-9]))
+    assert (few.leads, many.leads) == (1000, 1001)
     assert many.chance == pytest.approx(few.chance, rel=0.25)
+    doubtful, doubted = (
+        kept(said(*((x, int(i < 120)) for i, x in enumerate(of))), NO_SLICES, np.full((1, len(of)), 0.1))[0]
+        for of in (p, [*p, 1e-9])
+    )
+    assert doubted.chance == pytest.approx(doubtful.chance, rel=0.25)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +122,51 @@ def test_true_promises_are_called_broken_in_no_more_checks_than_stated() -> None
         rows = pd.DataFrame({"probability": p, "label": (rng.random(200) < p).astype(int)})
         alarms += bool(broken(kept(rows, NO_SLICES), 0.05))
     assert alarms <= 25  # 15 are allowed on average
+
+
+def test_a_model_that_is_as_wrong_as_it_may_be_is_called_broken_in_no_more_checks_than_stated() -> None:
+    rng, alarms, unforgiving = np.random.default_rng(7), 0, 0
+    for _ in range(120):
+        p = rng.beta(1, 6, 200)
+        truth = 1 / (1 + np.exp(-np.log(p / (1 - p)) - rng.normal(0, 0.3)))
+        rows = pd.DataFrame({"probability": p, "label": (rng.random(200) < truth).astype(int)})
+        alarms += bool(broken(kept(rows, NO_SLICES, np.full((1, 200), 0.3)), 0.05))
+        unforgiving += bool(broken(kept(rows, NO_SLICES), 0.05))
+    assert alarms <= 12  # 6 are allowed on average
+    assert unforgiving > 20
+
+
+def test_ways_to_be_wrong_add_up_in_squares_and_those_that_differ_by_lead_cancel_out() -> None:
+    rows = said(*[(0.2, 1)] * 40, *[(0.2, 0)] * 60)
+    alike, apart = np.full((1, 100), 0.5), np.where(np.arange(100) < 50, 0.5, -0.5)[None, :]
+    ((certain, *_), (sure, *_), (unsure, *_), (twice, *_)) = (
+        kept(rows, NO_SLICES, ways) for ways in (None, apart, np.vstack([alike, apart]), np.vstack([alike, alike]))
+    )
+    assert sure.chance == pytest.approx(certain.chance)
+    assert unsure.chance == pytest.approx(kept(rows, NO_SLICES, alike)[0].chance)
+    assert twice.chance == pytest.approx(kept(rows, NO_SLICES, alike * np.sqrt(2))[0].chance)
+    assert certain.chance < unsure.chance < twice.chance
+
+
+def test_all_leads_have_half_of_the_false_alarms_and_the_parts_share_the_rest() -> None:
+    def alarms(chance: float) -> list[str]:
+        groups = [Kept(group, 500, 48.0, 80, chance) for group in ("all", "promised 5% to 10%", "channel Email")]
+        return [one.group for one in broken(groups, 0.01)]
+
+    assert alarms(0.0024) == ["all", "promised 5% to 10%", "channel Email"]
+    assert alarms(0.0026) == alarms(0.0049) == ["all"]
+    assert alarms(0.0051) == []
+
+
+def test_a_model_doubts_what_its_members_disagree_on_and_its_base_rate() -> None:
+    visits = Feature("visits", "count", "Visits", "visits")
+    lines = tuple(Line(base, (Term(),)) for base in (-2.5, -2.0, -1.5, -1.0, -0.5))
+    spec = Spec((visits,), 90, 0.0, leads=99, outcomes=50, lines=lines, line_share=1.0, medians=(0.0,))
+    step, base = 0.5 * np.sqrt(4 / 5 * 4 / 2), np.sqrt(1 / (100 * 0.25))
+    model = Scorer(spec, None, "v1")
+    members_then_base = doubts(model, np.zeros((2, 1))).T
+    assert members_then_base == pytest.approx(np.array([[-2 * step, -step, 0, step, 2 * step, base]] * 2))
+    assert doubts(model, np.zeros((1, 1)), early=True)[-1] == pytest.approx(np.sqrt(2) * base)
 
 
 def test_the_expected_figures_are_those_that_true_promises_come_to() -> None:

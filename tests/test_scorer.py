@@ -377,7 +377,9 @@ def test_scoring_knows_neither_mlflow_nor_bentoml_nor_lightgbm() -> None:
     assert done.stdout == "set()\n"
 
 
-@pytest.mark.parametrize("file", [*ROOT.glob("serving/*.py"), *ROOT.glob("features/*.py")], ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file", [*ROOT.glob("serving/**/*.py"), *ROOT.glob("features/**/*.py")], ids=lambda file: file.name
+)
 def test_nothing_on_the_load_path_reads_pickle(file: Path) -> None:
     nodes = list(ast.walk(ast.parse(file.read_text("utf-8"))))
     imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}

@@ -26,6 +26,7 @@ from features.lake import Lake
 from features.settings import Settings
 from serving import desk as desk_module
 from serving import groups
+from serving.app import Turns
 from serving.batch import open_leads
 from serving.scores import Score, scores
 from serving.service import listen, server
@@ -192,6 +193,20 @@ def test_a_moment_of_any_zone_is_the_same_moment(client: httpx.Client) -> None:
 def test_touches_of_any_year_are_answered(client: httpx.Client, year: str) -> None:
     touched = ADA | {"touches": [{"occurred_at": year, "kind": "page_view", "channel": "Email"}]}
     assert replies(client, leads=[touched], as_of=AS_OF)[0]["lead_id"] == "ada"
+
+
+def test_what_was_said_lately_is_said_at_once_and_all_else_in_its_turn(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, take = list[Turns](), Turns.take
+    monkeypatch.setattr(Turns, "take", lambda turns: taken.append(turns) or take(turns))  # type: ignore[func-returns-value]
+    (lead, *_) = client.get("/leads").json()["leads"]
+    for _ in range(3):
+        replies(client, lead_ids=[lead["lead_id"]])
+    at_most_once = len(taken)
+    replies(client, lead_ids=[lead["lead_id"]], as_of=NOW.isoformat())
+    assert at_most_once <= 1
+    assert len(taken) == at_most_once + 1
 
 
 def test_the_lake_is_read_only_for_leads_in_it(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:

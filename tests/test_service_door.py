@@ -6,15 +6,16 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from http import HTTPStatus
 from typing import Any
 
 import pytest
 import uvicorn
 
 from features.settings import Serve
-from serving.door import Door
+from serving.door import Door, written
 from serving.port import listen
 
 ASKED = b"POST /score HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 2\r\n\r\n{}"
@@ -24,6 +25,11 @@ class Echo:
     """Answers with the length of the body, within limits."""
 
     limits = Serve(connections=3, head_kilobytes=1, body_seconds=0.3)  # type: ignore[call-arg]  # the rest has defaults
+
+    def refused_at_once(self, scope: Mapping[str, Any]) -> bytes | None:
+        """Refuse what is posted to /full."""
+        full = (scope["method"], scope["path"]) == ("POST", "/full up")
+        return written(HTTPStatus.TOO_MANY_REQUESTS, "Full.", [(b"retry-after", b"1")]) if full else None
 
     async def __call__(self, _: Any, receive: Any, send: Any) -> None:
         body = b""
@@ -123,3 +129,38 @@ def test_so_many_connections_are_let_in_and_no_more_until_one_is_closed(port: in
         time.sleep(0.1)
         with asked(port, ASKED) as another:
             assert answer(another) == (200, b"2", False)
+
+
+FULL = ASKED.replace(b"/score", b"/full%20up?a=b")
+
+
+def test_what_is_refused_at_once_is_answered_and_the_next_on_the_same_connection_is_heard(port: int) -> None:
+    large = FULL.replace(b"2\r\n\r\n{}", b"200000\r\n\r\n" + b"x" * 200_000)
+    with asked(port, FULL) as connection:
+        assert answer(connection) == (429, refusal("Full."), False)
+        connection.sendall(large)
+        assert answer(connection) == (429, refusal("Full."), False)
+        for at in range(0, len(FULL), 10):
+            connection.sendall(FULL[at : at + 10])
+        assert answer(connection) == (429, refusal("Full."), False)
+        connection.sendall(ASKED)
+        assert answer(connection) == (200, b"2", False)
+
+
+@pytest.mark.parametrize("line", [b"connection: close", b"expect: 100-continue"])
+def test_a_request_with_an_end_of_its_own_is_not_refused_at_once_but_looked_into(port: int, line: bytes) -> None:
+    with asked(port, FULL.replace(b"host", line + b"\r\nhost")) as connection, connection.makefile("rb") as read:
+        assert read.readline().split()[1] in {b"200", b"100"}
+
+
+def test_nobody_is_answered_before_who_asked_first(port: int) -> None:
+    with asked(port, ASKED + FULL) as connection:
+        assert answer(connection)[0] == 200
+
+
+def test_an_answer_of_one_sentence_is_whole_http() -> None:
+    said = written(HTTPStatus.TOO_MANY_REQUESTS, "Full.", [(b"retry-after", b"1"), (b"x-request-id", b"r1")])
+    assert said == (
+        b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: 18\r\n"
+        b'retry-after: 1\r\nx-request-id: r1\r\n\r\n{"error": "Full."}'
+    )

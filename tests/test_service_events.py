@@ -22,7 +22,7 @@ from serving.journal import Event, Journal, events_in
 
 Row = dict[str, Any]
 NOW = datetime.now(UTC).replace(microsecond=0)
-SOON = 10  # seconds on a busy machine; benchmarks/serving.py measures that it is 2
+SOON = 20  # seconds on a busy machine; benchmarks/serving.py measures that it is 2
 EARLIER = (NOW - timedelta(days=3)).isoformat()
 
 
@@ -148,6 +148,7 @@ def test_an_event_is_soon_in_the_lead_s_score_fit_and_behaviour_alike(client: ht
     while score(client, "kim")["engagement"] == before["engagement"]:
         assert time.monotonic() - begun < SOON
         time.sleep(0.1)
+    stored(lake, "SELECT 1 FROM scores WHERE lead_id = 'kim'", 2)  # before more is known, or both are scored as one
     middle = score(client, "kim")
     begun = time.monotonic()
     post(client, leads=[new_lead("kim", attributes={"industry": "Software", "seniority": "C-level"})])

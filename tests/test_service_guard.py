@@ -262,12 +262,12 @@ def test_between_two_answers_the_loop_looks_who_else_has_come() -> None:
             done.append("look")
             await asyncio.sleep(0)
 
-    def answer() -> bytes:
-        done.append("answer")
-        return b""
+    async def answer() -> None:
+        async with turns.take():
+            done.append("answer")
 
     async def all_at_once() -> None:
-        await asyncio.gather(*(turns.take(answer) for _ in range(3)), look())
+        await asyncio.gather(*(answer() for _ in range(3)), look())
 
     asyncio.run(all_at_once())
     assert done.count("answer") == 3
@@ -326,6 +326,31 @@ def test_while_it_stops_every_client_is_told_to_come_back_on_another_connection(
     assert ask(guarded)[1]["connection"] == "close"
 
 
+def test_the_audit_log_turns_over_and_keeps_its_latest_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.audit.MOST_BYTES", 300)
+    monkeypatch.setattr("serving.audit.KEPT", 2)
+    for start in (0, 5):  # a service that starts again goes on where it was
+        audit = Audit(tmp_path, lambda: NOW)
+        for i in range(start, start + 5):
+            audit.write("crm", "GET", "/model", 200, f"r{i}")
+        audit.close()
+    logs = {file.name: file.read_text().splitlines() for file in tmp_path.glob("audit.jsonl*")}
+    told = {name: [json.loads(line)["request_id"] for line in lines] for name, lines in logs.items()}
+    assert told == {"audit.jsonl": ["r9"], "audit.jsonl.1": ["r6", "r7", "r8"], "audit.jsonl.2": ["r3", "r4", "r5"]}
+
+
+def test_a_full_disk_costs_a_line_of_the_audit_log_and_no_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "audit.jsonl").symlink_to("/dev/full")
+    audit = Audit(tmp_path, lambda: NOW)
+    audit.write("crm", "GET", "/model", 200, "r1")
+    audit.close()
+    assert caplog.messages == [
+        f"The audit log {tmp_path / 'audit.jsonl'} lacks a line: [Errno 28] No space left on device."
+    ]
+
+
 def test_the_audit_log_says_who_asked_what_and_names_nobody(tmp_path: Path) -> None:
     audit = Audit(tmp_path, lambda: NOW)
     for lead in ("ada", "bob", "ada"):
@@ -363,3 +388,68 @@ def test_a_host_that_is_not_here_is_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"^Port 0 of 192\.0\.2\.1 cannot be used: .*\. Choose another"):
         listen(0, "192.0.2.1")
+
+
+# Refused at once
+
+
+def at_once(guarded: Guard, path: str = "/score", method: str = "POST", **headers: str) -> Answer | None:
+    """Return what is refused by its head alone."""
+    named = {"host": "127.0.0.1:3000", **JSON, **headers}
+    raw = [(name.encode(), value.encode()) for name, value in named.items()]
+    said = guarded.refused_at_once({"type": "http", "method": method, "path": path, "headers": raw})
+    if said is None:
+        return None
+    (first, *lines), body = said.split(b"\r\n\r\n")[0].decode().split("\r\n"), said.split(b"\r\n\r\n")[1]
+    return int(first.split()[1]), dict(line.split(": ") for line in lines), json.loads(body)
+
+
+def full(keyring: Keyring | None = None, audit: Any = lambda *_: None) -> Guard:
+    guarded = Guard(echo, way, limited(waiting=3), keyring, CollectorRegistry(), audit)
+    guarded.waiting = 3
+    return guarded
+
+
+def test_while_all_places_are_taken_what_is_posted_is_refused_by_its_head() -> None:
+    guarded = full()
+    status, head, said = at_once(guarded, **{"x-request-id": "r1"}) or (0, {}, None)
+    assert (status, said) == (429, {"error": "Too many requests wait already. Ask again in a second."})
+    assert (head["retry-after"], head["x-request-id"], head["content-type"]) == ("1", "r1", "application/json")
+    assert ask(guarded)[::2] == (status, said)
+    guarded.waiting -= 1
+    assert at_once(guarded) is None
+
+
+@pytest.mark.parametrize(("path", "method"), [("/livez", "POST"), ("/page", "GET"), ("/score", "HEAD")])
+def test_what_waits_for_nothing_is_never_refused_at_once(path: str, method: str, keyring: Keyring) -> None:
+    assert at_once(full(), path, method) is None
+    assert at_once(full(keyring), path, method) is None
+
+
+def test_while_there_is_room_nobody_is_refused_at_once(keyring: Keyring) -> None:
+    guarded = full(keyring)
+    guarded.waiting -= 1
+    assert at_once(guarded) is None  # and is told what is missing in the guard's own order
+
+
+def test_who_has_no_token_is_told_so_though_all_places_are_taken(keyring: Keyring, tmp_path: Path) -> None:
+    token = create(tmp_path, "crm", ["score"], NOW)
+    assert (at_once(full(keyring)) or ())[::2] == (401, {"error": NEEDED})
+    assert (at_once(full(keyring), authorization=f"Bearer {token}") or ())[:1] == (429,)
+    assert (at_once(full(keyring), "/events", authorization=f"Bearer {token}") or ())[:1] == (403,)
+
+
+def test_whoever_is_refused_stands_in_the_audit_log_by_name(keyring: Keyring, tmp_path: Path) -> None:
+    log = list[tuple[Any, ...]]()
+    guarded = full(keyring, lambda *line: log.append(line))
+    token = create(tmp_path, "crm", ["score"], NOW)
+    at_once(guarded, authorization=f"Bearer {token}", **{"x-request-id": "r1"})
+    ask(guarded, authorization=f"Bearer {token}", x_request_id="r2")
+    assert log == [("crm", "POST", "/score", 429, "r1"), ("crm", "POST", "/score", 429, "r2")]
+
+
+def test_a_service_that_stops_closes_the_connection_of_whom_it_refuses_at_once() -> None:
+    guarded = full()
+    assert "connection" not in (at_once(guarded) or (0, {}, None))[1]
+    guarded.draining = True
+    assert (at_once(guarded) or (0, {}, None))[1]["connection"] == "close"

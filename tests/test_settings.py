@@ -12,16 +12,9 @@ import pytest
 from pydantic import BaseModel
 
 from features.errors import ConfigError
-from features.settings import (
-    EXAMPLE_GOAL,
-    EXAMPLE_SOURCE,
-    Expression,
-    Goal,
-    Section,
-    Settings,
-    read_settings,
-    settings_page,
-)
+from features.settings import Expression, Goal, Settings, read_settings
+from features.settings.page import EXAMPLE_GOAL, EXAMPLE_SOURCE, settings_page
+from features.settings.section import Section
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ from features.verbs import Moments, columns_of
 from serving.scorer import Scorer, champion
 from training.drift import Shift, drifted
 from training.gate import slices_of
-from training.promises import EARLY_MATTERS, Floats, Kept, broken, early, early_days, expected, kept, served
+from training.promises import EARLY_MATTERS, Floats, Kept, broken, doubts, early, early_days, expected, kept, served
 
 LATEST = """
     SELECT lead_id, epoch_us(as_of) AS as_of, probability FROM scores WHERE model_version = $1
@@ -59,15 +59,16 @@ def monitored(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) 
     """
     scorer, now = champion(workspace / "models"), microseconds(as_of)
     history, watch = read_history(lake, more=columns_of(scorer.spec.features)), settings.monitor
-    said, slices, _ = _judged(lake, history, settings, scorer, now)
-    groups, days = kept(said, slices), early_days(scorer)
+    said, slices, matrix = _judged(lake, history, settings, scorer, now)
+    unsure, days = doubts(scorer, matrix), early_days(scorer)
+    groups = kept(said, slices, unsure)
     news = (said["matured"] > scorer.spec.learned_until).to_numpy()  # the champion learned from the others
     soon = _early(lake, history, settings, scorer, now, days) if days else []
     share = watch.false_alarms / 2  # of each of the two looks at promises
     moved, recent = drifted(scorer, history, settings, now)
     again, latest = _skew(lake, history, scorer)
     alarms = [
-        *_of_promises(broken(kept(said[news], slices[news]), share), watch.false_alarms),
+        *_of_promises(broken(kept(said[news], slices[news], unsure[:, news]), share), watch.false_alarms),
         *_of_promises(broken(soon, share, EARLY_MATTERS), watch.false_alarms, f" within {days or 0:g} days"),
         *_of_drift(moved, watch.recent_days, watch.false_alarms),
         *_of_skew(again),
@@ -116,7 +117,7 @@ def _early(lake: Lake, history: History, settings: Settings, scorer: Scorer, now
     said, slices, matrix = _judged(lake, history, settings, scorer, now, days)
     due = said.assign(probability=early(scorer, said["probability"].to_numpy(np.float64), matrix, days))
     news = (said["matured"] > scorer.spec.learned_until).to_numpy()
-    return kept(due[news], slices[news])
+    return kept(due[news], slices[news], doubts(scorer, matrix, early=True)[:, news])
 
 
 def _skew(lake: Lake, history: History, scorer: Scorer) -> tuple[dict[str, Any], Floats]:
@@ -132,7 +133,7 @@ def _skew(lake: Lake, history: History, scorer: Scorer) -> tuple[dict[str, Any],
 
 
 def _of_promises(groups: Sequence[Kept], false_alarms: float, within: str = "") -> list[Alarm]:
-    sure = f"True promises are as far off in fewer than {false_alarms:.0%} of checks."
+    sure = f"A model as sure as this one is so far off in fewer than {false_alarms:.0%} of checks."
     do = "Train again: touchstone retrain. If the new model is refused, look at what drifted."
     return [
         Alarm(

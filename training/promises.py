@@ -2,8 +2,10 @@
 
 Looked at are scores whose whole horizon is past, one of each lead, since several of one lead share its fate: the first
 of those days. (Its last would be chosen by that fate: who closes is scored no more.) If every promise is true, the
-number that closes follows from the probabilities alone (Poisson's binomial law). What that law would show in fewer
-than one of a hundred checks, in any group, is an alarm if it also matters.
+number that closes follows from the probabilities alone (Poisson's binomial law). But nobody learns true promises from a
+few hundred outcomes: a model that is as good as its data let it be is wrong in some ways for many leads at once, and
+so far that is no news. What that law, with the model's own doubts, would show in fewer than one of a hundred checks,
+in any group, is an alarm if it also matters.
 
 The whole horizon is long to wait. Early promises are those of the model's first prospect, such as 30 days: of a score,
 so much as its line says comes within them. They tell sooner, and less exactly.
@@ -39,7 +41,11 @@ SERVED = """
 """
 EARLY_MATTERS = 1.5  # the same of an early promise, which a line makes that was judged by nobody
 MATTERS = 1.2  # times as many closes as promised, or as few, below which an alarm would be pedantry
-EXACT = 2_000  # scores, up to which the law is computed and not approximated
+ALL = "all"  # the group of all leads
+LAW = stats.poisson_binom
+TINY = 1e-12  # a probability
+EXACT = 1_000  # scores, up to which the law is computed and not approximated
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(9)  # of a normal spread
 
 
 @dataclass(frozen=True)
@@ -87,28 +93,56 @@ def early(scorer: Scorer, promised: Floats, matrix: Floats, days: float) -> Floa
     return np.asarray(promised * np.minimum(sooner / whole, 1))
 
 
-def kept(said: pd.DataFrame, slices: pd.DataFrame) -> list[Kept]:
-    """Return how the promises were kept: by all, by band of probability, and by slice (categories by column)."""
+def doubts(scorer: Scorer, matrix: Floats, *, early: bool = False) -> Floats:
+    """Return ways in which a model may be wrong (row): by how much, in one standard deviation, of each log-odds.
+
+    Each member of the ensemble left out one part of the leads, and what it says without them is one way (delete-a-group
+    jackknife, Efron 1982), and as few members know little of how far they are apart, wider by as much as Student's
+    distribution is than the normal. The base rate, a share among so many leads, is another way, and for early promises,
+    which have a line of their own, twice.
+    """
+    margins, rate = scorer.margins(matrix), scorer.spec.base_rate
+    centre, free = margins.mean(axis=0), len(margins) - 1
+    wider = np.sqrt(free / (free + 1) * free / max(free - 2, 1))
+    left_out = (margins - centre) * scorer.spec.calibration.slope(centre) * wider
+    base = np.sqrt((1 + early) / ((scorer.spec.leads + 1) * rate * (1 - rate)))
+    return np.vstack([left_out, np.full(len(matrix), base)])
+
+
+def kept(said: pd.DataFrame, slices: pd.DataFrame, doubts: Floats | None = None) -> list[Kept]:
+    """Return how the promises were kept: by all, by band of probability, and by slice (categories by column).
+
+    ``doubts`` are ways in which they may be wrong (row), by log-odds for each of them (column); none of the truth.
+    """
     promised, labels = said["probability"].to_numpy(np.float64), said["label"].to_numpy(np.float64)
+    ways = np.zeros((1, len(said))) if doubts is None else doubts
     found = []
     for group, rows in _groups(promised, labels, slices):
         p, closed = promised[rows], int(labels[rows].sum())
-        found.append(Kept(group, len(p), float(p.sum()), closed, _chance(p, closed)))
+        weights = p * (1 - p) / max((p * (1 - p)).sum(), TINY)
+        unsure = float(np.sqrt(((ways[:, rows] @ weights) ** 2).sum()))
+        found.append(Kept(group, len(p), float(p.sum()), closed, _chance(p, closed, unsure)))
     return found
 
 
 def broken(groups: list[Kept], false_alarms: float, matters: float = MATTERS) -> list[Kept]:
-    """Return the groups in which more or fewer closed than chance explains (Bonferroni), and than is pedantry."""
+    """Return the groups in which more or fewer closed than chance explains, and than is pedantry.
+
+    Of the false alarms all leads together have half, since what moves, moves most of them, and the parts share the
+    rest (Bonferroni, weighted).
+    """
+    parts = max(len(groups) - 1, 1)
     return [
         one
         for one in groups
-        if one.chance <= false_alarms / len(groups) and not one.promised / matters < one.closed < one.promised * matters
+        if one.chance <= false_alarms / 2 / (1 if one.group == ALL else parts)
+        and not one.promised / matters < one.closed < one.promised * matters
     ]
 
 
 def expected(promised: Floats) -> dict[str, float | None]:
     """Return the ROC AUC, log loss and Brier score that scores will have if every promise is true."""
-    p = np.sort(promised.clip(1e-12, 1 - 1e-12))
+    p = np.sort(promised.clip(TINY, 1 - TINY))
     pairs = p.sum() * (1 - p).sum() - (p * (1 - p)).sum()
     ahead = float((p * (np.cumsum(1 - p) - (1 - p))).sum())  # the closer stands above the one that does not close
     return {
@@ -120,7 +154,7 @@ def expected(promised: Floats) -> dict[str, float | None]:
 
 def _groups(promised: Floats, labels: Floats, slices: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     if len(promised):
-        yield "all", np.ones(len(promised), bool)
+        yield ALL, np.ones(len(promised), bool)
     for low, high in pairwise(BANDS):
         rows = (promised >= low) & (promised < high if high < 1 else True)
         if rows.any():
@@ -128,14 +162,18 @@ def _groups(promised: Floats, labels: Floats, slices: pd.DataFrame) -> Iterator[
     yield from rows_of_slices(labels, slices)
 
 
-def _chance(promised: Floats, count: int) -> float:
-    """Return the share of true promises that are as far off on either side: twice the smaller tail."""
+def _chance(promised: Floats, count: int, unsure: float) -> float:
+    """Return how often promises are as far off on either side, twice the smaller tail.
+
+    They are wrong together by a shift of the log-odds that is normal, of so much standard deviation.
+    """
+    variance = float((promised * (1 - promised)).sum())
     if len(promised) > EXACT:
-        mean, spread = promised.sum(), np.sqrt((promised * (1 - promised)).sum())
-        tails = stats.norm.cdf((count + 0.5 - mean) / spread), stats.norm.sf((count - 0.5 - mean) / spread)
+        mean, spread = promised.sum(), np.sqrt(variance + (unsure * variance) ** 2)
+        tails = [stats.norm.cdf((count + 0.5 - mean) / spread), stats.norm.sf((count - 0.5 - mean) / spread)]
     else:
-        law = np.ones(1)
-        for p in promised:
-            law = np.convolve(law, (1 - p, p))
-        tails = law[: count + 1].sum(), law[count:].sum()
+        p = promised.clip(TINY, 1 - TINY)
+        shifted = [probability(np.log(p / (1 - p)) + unsure * node) for node in (NODES if unsure else (0.0,))]
+        laws = np.array([(LAW.cdf(count, q), LAW.sf(count - 1, q)) for q in shifted])
+        tails = np.average(laws, axis=0, weights=WEIGHTS if unsure else None).tolist()
     return float(min(1.0, 2 * min(tails)))

@@ -14,22 +14,28 @@ from benchmarks.service.servers import Serving, touchstone
 
 
 def overload(workspace: Path) -> None:
-    """Four times as much as can be answered, for 20 seconds, of leads with 300 touches sent along."""
+    """Four times as much as can be answered, for 20 seconds, of leads with 300 touches sent along.
+
+    What can be answered is measured before and after, since machines that are shared do not stay as quick as they were.
+    """
     with touchstone(workspace) as ours:
         bodies = [with_history(300, n) for n in range(20)]
         asyncio.run(stream(ours.port, bodies, 50, 2, 8))
         each(ours, "/score", bodies, 100)
-        capacity = 1 / median(each(ours, "/score", bodies, 300)[1])
-        found = asyncio.run(stream(ours.port, bodies, 4 * capacity, 20, 200))
+        before = each(ours, "/score", bodies, 300)[1]
+        asked = 4 / median(before)
+        found = asyncio.run(stream(ours.port, bodies, asked, 20, 200))
+        end = time.perf_counter()
+        while ours.ask("POST", "/score", bodies[0])[0] != 200:
+            pass
+        recovered = time.perf_counter() - end
+        capacity = 1 / median(before + each(ours, "/score", bodies, 300)[1])
         statuses = Counter(status for *_, status in found)
-        print(f"  capacity {capacity:.0f}/s, asked {4 * capacity:.0f}/s: {dict(statuses)}")
+        print(f"  capacity {capacity:.0f}/s, asked {asked:.0f}/s: {dict(statuses)}")
         bar("goodput as a share of capacity", statuses[200] / 20 / capacity, least=0.85)
         refused = sorted(took for _, took, status in found if status == 429)
         bar("refused, p99 ms", refused[round(0.99 * len(refused)) - 1] * 1e3 if refused else 0, most=200)
-        after = time.perf_counter()
-        while ours.ask("POST", "/score", bodies[0])[0] != 200:
-            pass
-        bar("recovered after, s", time.perf_counter() - after, most=1)
+        bar("recovered after, s", recovered, most=1)
 
 
 def slow(workspace: Path) -> None:
