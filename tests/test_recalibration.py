@@ -119,14 +119,16 @@ def test_what_came_of_the_latest_leads_so_far_tells_that_the_share_moved() -> No
     assert model.moved[0] > 0.4
 
 
-def promises() -> tuple[list[float], list[int], list[float]]:
+def promises(lag_days: float = 0) -> tuple[list[float], list[int], list[float]]:
     """Return when snapshots were taken, what came of them by day 50, and the share of wins that shows as early.
 
     A lead a day, looked at two days later; of four one is won 8 days after that, and one 18 days after.
     """
     leads = [f"lead-{i:02}" for i in range(50)]
     stages = [(lead, i + (10, 0, 20)[i % 4], "won") for i, lead in enumerate(leads) if i % 2 == 0]
-    known, share = so_far(world(dict(zip(leads, range(50), strict=True)), stages=stages), SETTINGS, day(50))
+    when = SETTINGS.snapshots.model_copy(update={"reporting_lag_days": lag_days})
+    late = SETTINGS.model_copy(update={"snapshots": when})
+    known, share = so_far(world(dict(zip(leads, range(50), strict=True)), stages=stages), late, day(50))
     return days(known.moments), known.labels.astype(int).tolist(), share.tolist()
 
 
@@ -136,6 +138,12 @@ def test_snapshots_tell_what_came_of_them_so_far_once_they_are_as_old_as_the_ear
     assert labels == [int(i % 4 == 0 or (i % 4 == 2 and i < 30)) for i in range(40)]  # the others are not won yet
     early = 10 * 48 / 40 / (10 * 48 / 40 + 7 * 48 / 30)  # 10 early wins and 7 late, of 40 and 30 of 48 who could be
     assert share == pytest.approx([1.0] * 30 + [early] * 10)
+
+
+def test_a_win_that_may_not_all_be_reported_yet_does_not_count_so_far() -> None:
+    taken, labels, _ = promises(lag_days=5)
+    assert [at for at, won in zip(taken, labels, strict=True) if won][-2:] == [30, 34]  # won on days 38 and 42
+    assert labels[26] == 0  # won on day 46
 
 
 def test_where_outcomes_have_no_end_those_tell_that_are_as_old_as_nearly_all_outcomes() -> None:
