@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from by_hand import day, days, world
+from scipy.optimize import minimize
 
 from features.history import DAY, History
 from features.matrix import feature_matrix
@@ -170,3 +171,18 @@ def test_a_promise_that_was_sure_and_broken_is_a_loss_and_no_error(
     history, plain, _, rows = turned
     certain = replace(plain, unseen=np.full(len(rows.labels), 60.0))
     assert np.isfinite(recalibration.recalibrated(certain, rows, history, SETTINGS, day(END)).moved).all()
+
+
+def test_the_update_is_what_loses_least(turned: tuple[History, Model, Model, Labelled]) -> None:
+    *_, rows = turned
+    draws = np.random.default_rng(1)
+    share, log_odds = draws.uniform(0.3, 1, len(rows.labels)), draws.normal(-1, 1, len(rows.labels))
+    pairs = Moments(rows.moments.history, rows.moments.lead // 2, rows.moments.as_of)  # of snapshots of one lead
+    told = recalibration.Told(replace(rows, moments=pairs), share, log_odds)
+    latest = told.between(told.latest(), day(END))
+
+    def lost(update: np.ndarray) -> float:
+        off = update - recalibration.PRIOR
+        return float(latest.loss(update[0] + update[1] * latest.log_odds).sum() / 2 + recalibration.TRUST @ off**2 / 2)
+
+    assert recalibration.update_of(told) == pytest.approx(minimize(lost, recalibration.PRIOR).x, abs=0.005)

@@ -33,7 +33,7 @@ SUREST = 1 - 1e-12  # of all promises
 
 
 @dataclass(frozen=True)
-class _Told:
+class Told:
     """Snapshots with what came of them so far, and the log-odds that members who did not see their leads gave them.
 
     ``share`` is that of the wins within the horizon which show as early as each snapshot could show one.
@@ -43,9 +43,10 @@ class _Told:
     share: Floats
     log_odds: Floats
 
-    def between(self, start: int, end: int) -> _Told:
+    def between(self, start: int, end: int) -> Told:
+        """Return the snapshots taken in [start, end), in microseconds."""
         within = (self.rows.moments.as_of >= start) & (self.rows.moments.as_of < end)
-        return _Told(self.rows.chosen(within), self.share[within], self.log_odds[within])
+        return Told(self.rows.chosen(within), self.share[within], self.log_odds[within])
 
     def latest(self) -> int:
         """Return the moment from which on the latest of them were taken."""
@@ -85,13 +86,13 @@ def recalibrated(model: Model, rows: Labelled, history: History, settings: Setti
         return model
     began = latest.latest()
     earlier = _told(model, rows, history, settings, began)
-    gain = _gains(latest.between(began, before), _update(earlier))
+    gain = _gains(latest.between(began, before), update_of(earlier))
     if gain.mean() <= SURE * gain.std() / np.sqrt(len(gain)):
         return model
-    return _moved(model, *_update(latest))
+    return _moved(model, *update_of(latest))
 
 
-def _told(model: Model, rows: Labelled, history: History, settings: Settings, before: int) -> _Told:
+def _told(model: Model, rows: Labelled, history: History, settings: Settings, before: int) -> Told:
     """Return what was known before a moment; a snapshot that nobody could learn from yet is scored by all members."""
     known, share = so_far(history, settings, before)
     index = pd.MultiIndex.from_arrays([rows.moments.lead, rows.moments.as_of])
@@ -100,10 +101,10 @@ def _told(model: Model, rows: Labelled, history: History, settings: Settings, be
     log_odds[learned] = np.asarray(model.unseen)[place[learned]]
     others = feature_matrix(model.spec.features, known.chosen(~learned).moments)
     log_odds[~learned] = scorer.log_odds(scorer.margins(others))
-    return _Told(known, share, log_odds)
+    return Told(known, share, log_odds)
 
 
-def _update(told: _Told) -> tuple[float, float]:
+def update_of(told: Told) -> tuple[float, float]:
     """Return the intercept and the slope that the latest of the snapshots ask for; (0, 1) if they are too few."""
     nothing = float(PRIOR[0]), float(PRIOR[1])
     if not len(told.share):
@@ -123,7 +124,7 @@ def _update(told: _Told) -> tuple[float, float]:
     return float(found[0]), max(float(found[1]), 0.0)
 
 
-def _gains(told: _Told, update: tuple[float, float]) -> Floats:
+def _gains(told: Told, update: tuple[float, float]) -> Floats:
     """Return of each lead what it loses less by the update, in nats."""
     gained = told.loss(told.log_odds) - told.loss(update[0] + update[1] * told.log_odds)
     lead = np.unique(told.rows.moments.lead, return_inverse=True)[1]
