@@ -65,12 +65,18 @@ def _exact(member: Floats, conversions: Floats, nulls: Floats) -> Floats:
     k = member.shape[1]
     place = (member @ (1 << np.arange(k))).astype(np.int64)
     worth = _rate(*(_within(np.atleast_2d(ends), place, k) for ends in (conversions, nulls)))
+    return np.reshape(shapley_values(worth), (*conversions.shape[:-1], k))
+
+
+def shapley_values(worth: Floats) -> Floats:
+    """Shapley values (r, k) of r games, from the worth of each coalition (r, 2^k): channel c is bit c of its place."""
+    k = worth.shape[1].bit_length() - 1
     subset = np.arange(1 << k)
     size = np.array([int(s).bit_count() for s in subset])
     weight = np.array([factorial(n) * factorial(k - 1 - n) / factorial(k) for n in range(k)] + [0.0])
     without = [subset[(subset >> c & 1) == 0] for c in range(k)]
     values = [(worth[:, s | 1 << c] - worth[:, s]) @ weight[size[s]] for c, s in enumerate(without)]
-    return np.reshape(np.stack(values, axis=-1) if values else np.empty((len(worth), 0)), (*conversions.shape[:-1], k))
+    return np.stack(values, axis=-1) if values else np.empty((len(worth), 0))
 
 
 def _within(ends: Floats, place: Ints, k: int) -> Floats:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from attribution.counting import Counted, counted, counted_in_parts
 from attribution.journeys import Ints, Journeys, Names
-from attribution.models import BEST_ORDER, MARKOV, MODELS, SCORE_ADJUSTED, Earned, counted_alone, counting_for, earned
+from attribution.models import BEST_ORDER, MARKOV, MODELS, OF_LEAD_DAYS, Earned, counted_alone, counting_for, earned
 from attribution.paths import joined
 from attribution.rules import HALF_LIFE_DAYS, RULES, Rule, shares, time_decay
 from attribution.shares import split_cents, whole
@@ -125,7 +125,7 @@ def _admit(
     models: Sequence[str], rules: Mapping[str, Rule], stages: Sequence[str], half_life_days: float, replicates: int
 ) -> None:
     """Refuse a request that cannot be done, with all its problems."""
-    known = (*(name for name in MODELS if name not in rules), *rules, BEST_ORDER, SCORE_ADJUSTED)
+    known = (*(name for name in MODELS if name not in rules), *rules, BEST_ORDER, *OF_LEAD_DAYS)
     strange = [name for name in models if name not in known and not MARKOV.fullmatch(name)]
     problems = [_unknown(name, known) for name in strange]
     if not models:
@@ -138,8 +138,10 @@ def _admit(
             f"{', '.join(stageless)} gives credit to the touches before a stage, and these journeys know no stages. "
             "Ask for it of a lake, not of a file of paths."
         )
-    if SCORE_ADJUSTED in models:
-        problems.append(f"{SCORE_ADJUSTED} needs leads and their scores. Ask for it of a lake, not of a file of paths.")
+    problems += [
+        f"{name} needs leads and their scores. Ask for it of a lake, not of a file of paths."
+        for name in OF_LEAD_DAYS if name in models
+    ]  # fmt: skip
     if not half_life_days > 0:
         problems.append(f"half_life_days is {half_life_days}; give a number of days above 0, such as 7.")
     if replicates < 1:

@@ -67,17 +67,22 @@ def adjusted(days: LeadDays, probability: Probability) -> Adjusted:
         DataError: when so little closed that nothing can be told.
 
     """
-    closes = int((days.time.won & (days.time.end > days.time.born)).sum())
-    if closes < FEWEST_ENDS or not days.channels:
-        raise DataError(
-            f"score_adjusted needs {FEWEST_ENDS} closed leads and touches that may earn credit; {closes} leads have "
-            "closed. Use a rule, such as linear, until more have."
-        )
+    refuse_too_few("score_adjusted", days)
 
     def score(lead: Ints, day: Floats) -> Floats:
         return probability(lead, (day * DAY).astype(np.int64))
 
     return score_adjusted(days.time, days.touched, len(days.channels), score)
+
+
+def refuse_too_few(model: str, days: LeadDays) -> None:
+    """Refuse, with a DataError, leads of which so few have closed that a model can tell nothing."""
+    closes = int((days.time.won & (days.time.end > days.time.born)).sum())
+    if closes < FEWEST_ENDS or not days.channels:
+        raise DataError(
+            f"{model} needs {FEWEST_ENDS} closed leads and touches that may earn credit; {closes} leads have "
+            "closed. Use a rule, such as linear, until more have."
+        )
 
 
 def value_cents(found: Adjusted, days: LeadDays, wins: pd.DataFrame) -> Ints:

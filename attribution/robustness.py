@@ -19,7 +19,7 @@ from attribution.credit import credit
 from attribution.deals import journeys_of, touches_in, values
 from attribution.journeys import Floats, Ints
 from attribution.lead_days import LeadDays, Probability, adjusted, kinds_of, lead_days, own_history
-from attribution.models import SCORE_ADJUSTED
+from attribution.models import OF_LEAD_DAYS, SCORE_ADJUSTED
 from attribution.moments import Touched
 from attribution.rules import own_rules
 from attribution.runs import Baseline
@@ -46,7 +46,7 @@ def robustness(
         DataError: when there is no touch, or too little closed for ``score_adjusted``.
 
     """
-    ruled = [name for name in models if name != SCORE_ADJUSTED]
+    ruled = [name for name in models if name not in OF_LEAD_DAYS]
     tables = [_compared(_by_journeys(lake, settings, as_of, ruled, seed), ruled)] if ruled else []
     if SCORE_ADJUSTED in models and baseline is not None:
         tables.append(_compared(_by_lead_days(lake, settings, as_of, baseline, seed), [SCORE_ADJUSTED]))

@@ -13,13 +13,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from attribution.credit import Attribution, credit, summary
+from attribution import funnel
+from attribution.credit import Attribution, Unattributed, credit, summary
 from attribution.deals import journeys_in
 from attribution.decision import decision
 from attribution.experiments import shrunk
 from attribution.journeys import WON, Journeys
 from attribution.lead_days import Probability, adjusted, kinds_of, lead_days, own_history, table
-from attribution.models import SCORE_ADJUSTED
+from attribution.models import COUNTERFACTUAL, OF_LEAD_DAYS, SCORE_ADJUSTED
 from attribution.paths import path_parts, read_paths
 from attribution.rules import own_rules
 from attribution.transforms import transformed
@@ -77,19 +78,20 @@ def attribute(
     """
     how = settings.attribution
     named = list(models) or how.models
-    if SCORE_ADJUSTED in named and (how.stage, how.of, how.repeated) != (WON, "lead", False):
+    by_lead_days = [name for name in OF_LEAD_DAYS if name in named]
+    if by_lead_days and (how.stage, how.of, how.repeated) != (WON, "lead", False):
         raise DataError(
-            f"{SCORE_ADJUSTED} tells what made single leads close for the first time. Leave it out of the models, or "
-            'keep attribution.stage = "won", of = "lead" and repeated = false.'
+            f"{' and '.join(by_lead_days)} can tell only what made single leads close for the first time. Ask for "
+            'other models, or keep attribution.stage = "won", of = "lead" and repeated = false.'
         )
     versions = {name: version for name, version in lake.versions().items() if name in READ}
     then = Lake(lake.folder, versions)
     seen, wins = journeys_by(then, settings, as_of)
     identity = run_id(versions, settings.goal.model_dump(), how.model_dump(), named, as_of.isoformat())
-    ruled = [name for name in named if name != SCORE_ADJUSTED or baseline is None]
+    ruled = [name for name in named if name not in OF_LEAD_DAYS or baseline is None]
     answer = credit(seen, ruled or ["linear"], how.half_life_days, own=own_rules(settings))
     if len(ruled) < len(named) and baseline is not None:
-        answer = _with_adjusted(answer, then, settings, as_of, wins, baseline)
+        answer = _with_lead_days(answer, by_lead_days, then, settings, as_of, wins, baseline)
     return Run(identity, answer, how.stage)
 
 
@@ -126,25 +128,35 @@ def compared(lake: Lake, run: Run, with_run: str) -> pd.DataFrame:
     return pd.DataFrame(both.assign(change=change), columns=columns)
 
 
-def _with_adjusted(
-    answer: Attribution, lake: Lake, settings: Settings, as_of: datetime, wins: pd.DataFrame, baseline: Baseline
-) -> Attribution:
-    """Return the answer with score-adjusted credit beside that of the other models."""
+def _with_lead_days(
+    answer: Attribution, models: Sequence[str], lake: Lake, settings: Settings, as_of: datetime, wins: pd.DataFrame,
+    baseline: Baseline,
+) -> Attribution:  # fmt: skip
+    """Return the answer with the credit that models of lead-days give beside that of the other models."""
     history, how = read_history(lake), settings.attribution
     earning = kinds_of(history) - {*how.exclude_kinds, *how.own_kinds}
     days = lead_days(history, settings.goal, microseconds(as_of), earning)
-    found = adjusted(days, baseline(own_history(history, how.own_kinds)))
-    rows, anyway, told = shrunk(*table(found, days, wins, SCORE_ADJUSTED), how.experiments, as_of,
-                                how.experiment_half_life_days, found.later)  # fmt: skip
+    probability = baseline(own_history(history, how.own_kinds))
+    if SCORE_ADJUSTED in models:
+        found = adjusted(days, probability)
+        rows, anyway, told = shrunk(*table(found, days, wins, SCORE_ADJUSTED), how.experiments, as_of,
+                                    how.experiment_half_life_days, found.later)  # fmt: skip
+        answer = replace(_beside(answer, SCORE_ADJUSTED, rows.drop(columns="harvests"), anyway),
+                         harvests=tuple(rows.loc[rows["harvests"], "channel"]), experiments=tuple(told))  # fmt: skip
+    if COUNTERFACTUAL in models:
+        answer = _beside(answer, COUNTERFACTUAL, *funnel.table(days, probability, wins, COUNTERFACTUAL))
+    return answer
+
+
+def _beside(answer: Attribution, model: str, rows: pd.DataFrame, anyway: Unattributed) -> Attribution:
+    """Return the answer with one more model's rows of channels, and what it says would have closed anyway."""
     touches = rows[["model", "channel", "credit", "value"]].assign(lead_id=None, event_id=None)
     return replace(
         answer,
-        models=(*answer.models, SCORE_ADJUSTED),
-        channels=pd.concat([answer.channels, rows.drop(columns="harvests")], ignore_index=True),
+        models=(*answer.models, model),
+        channels=pd.concat([answer.channels, rows], ignore_index=True),
         touches=pd.concat([answer.touches, touches], ignore_index=True),
-        anyway={SCORE_ADJUSTED: anyway},
-        harvests=tuple(rows.loc[rows["harvests"], "channel"]),
-        experiments=tuple(told),
+        anyway={**answer.anyway, model: anyway},
     )
 
 

@@ -50,10 +50,5 @@ def mapping_of(system: str, settings: Settings, workspace: Path) -> Mapping:
 
 def mapped(settings: Settings, workspace: Path) -> Settings:
     """Return settings that know how to read what every connector lands, too; their own sources are asked first."""
-    landed = [
-        source
-        for system in SYSTEMS
-        if (OURS / f"{system}.toml").exists()
-        for source in mapping_of(system, settings, workspace).sources
-    ]
+    landed = [source for system in SYSTEMS for source in mapping_of(system, settings, workspace).sources]
     return settings.model_copy(update={"sources": [*settings.sources, *landed]})

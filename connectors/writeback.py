@@ -163,9 +163,8 @@ def _wanted(dock: Dock, system: System) -> tuple[pa.Table, int]:
     wanted = pa.table({"lead_id": ids.filter(pa.array(may)), "scored": ids.take(pa.array(heirs))})
     pairs = zip(wanted["lead_id"].to_pylist(), wanted["scored"].to_pylist(), strict=True)
     wanted = wanted.filter(pa.array([system.takes(*pair) for pair in pairs], pa.bool_()))
-    return wanted.group_by("lead_id").aggregate([("scored", "max")]).rename_columns(["lead_id", "scored"]), int(
-        (theirs & ~may).sum()
-    )
+    once = wanted.group_by("lead_id").aggregate([("scored", "max")]).rename_columns(["lead_id", "scored"])
+    return once, int((theirs & ~may).sum())
 
 
 def _changes(connection: duckdb.DuckDBPyConnection, system: System) -> Iterator[Change]:

@@ -142,10 +142,11 @@ def write(table: pd.DataFrame, file: Path) -> None:
     if file.suffix == ".parquet":
         table.to_parquet(file, index=False)
     elif file.suffix == ".csv":
-        table.map(_harmless).to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC)
+        table.map(harmless).to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC)
     else:
         raise DataError(f"{file} is neither .csv nor .parquet. Give the file one of these endings.")
 
 
-def _harmless(value: object) -> object:
+def harmless(value: object) -> object:
+    """Return a cell of a CSV file, disarmed if it is a text that a spreadsheet would run."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

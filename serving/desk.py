@@ -17,12 +17,13 @@ from features.errors import DataError, ModelError
 from features.history import History, microseconds
 from features.lake import Lake
 from features.matrix import feature_matrix
-from features.settings import Settings
+from features.settings import Exploration, Goal, Settings
 from serving import dossier, groups, ledger
 from serving.champion import Champion
 from serving.changes import changes
 from serving.doubts import problems, still_open
 from serving.explanations import explanations, outlooks
+from serving.exploration import OFF
 from serving.goals import Goals
 from serving.groups import Group
 from serving.intake import Intake
@@ -75,28 +76,31 @@ class Desk:
 
         """
         if request.goal:
-            return self._towards(request, now)
+            scorer, goal = self.goals.scorer(request.goal), self.settings.goals[request.goal]
+            stored, sent = self._answers(request, now, scorer, goal)
+            return _scores_reply([*stored, *sent])
         if not request.leads and request.as_of is None:
             kept = self.said.of(request.lead_ids, microseconds(now))
             if kept is not None:
                 return _scores_reply(kept)
-        as_of, scorer, heard = request.as_of or now, self.champion.scorer, self.said.heard
-        stored = groups.stored(self.residence, request.lead_ids, as_of, scorer.spec)
-        sent = groups.sent(self.lake, request.leads, as_of, scorer.spec)
-        _refuse(problems(request, [*stored, *sent], self.settings.goal, self.settings.exploration))
-        found = _contents(scorer, stored, len(request.lead_ids), as_of, now)
+        scorer, heard = self.champion.scorer, self.said.heard
+        stored, sent = self._answers(request, now, scorer, self.settings.goal, self.settings.exploration)
         if request.as_of is None and heard == self.said.heard and scorer is self.champion.scorer:
-            self.said.keep(request.lead_ids, found, microseconds(now))
-        return _scores_reply([*found, *_contents(scorer, sent, len(request.leads), as_of, now)])
+            self.said.keep(request.lead_ids, stored, microseconds(now))
+        return _scores_reply([*stored, *sent])
 
-    def _towards(self, request: ScoreRequest, now: datetime) -> bytes:
-        """Return a ScoresReply for a further goal as JSON."""
-        as_of, scorer = request.as_of or now, self.goals.scorer(request.goal)
+    def _answers(
+        self, request: ScoreRequest, now: datetime, scorer: Scorer, goal: Goal, exploration: Exploration = OFF
+    ) -> tuple[list[bytes], list[bytes]]:
+        """Return the scores, as JSON, of the leads that were asked by id, and of those that were sent along."""
+        as_of = request.as_of or now
         stored = groups.stored(self.residence, request.lead_ids, as_of, scorer.spec)
         sent = groups.sent(self.lake, request.leads, as_of, scorer.spec)
-        _refuse(problems(request, [*stored, *sent], self.settings.goals[request.goal]))
-        found = _contents(scorer, stored, len(request.lead_ids), as_of, now)
-        return _scores_reply([*found, *_contents(scorer, sent, len(request.leads), as_of, now)])
+        _refuse(problems(request, [*stored, *sent], goal, exploration))
+        return (
+            _contents(scorer, stored, len(request.lead_ids), as_of, now),
+            _contents(scorer, sent, len(request.leads), as_of, now),
+        )
 
     def flat(self, request: FlatRequest, now: datetime) -> FlatReply:
         """Return one score in flat keys."""

@@ -237,14 +237,6 @@ class ModelReply(Message):
     served_before: list[str]
 
 
-class Ready(Message):
-    """What the service needs before it answers well."""
-
-    ready: bool
-    model_version: str
-    worklist: bool
-
-
 class EventsReply(Message):
     """How many events are stored now, durably, and how many were known already."""
 

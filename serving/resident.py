@@ -62,10 +62,9 @@ class Resident:
         contacts = self.history.contacts
         if not len(contacts.lead):
             return np.empty(0, np.int64)
-        rows = _ranges(np.searchsorted(contacts.lead, leads), np.searchsorted(contacts.lead, leads, "right"))
-        accounts = np.unique(contacts.account[rows])
+        accounts = np.unique(contacts.account[_rows_of(contacts.lead, leads)])
         members, of = self.of_account
-        return members[_ranges(np.searchsorted(of, accounts), np.searchsorted(of, accounts, "right"))]
+        return members[_rows_of(of, accounts)]
 
 
 class Residence:
@@ -134,7 +133,7 @@ def _excerpt(history: History, leads: Ints) -> History:
     """Return the history of some leads, by position, rising; none of them was ever merged."""
     heirs = type(history.heirs)(*np.empty((4, 0), np.int64))
     contacts = history.contacts
-    rows = _ranges(np.searchsorted(contacts.lead, leads), np.searchsorted(contacts.lead, leads, "right"))
+    rows = _rows_of(contacts.lead, leads)
     account = np.unique(contacts.account[rows], return_inverse=True)[1]
     tenures = Tenures(
         np.searchsorted(leads, contacts.lead[rows]),
@@ -163,6 +162,11 @@ def _of_leads(events: Events, leads: Ints) -> Events:
     return Events(
         np.append(0, np.cumsum(ends - begins)), events.occurred[rows], events.known[rows], codes, events.names
     )
+
+
+def _rows_of(column: Ints, values: Ints) -> Ints:
+    """Return the rows of a rising column that have one of some values."""
+    return _ranges(np.searchsorted(column, values), np.searchsorted(column, values, "right"))
 
 
 def _ranges(begins: Ints, ends: Ints) -> Ints:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -66,7 +67,10 @@ def morning(furnished: tuple[Path, str, str], trained_company: Company) -> Itera
         with serving(workspace, trained_company.settings) as client:
             client.headers["authorization"] = f"Bearer {token}"
             until_ready(client)
-            client.get("/channels")  # and the book is begun
+            for _ in range(1_000):  # and the book is made
+                if "One moment" not in client.get("/channels").text:
+                    break
+                time.sleep(0.05)
             yield Morning(workspace, str(client.base_url).rstrip("/"), client, token, looker)
 
 

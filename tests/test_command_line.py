@@ -13,6 +13,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from features.errors import ConfigError, DataError, ModelError, NothingToDo, Partly, TouchstoneError
+
 Command = Callable[..., tuple[int, str]]
 
 LEADS = "lead_id,created_at,industry\nada,2026-01-01T00:00:00Z,Mining\nbob,2026-01-02T00:00:00Z,Retail\n"
@@ -56,6 +58,23 @@ def test_the_commands_come_in_the_order_of_the_story() -> None:
     start = ["demo", "init", "join", "ingest", "check", "features", "train", "backtest"]
     end = ["export", "erase", "serve"]
     assert names == [*start, "score", "attribute", "retrain", "monitor", "report", "sync", *end]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ConfigError, 2), (DataError, 1), (ModelError, 1), (NothingToDo, 4), (Partly, 5)]
+)
+def test_every_kind_of_error_ends_a_command_with_its_sentence_and_its_status(
+    error: type[TouchstoneError], status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import touchstone
+
+    def failing() -> None:
+        raise error("So it is.")
+
+    monkeypatch.setattr(touchstone, "app", failing)
+    with pytest.raises(SystemExit, match=f"^{status}$"):
+        touchstone.main()
+    assert capsys.readouterr().err == f"{error.__name__}: So it is.\n"
 
 
 def test_every_command_and_option_is_explained_in_one_sentence() -> None:

@@ -164,7 +164,7 @@ def test_unknown_models_are_named_with_the_nearest_known_one() -> None:
         'Model "frist" is not known; did you mean "first"? Model "markov:0" is not known; did you mean'
         ' "markov:1"? Model "xyz" is not known. Known models: markov:1, shapley_rate, first, last, last_non_direct,'
         " linear, position_based, time_decay, j, inverse_j, u_hubspot, u_marketo, w, full_path, shapley, markov:auto,"
-        " score_adjusted."
+        " score_adjusted, shapley_counterfactual."
     )
     with pytest.raises(DataError, match=f"^{re.escape(sentences)}$"):
         attributed([("A", 1, 0, 0)], ["frist", "last", "markov:0", "xyz"])
@@ -173,7 +173,8 @@ def test_unknown_models_are_named_with_the_nearest_known_one() -> None:
 def test_a_request_is_refused_with_all_its_problems() -> None:
     sentences = (
         "No model is named. Known models: markov:1, shapley_rate, first, last, last_non_direct, linear, position_based,"
-        " time_decay, j, inverse_j, u_hubspot, u_marketo, w, full_path, shapley, markov:auto, score_adjusted."
+        " time_decay, j, inverse_j, u_hubspot, u_marketo, w, full_path, shapley, markov:auto, score_adjusted,"
+        " shapley_counterfactual."
         " half_life_days is 0; give a number of days above 0, such as 7."
         " replicates is 0; give at least 1, such as 200."
     )

@@ -122,7 +122,7 @@ def test_a_run_says_which_stage_it_credits_in_what_it_stores(lake: Lake) -> None
 
 def test_score_adjusted_is_refused_for_what_it_cannot_tell(lake: Lake) -> None:
     sentence = (
-        "score_adjusted tells what made single leads close for the first time. Leave it out of the models, or keep "
+        "score_adjusted can tell only what made single leads close for the first time. Ask for other models, or keep "
         'attribution.stage = "won", of = "lead" and repeated = false.'
     )
     with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):

@@ -48,13 +48,14 @@ def test_without_a_terminal_nothing_is_erased_unless_it_is_said(workspace: Path,
 def test_on_a_terminal_it_shows_what_is_held_and_asks(
     workspace: Path, command: Command, on_a_terminal: Callable[[str], None]
 ) -> None:
-    on_a_terminal("n\n")
-    status, printed = command("erase", "ada@x.org", workspace=workspace)
-    assert (status, printed.split("\n")) == (4, [
-        '"ada@x.org" is lead-ada. Rows held: 1 in leads, 2 in touches, 1 in stages.',
-        "Erase all of it? It cannot be undone. [y/N] NothingToDo: Nothing was erased.",
-        "",
-    ])  # fmt: skip
+    for typed in ("n\n", "\n", ""):
+        on_a_terminal(typed)
+        status, printed = command("erase", "ada@x.org", workspace=workspace)
+        assert (status, printed.split("\n")) == (4, [
+            '"ada@x.org" is lead-ada. Rows held: 1 in leads, 2 in touches, 1 in stages.',
+            "Erase all of it? It cannot be undone. [y/N] NothingToDo: Nothing was erased.",
+            "",
+        ])  # fmt: skip
     on_a_terminal("y\n")
     status, printed = command("erase", "ada@x.org", workspace=workspace)
     assert (status, printed.splitlines()[0][:44]) == (0, "ada@x.org is forgotten, in every table and e")

@@ -10,7 +10,8 @@ from itertools import chain
 import pytest
 from conftest import ROOT
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+TOML = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+PROJECT = TOML["project"]
 PINS = (ROOT / "constraints.txt").read_text("utf-8").split()
 
 
@@ -29,6 +30,16 @@ def test_every_dependency_says_why_or_needs_no_reason() -> None:
     plain = {"numpy", "pandas"}  # what the field is written in
     unexplained = [line.strip() for line in lines if line.strip() and "#" not in line]
     assert [line for line in unexplained if not any(name in line for name in plain)] == []
+
+
+def test_every_package_and_module_of_ours_is_installed_and_no_other() -> None:
+    from test_architecture import EVERY_ROOM
+
+    marks = chain(*(ROOT.glob(f"{room}/**/__init__.py") for room in EVERY_ROOM))
+    packages = sorted(".".join(mark.parent.relative_to(ROOT).parts) for mark in marks)
+    modules = sorted(room for room in EVERY_ROOM if (ROOT / f"{room}.py").exists())
+    listed = TOML["tool"]["setuptools"]
+    assert (sorted(listed["packages"]), sorted(listed["py-modules"])) == (packages, modules)
 
 
 @pytest.mark.parametrize("target", ["install", "demo", "test", "lint", "bench"])

@@ -91,6 +91,7 @@ DEALS = """
     SELECT lead_id, CAST(amount AS DOUBLE) * CASE WHEN latest.currency = $currency THEN 1 ELSE rate END AS amount
     FROM latest LEFT JOIN worth USING (currency)
 """
+WORTH = f"CREATE TEMP TABLE worth_of AS SELECT lead_id, value_cents FROM ({VALUES})"
 BOOK = """
     CREATE TABLE book AS
     SELECT known.lead_id, created_at, coalesce(origin.channel, '(no touch)') AS channel,
@@ -171,7 +172,7 @@ STEPS_TAKEN = """
     FROM entered WINDOW one AS (PARTITION BY lead_id ORDER BY entered_at, stage <> 'created')
 """
 STATEMENTS = (
-    KNOWN, ORIGINS, MOVES, VERDICTS, SAID, DEALS, PURSUED, EXPLORED, BOOK, STEPS_TAKEN, JOURNEYS, CREDIT,
+    KNOWN, ORIGINS, MOVES, VERDICTS, SAID, DEALS, PURSUED, EXPLORED, WORTH, BOOK, STEPS_TAKEN, JOURNEYS, CREDIT,
     PROMISES, SPENT, TRAITS, HEARD,
 )  # fmt: skip
 FRESHNESS = {"leads": "observed_at", "touches": "received_at", "stages": "received_at", "spend": "received_at",
@@ -268,8 +269,7 @@ def edition_of(
         "rate_days": how.rate_days, "records": merged["record"].to_pylist(), "survivors": merged["lead_id"].to_pylist(),
         "run": run_id, "heard": settings.report.heard_from,
     }  # fmt: skip
-    worth = f"CREATE TEMP TABLE worth_of AS SELECT lead_id, value_cents FROM ({VALUES})"
-    for statement in (*STATEMENTS[:8], worth, *STATEMENTS[8:]):
+    for statement in STATEMENTS:
         if not threading.main_thread().is_alive():  # nobody will open it
             raise NothingToDo("The service stops.")
         made.execute(statement, {name: value for name, value in asked.items() if f"${name}" in statement})

@@ -27,7 +27,6 @@ REASONS = ("unable to reach", "inaccurate data", "no interest or need", "no budg
 SHOWN_SCORES = 26
 SHOWN_CAUSES = 8
 SHOWN_MOVES = 6
-NAMED_FIRST = ("name", "email", "company")
 
 
 def one_lead(site: Site, request: Request, _form: Form) -> Response:

@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from features.errors import TouchstoneError
-from serving.batch import FORMULA
+from serving.batch import harmless
 from serving.desk import Desk
 from serving.guard import SESSION
 from serving.messages import sentence
@@ -117,7 +117,7 @@ class Site:
         written = StringIO()
         writer = csv.writer(written, quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(columns)
-        writer.writerows([_disarmed(cell) for cell in row] for row in rows)
+        writer.writerows([harmless(cell) for cell in row] for row in rows)
         heads = {"content-disposition": f'attachment; filename="{name}.csv"', "x-content-type-options": "nosniff",
                  "cache-control": "no-store"}  # fmt: skip
         return Response(written.getvalue(), 200, heads, "text/csv; charset=utf-8")
@@ -157,7 +157,3 @@ def with_query(request: Request) -> Callable[..., str]:
         return f"{path or request.url.path}{'?' if query else ''}{query}"
 
     return address
-
-
-def _disarmed(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
