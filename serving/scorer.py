@@ -32,7 +32,7 @@ TINY = 1e-6  # log-odds; below it a secant is as good as a tangent, and less exa
 Z90 = 1.6449  # of a two-sided interval of 90 %
 # Variance of the true log-odds among leads that look alike, as measured on simulated companies, whose truth is known:
 # of all leads, of those that a perfect model calls alike, and what it is more for each outcome that is missing
-UNTOLD, UNSEEN, UNLEARNED = 2.0, 0.4, 15.0
+UNTOLD, UNSEEN, UNLEARNED = 2.0, 0.4, 40.0
 
 
 @dataclass(frozen=True)

@@ -295,9 +295,9 @@ def test_the_interval_of_a_base_rate_is_of_what_is_unseen_and_of_a_share_among_a
 
 
 def test_members_that_agree_are_no_surer_than_what_is_unseen_and_the_base_rate_allow(model: Model) -> None:
-    base = replace(base_rate(), spec=replace(base_rate().spec, outcomes=20))
+    base = replace(base_rate(), spec=replace(base_rate().spec, outcomes=50))
     flat = replace(base, spec=replace(base.spec, calibration=Calibration(0, 0, -1)))
-    for agreed, unseen in ((replace(base, forest=model.scorer().forest), 0.4 + 15 / 20), (flat, 2.0)):
+    for agreed, unseen in ((replace(base, forest=model.scorer().forest), 0.4 + 40 / 50), (flat, 2.0)):
         centre = agreed.log_odds(np.zeros((3, 1)))
         low, high = agreed.intervals(np.zeros((3, 1)))
         assert [low[0], high[0]] == pytest.approx(ends(float(centre[0]), unseen + 1 / (100 * 0.25 * 0.75)))
@@ -309,7 +309,7 @@ def test_the_spread_of_the_members_is_a_jackknife_error() -> None:
     assert [low[0], high[0]] == pytest.approx(ends(0.0, 2 / 3 * 2 + 2.0), rel=1e-6)  # (g − 1)/g times the squares
 
 
-@pytest.mark.parametrize(("outcomes", "unseen"), [(1, 2.0), (15, 1.4), (50, 0.7), (15_000, 0.401)])
+@pytest.mark.parametrize(("outcomes", "unseen"), [(25, 2.0), (40, 1.4), (100, 0.8), (40_000, 0.401)])
 def test_the_more_outcomes_a_model_learned_from_the_less_is_unseen(model: Model, outcomes: int, unseen: float) -> None:
     scorer = model.scorer()
     assert replace(scorer, spec=replace(model.spec, outcomes=outcomes)).unseen == pytest.approx(unseen)

@@ -45,7 +45,7 @@ def test_a_score_says_all_there_is_to_say_of_a_lead() -> None:
     scorer = weighing([AGE, TOUCHES], [-0.1, 0.5], base=-1.0, medians=(20.0, 0.0), ranks=tuple(np.linspace(0, 1, 101)))
     (score,) = scored(scorer, history, 10)
     p = 1 / (1 + math.exp(1))  # −1 − 0.1 · 10 days + 0.5 · 2 touches
-    variance = 0.4 + 15 / 30 + 1 / (101 * 0.25)  # of what is unseen, and of the base rate among a hundred leads
+    variance = 0.4 + 40 / 30 + 1 / (101 * 0.25)  # of what is unseen, and of the base rate among a hundred leads
     middle, reach = -1 - variance / 2 * (1 - 2 * p), 1.6449 * math.sqrt(variance)
     raises, lowers = "raises the odds 2.72 times", "lowers the odds 2.72 times"
     assert score == Score(

@@ -43,7 +43,7 @@ GOLDEN_ROWS = 5
 FEWEST_FOR_LEAKS = 20  # below, chance looks like knowledge
 FEWEST_FOR_LINES = 5  # leads won, and not won, for a logistic regression
 WORTH = 2.0  # nats over all leads that a model must gain out of fold: as many as its two slopes gain by chance (AIC)
-LINE_ROWS = 20_000  # snapshots that a line learns from; more cost time and change nothing
+LEAK_ROWS, LINE_ROWS = 20_000, 60_000  # snapshots that are searched for leaks, and that a line learns from
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,14 @@ def fit(
 
 
 def _leaks(matrix: Floats, rows: Labelled, features: Sequence[Feature], how: Training) -> tuple[Leak, ...]:
-    some = _sample(len(matrix), how.seed)
+    some = _sample(len(matrix), LEAK_ROWS, how.seed)
     found = leaks(matrix[some], rows.labels[some], features)
     return tuple(leak for leak in found if leak.feature not in how.keep_columns)
 
 
-def _sample(rows: int, seed: int) -> NDArray[np.int64]:
-    """Return some rows, in order: enough for a line, at most ``LINE_ROWS``."""
-    return np.sort(np.random.default_rng(seed).permutation(rows)[:LINE_ROWS])
+def _sample(rows: int, most: int, seed: int) -> NDArray[np.int64]:
+    """Return so many of the rows at most, in order."""
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:most])
 
 
 def _by_segment(base: Spec, matrix: Floats, rows: Labelled) -> Spec:
@@ -179,7 +179,7 @@ def _grown(
 def _lines(
     matrix: Floats, rows: Labelled, part: NDArray[np.int64], features: Sequence[Feature], seed: int
 ) -> list[Line]:
-    some = _sample(len(matrix), seed)
+    some = _sample(len(matrix), LINE_ROWS, seed)
     matrix, labels, weights, part = matrix[some], rows.labels[some], rows.weights[some], part[some]
     seen = [part != k for k in range(part.max() + 1)]
     return [logistic_line(matrix[those], labels[those], weights[those], features) for those in seen]
