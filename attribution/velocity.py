@@ -13,17 +13,18 @@ import pandas as pd
 from attribution.deals import CHANGES, LEAD, touches_in
 from features.lake import Lake
 from features.settings import Settings
+from features.versions import MERGED, WHOLE_SINCE
 
 FIRST_TOUCH = "first touch"
 ALL = "(all)"
 NAMED = "SELECT event_id, campaign FROM touches SEMI JOIN first USING (event_id) WHERE campaign <> ''"
 LEVELS = (2, 15)  # of an attribute that leads are told apart by: at least, and at most
-TRAITS = """
-    WITH latest AS (
-        SELECT lead_id, arg_max(attributes, observed_at) AS attributes FROM leads WHERE observed_at < $1
-        GROUP BY lead_id),
-    pairs AS (
-        SELECT lead_id, attributes, unnest(json_keys(attributes)) AS name FROM latest WHERE attributes IS NOT NULL)
+TRAITS = f"""
+    WITH whole AS (SELECT lead_id, {WHOLE_SINCE} AS since FROM leads WHERE observed_at < $as_of GROUP BY lead_id),
+    known AS (
+        SELECT lead_id, {MERGED} AS attributes FROM leads JOIN whole USING (lead_id)
+        WHERE observed_at < $as_of AND observed_at >= coalesce(since, observed_at) GROUP BY lead_id),
+    pairs AS (SELECT lead_id, attributes, unnest(json_keys(attributes)) AS name FROM known)
     SELECT lead_id, name, json_extract_string(attributes, '$."' || name || '"') AS value FROM pairs
 """
 
@@ -78,7 +79,7 @@ def _groups(lake: Lake, first: pd.DataFrame, as_of: datetime, whose: dict[str, s
     with lake.connection(("touches", "leads")) as connection:
         connection.register("first", first[["event_id"]])
         campaign = connection.sql(NAMED).to_arrow_table().to_pandas().set_index("event_id")["campaign"]
-        traits: pd.DataFrame = connection.sql(TRAITS, params=[as_of]).to_arrow_table().to_pandas()
+        traits: pd.DataFrame = connection.sql(TRAITS, params={"as_of": as_of}).to_arrow_table().to_pandas()
     names = {"all": ALL, "channel": first["channel"], "campaign": first["event_id"].map(campaign),
              "month": first["occurred_at"].dt.strftime("%Y-%m")}  # fmt: skip
     by_touch = [pd.DataFrame({"by": by, "name": name}, index=first.index).reset_index() for by, name in names.items()]

@@ -17,6 +17,11 @@ import pyarrow as pa
 from features.merges import ALWAYS
 
 CHANGE, ACCOUNT, ATTRIBUTES = "is_change", "account_id", "attributes"
+# For SQL, of the versions of one lead that were known by $as_of: since when nothing before is needed, and what all say
+# together from then on.
+WHOLE_SINCE = "max(observed_at) FILTER (NOT coalesce(is_change, false))"
+MERGED = """CAST(list_reduce(list(coalesce(attributes, '{}') ORDER BY observed_at),
+                                lambda a, b: json_merge_patch(a, b)) AS VARCHAR)"""
 Picture = tuple[str | None, dict[str, Any]]  # account and attributes
 NOTHING: Picture = (None, {})
 

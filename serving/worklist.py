@@ -23,6 +23,7 @@ from features.objections import objecting
 from features.outcomes import open_moments, outcomes_of
 from features.settings import Goal
 from features.verbs import Moments
+from features.versions import MERGED, WHOLE_SINCE
 
 Order = Literal[
     "probability", "low", "high", "grade", "trend", "lead_id", "owner", "stage", "amount", "created_at",
@@ -32,25 +33,24 @@ ORDERS: tuple[str, ...] = get_args(Order)
 MOST_ROWS = 1000  # of one page
 TIMES = pa.timestamp("us", tz="UTC")
 # What the lake tells of leads beside their history; a version that says only what changed adds to those before it.
-TOLD = """
+TOLD = f"""
     WITH whole AS (
-        SELECT lead_id, max(observed_at) FILTER (NOT coalesce(is_change, false)) AS since
-        FROM leads WHERE observed_at < $as_of {of_some} GROUP BY lead_id),
+        SELECT lead_id, {WHOLE_SINCE} AS since
+        FROM leads WHERE observed_at < $as_of $of_some GROUP BY lead_id),
     known AS (
         SELECT lead_id, arg_max(owner, observed_at) AS owner, arg_max(account_id, observed_at) AS account_id,
-               CAST(list_reduce(list(coalesce(attributes, '{{}}') ORDER BY observed_at),
-                                lambda a, b: json_merge_patch(a, b)) AS VARCHAR) AS attributes
+               {MERGED} AS attributes
         FROM leads SEMI JOIN open USING (lead_id) JOIN whole USING (lead_id)
-        WHERE observed_at < $as_of AND observed_at >= coalesce(since, observed_at) {of_some} GROUP BY lead_id),
+        WHERE observed_at < $as_of AND observed_at >= coalesce(since, observed_at) $of_some GROUP BY lead_id),
     deals AS (
         SELECT lead_id, arg_max(amount, occurred_at) AS amount, arg_max(currency, occurred_at) AS currency
-        FROM stages WHERE amount IS NOT NULL AND greatest(occurred_at, received_at) < $as_of {of_some}
+        FROM stages WHERE amount IS NOT NULL AND greatest(occurred_at, received_at) < $as_of $of_some
         GROUP BY lead_id),
     said AS (
         SELECT lead_id,
                arg_max(struct_pack(probability, low, high, grade, trend, as_of, model_version), as_of) AS score,
                arg_max(coalesce(withheld, false), as_of) AS kept_back
-        FROM scores WHERE goal IS NULL AND as_of <= $as_of {of_some} GROUP BY lead_id)
+        FROM scores WHERE goal IS NULL AND as_of <= $as_of $of_some GROUP BY lead_id)
     SELECT open.*, coalesce(kept_back, false) AS withheld, owner, account_id, attributes, amount, currency,
            CASE WHEN objects OR kept_back THEN NULL ELSE score.probability END AS probability,
            CASE WHEN objects OR kept_back THEN NULL ELSE score.low END AS low,
@@ -186,7 +186,7 @@ class Worklist:
         moment = pa.scalar(as_of, pa.int64()).cast(TIMES).as_py()
         with self.lake.connection(("leads", "stages", "scores")) as connection:
             connection.register("open", found)
-            return connection.sql(TOLD.format(of_some=of_some), params={"as_of": moment}).to_arrow_table()
+            return connection.sql(TOLD.replace("$of_some", of_some), params={"as_of": moment}).to_arrow_table()
 
 
 def _of_history(history: History, leads: Ints, as_of: int) -> pa.Table:

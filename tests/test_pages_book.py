@@ -54,6 +54,25 @@ def test_leads_are_told_apart_by_attributes_of_few_values(edition: Edition) -> N
     assert edition.segments == [("industry", "Mining"), ("industry", "Retail")]
 
 
+def test_a_version_that_names_only_what_changed_leaves_a_lead_in_its_other_segments(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    lake.append(
+        "leads",
+        table(
+            "leads",
+            [version("ada", 1, {"industry": "Mining", "size": "small"}), version("bob", 1, {"industry": "Retail"}),
+             version("ada", 3, {"size": "large"}) | {"is_change": True},
+             version("ada", 9, {"industry": "Later"}) | {"is_change": True},
+             version("bob", 2, {"industry": "Media", "size": "small"}), version("bob", 4) | {"is_change": True}],
+        ),
+    )  # fmt: skip
+    made = Book(tmp_path, lake, Settings()).make(moment(8))
+    rows = made.rows("SELECT lead_id, name, value FROM traits ORDER BY ALL")
+    assert [tuple(row.values()) for row in rows] == [
+        ("ada", "industry", "Mining"), ("ada", "size", "large"), ("bob", "industry", "Media"), ("bob", "size", "small"),
+    ]  # fmt: skip
+
+
 def test_as_many_flow_into_a_channel_as_out_of_it() -> None:
     flows = _flows([{"path": ["Events", "Email", "Direct"], "leads": 3}, {"path": ["Email"], "leads": 2}])
     assert flows == [

@@ -65,6 +65,13 @@ def test_velocity_runs_from_the_first_touch_to_each_stage_by_channel_month_campa
     assert days(found, "size")["small", "mql"] == (3.0, 1, 2)
 
 
+def test_a_version_that_names_only_what_changed_leaves_a_lead_s_other_attributes(tmp_path: Path) -> None:
+    told = JANUARY_TO_MARCH["leads"]
+    changed = [version("ada", 3, {"plan": "pro"}, 2) | {"is_change": True}]
+    found = velocity(lake_of(tmp_path, **JANUARY_TO_MARCH | {"leads": [*told, *changed]}), Settings(), moment(60))
+    assert days(found, "size")["small", "mql"] == (3.0, 1, 2)
+
+
 def test_velocity_runs_from_stage_to_stage_by_each_stage_s_first_entry(tmp_path: Path) -> None:
     found = velocity(lake_of(tmp_path, **JANUARY_TO_MARCH), Settings(), moment(60))
     assert days(found, "all", "lead") == {("(all)", "mql"): (2.0, 3, 4)}

@@ -24,6 +24,7 @@ from features.identities import touches_of_leads
 from features.lake import Lake
 from features.money import SPEND, VALUES
 from features.settings import Settings
+from features.versions import MERGED, WHOLE_SINCE
 from serving import ledger
 
 LOG = logging.getLogger("touchstone")
@@ -34,11 +35,15 @@ MOST_LEVELS = 15  # of an attribute that leads can be told apart by
 KEPT_ANSWERS = 300  # of queries, so that a page that was counted once is there at once
 MOST_TRAITS = 6  # such attributes
 
-KNOWN = """
+KNOWN = f"""
     CREATE TEMP TABLE known AS
-    SELECT lead_id, min(created_at) AS created_at, arg_max(attributes, observed_at) AS attributes
-    FROM leads WHERE observed_at < $as_of AND lead_id NOT IN (SELECT record FROM merged WHERE record <> lead_id)
-    GROUP BY lead_id
+    WITH whole AS (
+        SELECT lead_id, min(created_at) AS born, {WHOLE_SINCE} AS since FROM leads
+        WHERE observed_at < $as_of AND lead_id NOT IN (SELECT record FROM merged WHERE record <> lead_id)
+        GROUP BY lead_id)
+    SELECT lead_id, any_value(born) AS created_at, {MERGED} AS attributes
+    FROM leads JOIN whole USING (lead_id)
+    WHERE observed_at < $as_of AND observed_at >= coalesce(since, observed_at) GROUP BY lead_id
 """
 ORIGINS = """
     CREATE TEMP TABLE reached AS
