@@ -1,11 +1,10 @@
-"""Recalibration: where the share of wins moves, the score follows what the latest snapshots say of it.
+"""Recalibration: where the share of wins moves, the score follows what the latest matured snapshots say of it.
 
-The members' scores of snapshots that they did not see tell how far what was promised lies from what came of it, and
-those of snapshots whose horizon is not past yet from what should have come of it so far. Of the latest of these an
-intercept and a slope are learned, shrunk towards changing nothing. What moved once need not go on moving: the two are
-taken only if the same, done when the latest of them began and with what was known then, makes what is promised of them
-surely truer. On a bank's loans and calls and on a shop's sessions that was never so (moving the scores would have done
-harm as often as good); where something that nobody recorded changes for good, it is.
+The members' scores of snapshots that they did not see tell how far what was promised lies from what came of it. Of the
+latest of these an intercept and a slope are learned, shrunk towards changing nothing. What moved once need not go on
+moving: the two are taken only if the same, done when the latest of them began and with what was known then, makes what
+is promised of them surely truer. On a bank's loans and calls and on a shop's sessions that was never so (moving the
+scores would have done harm as often as good); where something that nobody recorded changes for good, it is.
 """
 
 from __future__ import annotations
@@ -17,55 +16,39 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.history import History
-from features.matrix import feature_matrix
 from features.settings import Settings
 from serving.spec import Calibration, probability
 from training.ensemble import Model, with_golden
-from training.snapshots import Labelled, so_far
+from training.snapshots import Labelled, settled
 
 Floats = NDArray[np.float64]
-RECENT = 0.25  # share of what all snapshots tell that tells what is so now
+RECENT = 0.25  # share of the settled snapshots that tell what is so now
 PRIOR, TRUST = np.array([0.0, 1.0]), np.array([4.0, 100.0])  # of intercept and slope: mean; 1 / variance
 FEWEST = 20  # leads won among the latest, and as many not won
 SURE = 2.0  # standard errors of the gain
 NEWTON_STEPS = 12
-SUREST = 1 - 1e-12  # of all promises
 
 
 @dataclass(frozen=True)
-class Told:
-    """Snapshots with what came of them so far, and the log-odds that members who did not see their leads gave them.
-
-    ``share`` is that of the wins within the horizon which show as early as each snapshot could show one.
-    """
+class _Told:
+    """Snapshots, and the log-odds that members who did not see their leads gave them."""
 
     rows: Labelled
-    share: Floats
     log_odds: Floats
 
-    def between(self, start: int, end: int) -> Told:
-        """Return the snapshots taken in [start, end), in microseconds."""
+    def between(self, start: int, end: int) -> _Told:
         within = (self.rows.moments.as_of >= start) & (self.rows.moments.as_of < end)
-        return Told(self.rows.chosen(within), self.share[within], self.log_odds[within])
+        return _Told(self.rows.chosen(within), self.log_odds[within])
 
-    def latest(self) -> int:
-        """Return the moment from which on the latest of them were taken."""
-        order = np.argsort(self.rows.moments.as_of, kind="stable")
-        told = np.cumsum(self.share[order])
-        return int(self.rows.moments.as_of[order[np.searchsorted(told, (1 - RECENT) * told[-1])]])
+    def after(self, share: float) -> int:
+        """Return the moment before which such a share of the snapshots was taken."""
+        return int(np.sort(self.rows.moments.as_of)[int(share * len(self.log_odds))])
 
     @property
-    def weight(self) -> float:
-        """Return what a snapshot counts: all alike, together as much as there are leads.
-
-        Were it the leads that count alike, those who were won at once, and so have few snapshots, would count too much.
-        """
-        return len(np.unique(self.rows.moments.lead)) / len(self.share)
-
-    def loss(self, log_odds: Floats) -> Floats:
-        """Return the log loss of such promises, snapshot by snapshot."""
-        due = self.share * np.minimum(probability(log_odds), SUREST)
-        return np.asarray(-np.log(np.where(self.rows.labels == 1, due, 1 - due)))
+    def weights(self) -> Floats:
+        """Return what each snapshot counts: all of a lead count together once."""
+        _, place, count = np.unique(self.rows.moments.lead, return_inverse=True, return_counts=True)
+        return np.asarray(1 / count[place])
 
 
 def recalibrated(model: Model, rows: Labelled, history: History, settings: Settings, before: int) -> Model:
@@ -79,56 +62,50 @@ def recalibrated(model: Model, rows: Labelled, history: History, settings: Setti
         before: what became known before this moment (microseconds) is known.
 
     """
-    if model.unseen is None:
+    unseen = model.unseen
+    if unseen is None:
         return model
-    latest = _told(model, rows, history, settings, before)
-    if not len(latest.share):
+    index = pd.MultiIndex.from_arrays([rows.moments.lead, rows.moments.as_of])
+
+    def told(moment: int) -> _Told:
+        known = settled(history, settings, moment)
+        place = index.get_indexer(pd.MultiIndex.from_arrays([known.moments.lead, known.moments.as_of]))
+        return _Told(known.chosen(place >= 0), unseen[place[place >= 0]])
+
+    latest = told(before)
+    if not len(latest.log_odds):
         return model
-    began = latest.latest()
-    earlier = _told(model, rows, history, settings, began)
-    gain = _gains(latest.between(began, before), update_of(earlier))
+    began = latest.after(1 - RECENT)
+    gain = _gains(latest.between(began, before), _update(told(began)))
     if gain.mean() <= SURE * gain.std() / np.sqrt(len(gain)):
         return model
-    return _moved(model, *update_of(latest))
+    return _moved(model, *_update(latest))
 
 
-def _told(model: Model, rows: Labelled, history: History, settings: Settings, before: int) -> Told:
-    """Return what was known before a moment; a snapshot that nobody could learn from yet is scored by all members."""
-    known, share = so_far(history, settings, before)
-    index = pd.MultiIndex.from_arrays([rows.moments.lead, rows.moments.as_of])
-    place = index.get_indexer(pd.MultiIndex.from_arrays([known.moments.lead, known.moments.as_of]))
-    log_odds, learned, scorer = np.empty(len(place)), place >= 0, model.scorer()
-    log_odds[learned] = np.asarray(model.unseen)[place[learned]]
-    others = feature_matrix(model.spec.features, known.chosen(~learned).moments)
-    log_odds[~learned] = scorer.log_odds(scorer.margins(others))
-    return Told(known, share, log_odds)
-
-
-def update_of(told: Told) -> tuple[float, float]:
+def _update(told: _Told) -> tuple[float, float]:
     """Return the intercept and the slope that the latest of the snapshots ask for; (0, 1) if they are too few."""
     nothing = float(PRIOR[0]), float(PRIOR[1])
-    if not len(told.share):
+    if not len(told.log_odds):
         return nothing
-    told = told.between(told.latest(), int(told.rows.moments.as_of.max()) + 1)
-    labels = told.rows.labels
+    told = told.between(told.after(1 - RECENT), int(told.rows.moments.as_of.max()) + 1)
+    labels, weights = told.rows.labels, told.weights
     if min(len(np.unique(told.rows.moments.lead[labels == label])) for label in (0, 1)) < FEWEST:
         return nothing
     terms, found = np.stack([np.ones(len(labels)), told.log_odds], axis=1), PRIOR
     for _ in range(NEWTON_STEPS):
-        p = np.minimum(probability(terms @ found), SUREST)
-        due = told.share * p  # by now
-        slope = (1 - p) / (1 - due)  # of the log-odds of what is due, by those of what is promised
-        gradient = told.weight * terms.T @ ((due - labels) * slope) + TRUST * (found - PRIOR)
-        curvature = told.weight * (terms * (due * (1 - due) * slope**2)[:, None]).T @ terms + np.diag(TRUST)
+        p = probability(terms @ found)
+        gradient = terms.T @ (weights * (p - labels)) + TRUST * (found - PRIOR)
+        curvature = (terms * (weights * p * (1 - p))[:, None]).T @ terms + np.diag(TRUST)
         found = found - np.linalg.solve(curvature, gradient)
     return float(found[0]), max(float(found[1]), 0.0)
 
 
-def _gains(told: Told, update: tuple[float, float]) -> Floats:
+def _gains(told: _Told, update: tuple[float, float]) -> Floats:
     """Return of each lead what it loses less by the update, in nats."""
-    gained = told.loss(told.log_odds) - told.loss(update[0] + update[1] * told.log_odds)
+    before, after = told.log_odds, update[0] + update[1] * told.log_odds
+    gained = np.logaddexp(0, before) - np.logaddexp(0, after) - told.rows.labels * (before - after)
     lead = np.unique(told.rows.moments.lead, return_inverse=True)[1]
-    return np.asarray(np.bincount(lead, gained), np.float64)
+    return np.asarray(np.bincount(lead, gained * told.weights), np.float64)
 
 
 def _moved(model: Model, intercept: float, slope: float) -> Model:
