@@ -59,9 +59,12 @@ class Journal:
         return [file for file in files if not _is_held(file)]
 
     def _begun(self) -> FileIO:
-        file = self.folder / f"{secrets.token_hex(8)}{ENDING}"
-        self._open = FileIO(file, "a")
+        """Begin a file, which has its name once it is held: it would be taken for closed, and removed, before."""
+        name = secrets.token_hex(8)
+        begun = self.folder / f"{name}.begun"
+        self._open = FileIO(begun, "a")
         fcntl.flock(self._open, fcntl.LOCK_EX)
+        begun.rename(self.folder / f"{name}{ENDING}")
         _sync_folder(self.folder)
         return self._open
 

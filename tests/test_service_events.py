@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import time
@@ -258,6 +259,23 @@ def test_what_a_killed_service_acknowledged_the_next_takes_in_and_a_torn_line_is
     lake = Lake(workspace / "lake")
     assert len(lake.query("SELECT 1 FROM touches WHERE event_id = 'left'")) == 1
     assert len(lake.query("SELECT 1 FROM leads WHERE lead_id = 'mia'")) == 1
+
+
+def test_a_file_that_is_just_begun_is_not_taken_for_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, other, lock = Journal(tmp_path), Journal(tmp_path), fcntl.flock
+    looked = list[list[Path]]()
+
+    def locked(file: Any, how: int) -> None:
+        if how == fcntl.LOCK_EX:
+            looked.append(other.closed())
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", locked)
+    journal.append([Event("touches", EARLIER, {"event_id": "one"})])
+    assert looked == [[]]
+    journal.close()
+    (closed,) = other.closed()
+    assert [event.row for event in events_in(closed)] == [{"event_id": "one"}]
 
 
 def test_a_line_that_could_not_be_written_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
