@@ -21,6 +21,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from features.settings import Serve
 
+CLOSES = b"\r\nconnection: close\r\n"
+
 
 class Behind(Protocol):
     """The app behind the door."""
@@ -82,8 +84,12 @@ class Door(HttpToolsProtocol):
         self._is_refused = refusal is not None
         if refusal is None:
             super().on_headers_complete()
+            return
+        self.transport.write(refusal)
+        if CLOSES in refusal:
+            self.transport.close()
         else:
-            self.transport.write(refusal)
+            self._timer = self.loop.call_later(self._limits.body_seconds, self.transport.close)  # if the body dawdles
 
     def on_body(self, body: bytes) -> None:
         """Hand a part of the body to the app, if the request was."""
@@ -93,6 +99,7 @@ class Door(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End a request."""
         if self._is_refused:
+            self._stop_waiting()
             self.on_response_complete()  # waits for the next on this connection
         else:
             super().on_message_complete()

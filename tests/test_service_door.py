@@ -27,9 +27,9 @@ class Echo:
     limits = Serve(connections=3, head_kilobytes=1, body_seconds=0.3)  # type: ignore[call-arg]  # the rest has defaults
 
     def refused_at_once(self, scope: Mapping[str, Any]) -> bytes | None:
-        """Refuse what is posted to /full."""
-        full = (scope["method"], scope["path"]) == ("POST", "/full up")
-        return written(HTTPStatus.TOO_MANY_REQUESTS, "Full.", [(b"retry-after", b"1")]) if full else None
+        """Refuse what is posted to /full, and what is posted to /end for good."""
+        headers = {"/full up": (b"retry-after", b"1"), "/end": (b"connection", b"close")}.get(scope["path"])
+        return written(HTTPStatus.TOO_MANY_REQUESTS, "Full.", [headers]) if headers else None
 
     async def __call__(self, _: Any, receive: Any, send: Any) -> None:
         body = b""
@@ -145,6 +145,25 @@ def test_what_is_refused_at_once_is_answered_and_the_next_on_the_same_connection
         assert answer(connection) == (429, refusal("Full."), False)
         connection.sendall(ASKED)
         assert answer(connection) == (200, b"2", False)
+
+
+def test_a_refused_body_that_dawdles_is_not_waited_for(port: int) -> None:
+    with asked(port, FULL.replace(b"length: 2", b"length: 9")) as connection:
+        assert answer(connection) == (429, refusal("Full."), False)
+        begun = time.monotonic()
+        assert connection.recv(1) == b""
+        assert 0.1 < time.monotonic() - begun < 5
+
+
+def test_who_is_refused_for_good_is_hung_up_on(port: int) -> None:
+    took = list[float]()
+    for _ in range(5):  # on a busy machine, one of them is in time
+        with asked(port, ASKED.replace(b"/score", b"/end").replace(b"length: 2", b"length: 9000000")) as connection:
+            begun = time.monotonic()
+            assert answer(connection) == (429, refusal("Full."), True)
+            assert connection.recv(1) == b""
+            took.append(time.monotonic() - begun)
+    assert min(took) < 0.2  # seconds, and so before a body is given up
 
 
 @pytest.mark.parametrize("line", [b"connection: close", b"expect: 100-continue"])
