@@ -75,6 +75,12 @@ class Scorer:
         """Return the variance of the true log-odds among leads that the model calls alike."""
         return min(UNTOLD, UNSEEN + UNLEARNED / self.spec.outcomes) if self.learned else UNTOLD
 
+    @property
+    def unsure_of_rate(self) -> float:
+        """Return the variance of the base rate's log-odds: it is a share among so many leads."""
+        rate = self.spec.base_rate
+        return 1 / ((self.spec.leads + 1) * rate * (1 - rate))
+
     def log_odds(self, margins: Floats) -> Floats:
         """Return the calibrated log-odds of each column of margins."""
         return self.spec.calibration.log_odds(margins.mean(axis=0))
@@ -96,10 +102,9 @@ class Scorer:
         spread, so that the middle is not where it is but, for a normal spread of the log-odds, variance / 2 lower.
         """
         centre, members = margins.mean(axis=0), len(margins)
-        rate = self.spec.base_rate
         jackknife = ((margins - centre) ** 2).sum(axis=0) * (members - 1) / members
         variance = jackknife * self.spec.calibration.slope(centre) ** 2 + self.unseen
-        variance += 1 / ((self.spec.leads + 1) * rate * (1 - rate))
+        variance += self.unsure_of_rate
         said = self.spec.calibration.log_odds(centre)
         middle, reach = said - variance / 2 * (1 - 2 * probability(said)), Z90 * np.sqrt(variance)
         return probability(np.minimum(middle - reach, said)), probability(np.maximum(middle + reach, said))

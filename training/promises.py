@@ -101,11 +101,11 @@ def doubts(scorer: Scorer, matrix: Floats, *, early: bool = False) -> Floats:
     distribution is than the normal. The base rate, a share among so many leads, is another way, and for early promises,
     which have a line of their own, twice.
     """
-    margins, rate = scorer.margins(matrix), scorer.spec.base_rate
+    margins = scorer.margins(matrix)
     centre, free = margins.mean(axis=0), len(margins) - 1
     wider = np.sqrt(free / (free + 1) * free / max(free - 2, 1))
     left_out = (margins - centre) * scorer.spec.calibration.slope(centre) * wider
-    base = np.sqrt((1 + early) / ((scorer.spec.leads + 1) * rate * (1 - rate)))
+    base = np.sqrt((1 + early) * scorer.unsure_of_rate)
     return np.vstack([left_out, np.full(len(matrix), base)])
 
 
