@@ -44,6 +44,7 @@ FEWEST_FOR_LEAKS = 20  # below, chance looks like knowledge
 FEWEST_FOR_LINES = 5  # leads won, and not won, for a logistic regression
 WORTH = 2.0  # nats over all leads that a model must gain out of fold: as many as its two slopes gain by chance (AIC)
 LEAK_ROWS, LINE_ROWS = 20_000, 60_000  # snapshots that are searched for leaks, and that a line learns from
+TOLD_ROWS = 200_000  # snapshots that medians and base rates are of
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,9 @@ def fit(
     kept = [i for i, feature in enumerate(features) if feature.name not in {leak.feature for leak in found}]
     matrix = matrix[:, kept] if found else matrix
     features = tuple(features[i] for i in kept)
-    said = facts(matrix, rows.labels, rows.weights, features, rows.rate)
-    base = replace(base, features=features, medians=_medians(matrix), facts=said)
+    some = _sample(len(matrix), TOLD_ROWS, how.seed)
+    said = facts(matrix[some], rows.labels[some], rows.weights[some], features, rows.rate)
+    base = replace(base, features=features, medians=_medians(matrix[some]), facts=said)
     ensemble = _ensemble(base, matrix, rows, how, fewest, course) if fewest >= FEWEST_FOR_LINES else None
     model = ensemble or Model(_by_segment(base, matrix, rows), "")
     return replace(with_golden(model, golden(matrix)), leaks=found)
