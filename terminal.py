@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import typer
 
+FEWEST = 2  # columns of a table, however narrow a terminal is
+
 
 def finish(document: dict[str, Any], json: bool, quiet: bool, show: Callable[[], None]) -> None:
     """Print a command's answer: for a program, for a person, or not at all."""
@@ -58,23 +60,36 @@ def progress(quiet: bool, start: str, steps: int | None = None) -> Iterator[Call
 
 
 def show_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], last: Literal["fit", "wrap", "cut"] = "fit"
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], last: Literal["fit", "wrap"] = "fit"
 ) -> None:
-    """Print a table; the last column fits its content, or takes the room that is left and wraps or is cut."""
+    """Print a table; the last column fits its content, or takes the room that is left and wraps.
+
+    No number is cut: columns that the terminal has no room for stand below, beside the first column again.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=last != "fit")
+    least = [_least(column, [row[place] for row in rows]) for place, column in enumerate(columns)]
+    console = Console()
+    room = [sum(least[:shown]) + 3 * shown < console.width for shown in range(1, len(columns) + 1)]  # lines between
+    shown = len(columns) if last == "wrap" else max(room.count(True), min(len(columns), FEWEST))
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=last == "wrap")
     table.add_column(columns[0], no_wrap=True)
-    for column in columns[1:-1]:
-        table.add_column(column, justify="right")
-    if last == "fit":
-        table.add_column(columns[-1], justify="right")
-    else:
-        table.add_column(columns[-1], ratio=1, no_wrap=last == "cut", overflow="ellipsis" if last == "cut" else "fold")
+    for place in range(1, shown):
+        if last == "wrap" and place == len(columns) - 1:
+            table.add_column(columns[place], ratio=1, overflow="fold")
+        else:
+            table.add_column(columns[place], justify="right", min_width=least[place])
     for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+        table.add_row(*row[:shown])
+    console.print(table)
+    if shown < len(columns):
+        show_table("", (columns[0], *columns[shown:]), [(row[0], *row[shown:]) for row in rows])
+
+
+def _least(column: str, cells: Sequence[str]) -> int:
+    """Return how wide a column has to be: a word of its heading is not broken, nor is what stands below."""
+    return max(map(len, (*column.split(), *cells)), default=0)
 
 
 def count(number: int | None) -> str:

@@ -156,17 +156,20 @@ def show_checkup(found: dict[str, Any]) -> None:
     moved = [source for source in found["sources"] if source["column"] in {None, "kind"}]
     if moved:
         terminal.show_table(
-            "What arrives", ("source", "newest", "last 7 days", "a week before"), [_arriving(s) for s in moved]
+            "What arrives",
+            ("source", "newest", "days ago", "last 7 days", "week before"),
+            [_arriving(source) for source in moved],
         )
     for finding in found["findings"]:
         typer.echo(f"• {finding}")
 
 
-def _arriving(source: dict[str, Any]) -> tuple[str, str, str, str]:
+def _arriving(source: dict[str, Any]) -> tuple[str, ...]:
     before = source["weekly_before"]
     return (
         source["name"] or source["table"],
-        f"{terminal.day(source['newest'])} ({source['age_days']:,.1f} days ago)",
+        terminal.day(source["newest"]),
+        f"{source['age_days']:,.1f}",
         f"{source['last_7_days']:,}",
         "–" if before is None else f"{before:,.1f}",
     )

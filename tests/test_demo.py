@@ -65,12 +65,17 @@ def test_the_demo_ends_well_and_scores_one_lead_over_http(
 
 def test_the_demo_credits_every_close(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     answer = json.loads(demo[1].stdout)
-    totals = {
-        name: sum(row["credit"] for row in channels.values()) + answer["unattributed"]["credit"]
-        for name, channels in answer["models"].items()
-    }
-    assert len(totals) == 7
-    assert list(totals.values()) == pytest.approx([totals["first"]] * 7)
+    left = dict.fromkeys(answer["models"], answer["unattributed"]["credit"])
+    left["score_adjusted"] = answer["anyway"]["score_adjusted"]["credit"]
+    totals = [sum(row["credit"] for row in channels.values()) + left[m] for m, channels in answer["models"].items()]
+    assert totals == pytest.approx([totals[0]] * 8)
+
+
+def test_the_demo_s_ads_that_follow_everybody_earn_far_less_once_the_score_is_known(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    models = json.loads(demo[1].stdout)["models"]
+    assert models["score_adjusted"]["Display"]["credit"] < models["last"]["Display"]["credit"] / 3
 
 
 def test_the_demo_leaves_two_finished_mlflow_runs_and_a_champion(
