@@ -26,11 +26,12 @@ from features.ingestion import Ingested, files_in, ingest
 from features.lake import Lake
 from features.settings import FILE, Settings, read_settings
 from features.settings.page import settings_page
-from serving import batch, ledger
+from serving import batch, ledger, monitoring
 from simulation.company import Company
 from simulation.files import write
 from simulation.law import WORLDS
 from training.baseline import baseline
+from training.monitor import monitored
 from training.train import Trained, train
 
 FILES = "demo-files"  # of the company, in the workspace
@@ -89,6 +90,8 @@ def demonstrate(workspace: Path, now: datetime, step: Step) -> Demo:
         for made, at in ((run, now), (pipeline(lake, settings, then), then)):  # the latter to be trued up
             runs.store(lake, made)
             ledger.keep(workspace, made.summary(), at.isoformat())
+    step("Looking whether promises are kept")
+    monitoring.keep(workspace, monitored(lake, settings, workspace, now))
     return Demo(settings, ingested, trained, scored.scores, run)
 
 

@@ -6,7 +6,7 @@ import json as jsonlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import typer
 
@@ -59,27 +59,22 @@ def progress(quiet: bool, start: str, steps: int | None = None) -> Iterator[Call
         yield step
 
 
-def show_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], last: Literal["fit", "wrap"] = "fit"
-) -> None:
-    """Print a table; the last column fits its content, or takes the room that is left and wraps.
-
-    No number is cut: columns that the terminal has no room for stand below, beside the first column again.
-    """
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of figures, none of which is cut: what has no room stands below, beside the first column again."""
     from rich.console import Console
-    from rich.table import Table
 
-    least = [_least(column, [row[place] for row in rows]) for place, column in enumerate(columns)]
-    console = Console()
-    room = [sum(least[:shown]) + 3 * shown < console.width for shown in range(1, len(columns) + 1)]  # lines between
-    shown = len(columns) if last == "wrap" else max(room.count(True), min(len(columns), FEWEST))
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=last == "wrap")
-    table.add_column(columns[0], no_wrap=True)
-    for place in range(1, shown):
-        if last == "wrap" and place == len(columns) - 1:
-            table.add_column(columns[place], ratio=1, overflow="fold")
-        else:
-            table.add_column(columns[place], justify="right", min_width=least[place])
+    console, below = Console(), [[row[place] for row in rows] for place in range(len(columns))]
+    least = [max(map(len, (*name.split(), *cells)), default=0) for name, cells in zip(columns, below, strict=True)]
+    whole = [max(width, len(name)) for width, name in zip(least, columns, strict=True)]
+
+    def fits(widths: Sequence[int], shown: int) -> bool:
+        return sum(widths[:shown]) + 3 * shown < console.width  # with the lines between
+
+    shown = max(sum(fits(least, n + 1) for n in range(len(columns))), FEWEST)
+    widths = whole if fits(whole, shown) else least  # of which headings wrap
+    table = _titled(title)
+    for place, name in enumerate(columns[:shown]):
+        table.add_column(name, justify="right" if place else "left", width=widths[place])
     for row in rows:
         table.add_row(*row[:shown])
     console.print(table)
@@ -87,9 +82,24 @@ def show_table(
         show_table("", (columns[0], *columns[shown:]), [(row[0], *row[shown:]) for row in rows])
 
 
-def _least(column: str, cells: Sequence[str]) -> int:
-    """Return how wide a column has to be: a word of its heading is not broken, nor is what stands below."""
-    return max(map(len, (*column.split(), *cells)), default=0)
+def show_sentences(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table whose last column holds sentences: it takes the room that is left, and wraps."""
+    from rich.console import Console
+
+    table = _titled(title, expand=True)
+    table.add_column(columns[0], no_wrap=True)
+    for name in columns[1:-1]:
+        table.add_column(name, justify="right")
+    table.add_column(columns[-1], ratio=1, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _titled(title: str, *, expand: bool = False) -> Any:
+    from rich.table import Table
+
+    return Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=expand)
 
 
 def count(number: int | None) -> str:

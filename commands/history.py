@@ -150,7 +150,7 @@ def show_checkup(found: dict[str, Any]) -> None:
     terminal.show_table("The lake", ("table", "rows", "leads", "first", "last"), rows)
     if found["quarantine"]:
         refused = [(q["table"], q["source"], f"{q['rows']:,}", q["why"]) for q in found["quarantine"]]
-        terminal.show_table("Quarantine", ("table", "from", "rows", "why"), refused, last="wrap")
+        terminal.show_sentences("Quarantine", ("table", "from", "rows", "why"), refused)
         advice = (f"• {q['why']} For example: {_cut(q['example'])}\n  {q['remedy']}" for q in found["quarantine"])
         typer.echo("\n".join(dict.fromkeys(advice)))  # a broken line of several tables is told once
     moved = [source for source in found["sources"] if source["column"] in {None, "kind"}]

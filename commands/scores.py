@@ -116,7 +116,7 @@ def show_scores(scores: Any, objectors: Sequence[str] = (), withheld: Sequence[s
         for row in scores.head(SHOWN).itertuples()
     ]
     title = f"The {len(rows)} most probable of {len(scores):,} open leads"
-    terminal.show_table(title, ("lead", "closes", "90 % interval", "grade", "first reason"), rows, last="wrap")
+    terminal.show_sentences(title, ("lead", "closes", "90 % interval", "grade", "first reason"), rows)
     if objectors:
         typer.echo(f"{_leads(len(objectors))} not scored: objected to profiling.")
     if withheld:

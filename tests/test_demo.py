@@ -17,6 +17,7 @@ from features.history import microseconds
 from features.lake import Lake
 from features.reading import read_history
 from features.settings import Settings
+from serving import monitoring
 from training.promises import served
 
 # Runs in every Python process of the demo, before anything else: an address beyond loopback, and every
@@ -98,6 +99,15 @@ def test_the_demo_has_served_scores_for_months_and_kept_its_promises(
     assert len(said) > 300
     spread = (said["probability"] * (1 - said["probability"])).sum() ** 0.5
     assert said["probability"].sum() == pytest.approx(said["label"].sum(), abs=4 * spread)
+
+
+def test_the_demo_has_looked_whether_promises_are_kept(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    found = monitoring.latest(demo[0] / "w")
+    assert found is not None
+    assert found["promises"][0]["group"] == "all"
+    assert found["promises"][0]["leads"] > 500
 
 
 def test_the_demo_s_model_beats_the_base_rate_by_far(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

@@ -27,6 +27,6 @@ def test_a_last_column_that_wraps_takes_what_room_is_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    terminal.show_table("Why", ("lead", "reason"), [("L-1", "Days since the last visit: 3 (usually 20)")], last="wrap")
+    terminal.show_sentences("Why", ("lead", "reason"), [("L-1", "Days since the last visit: 3 (usually 20)")])
     lines = [line.strip("│ ") for line in capsys.readouterr().out.splitlines() if "│" in line]
     assert lines == ["L-1  │ Days since the last visit: 3", "(usually 20)"]
