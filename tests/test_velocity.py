@@ -19,6 +19,7 @@ from features.settings import Settings
 from serving import batch, ledger
 from serving.pages import pace
 from serving.pages.book import Book, Edition
+from serving.pages.channels import _table, _usual
 from serving.pages.choice import ALWAYS, Choice
 from serving.pages.pledges import trued_up
 
@@ -193,6 +194,15 @@ def test_a_model_by_which_no_pipeline_was_credited_is_answered_by_one_that_was(p
     found = trued_up(edition(promising, 20), Choice(ALWAYS), "w")
     assert found is not None
     assert (found["model"], found["total"]["came"]) == ("last", 0.0)  # nothing that closed was credited yet
+
+
+@pytest.mark.parametrize(("models", "shown"), [(["last", "linear"], "linear"), (["last", "first"], "first")])
+def test_the_page_shows_the_linear_model_unless_the_latest_run_lacks_it(
+    promising: Lake, models: list[str], shown: str
+) -> None:
+    keep(promising, runs.attribute(promising, Settings(), moment(20), models), 20)
+    book = edition(promising, 20)
+    assert (_usual(book), _table(book, Choice(ALWAYS), {"model": "nonsense"}).model) == (shown, shown)
 
 
 def test_without_a_credited_pipeline_there_is_nothing_to_true_up(tmp_path: Path) -> None:

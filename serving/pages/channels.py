@@ -113,7 +113,8 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
         said += f" {best['channel']} earned most of them, by {plain(table.model).lower()}."
     return site.show(
         request, "channels.html", query=query, said=said, as_of=edition.as_of, period_said=choice.said(edition.as_of),
-        periods=PERIODS, models=[(name, plain(name)) for name in edition.models if name != USUAL_MODEL],
+        periods=PERIODS, models=[(name, plain(name)) for name in edition.models if name != _usual(edition)],
+        usual=plain(_usual(edition)).lower(),
         segments=[(f"{name}={value}", f"{plain(name)}: {value}") for name, value in edition.segments],
         campaigns=[(name, name) for name in edition.campaigns], model=table.model, book_rows=table.rows,
         total=table.total,
@@ -164,9 +165,9 @@ class Table:
 
 
 def _table(edition: Edition, choice: Choice, query: dict[str, str]) -> Table:
-    model = query.get("model", USUAL_MODEL)
+    model = query.get("model", "")
     if model not in edition.models:
-        model = USUAL_MODEL if USUAL_MODEL in edition.models or not edition.models else edition.models[0]
+        model = _usual(edition)
     by_model = _credited(edition, choice)
     (won,) = edition.rows(WON, choice.values())
     brought = {row["channel"]: row for row in edition.rows(BROUGHT, choice.values())}
@@ -190,6 +191,11 @@ def _table(edition: Edition, choice: Choice, query: dict[str, str]) -> Table:
     }  # fmt: skip
     compared = sorted(by_model.items(), key=lambda item: (item[0] != model, item[0]))
     return Table(model, rows, total, compared, cost)
+
+
+def _usual(edition: Edition) -> str:
+    """Return the model that is shown unless another is asked for."""
+    return USUAL_MODEL if USUAL_MODEL in edition.models or not edition.models else edition.models[0]
 
 
 def _row(name: str, one: Credited, brought: dict[str, Any], cost: float | None, realized: float) -> dict[str, Any]:
