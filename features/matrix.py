@@ -73,8 +73,9 @@ def _of_account(plans: Plans, moments: Moments, matrix: Matrix) -> None:
 def _write(plan: TablePlan, events: Events, position: Ints, moments: Moments, matrix: Matrix) -> None:
     """Write the features that are made of some events, those at a position for each moment."""
     answers = sweep_into(matrix, events, position, moments.as_of, plan.wanted)
-    for columns, made, needs in plan.made:
+    if plan.made:
         age = (moments.as_of - moments.history.created[moments.lead])[:, None] / DAY
+    for columns, made, needs in plan.made:
         matrix[:, columns] = made(age, *(answers[:, places] for places in needs))
     for column, feature, read, place in plan.read:
         matrix[:, column] = read(feature, events, answers[:, place])
@@ -85,7 +86,7 @@ class TablePlan(NamedTuple):
 
     columns: tuple[int, ...]
     wanted: Wanted
-    made: tuple[tuple[list[int], Callable[..., Floats], list[list[int]]], ...]  # of measures, at places apart
+    made: tuple[tuple[Ints, Callable[..., Floats], list[Ints]], ...]  # of measures, at places apart
     read: tuple[tuple[int, Feature, Callable[[Feature, Events, Floats], Floats], int], ...]
 
 
@@ -115,7 +116,8 @@ def _plan(chosen: Sequence[tuple[int, Feature]]) -> TablePlan:
         if verb.made:
             columns = [column for column, feature in chosen if VERBS[feature.verb] is verb]
             by_need = zip(*(needs[column] for column in columns), strict=True)
-            made.append((columns, verb.made, [[apart.index(need) for need in one] for one in by_need]))
+            places = [np.array([apart.index(need) for need in one]) for one in by_need]
+            made.append((np.array(columns), verb.made, places))
     read = [
         (column, feature, verb.read, apart.index(needs[column][0]))
         for column, feature in chosen

@@ -94,19 +94,42 @@ def sweep_into(matrix: Matrix, events: Events, lead: Ints, as_of: Ints, wanted: 
     answers = np.empty((len(wanted.apart), len(lead))).T  # each measure's answers lie together
     if len(lead) and (wanted.columns or wanted.apart):
         some = events.of_leads(lead.min(), lead.max() + 1)
-        plan, group = _planned(some, wanted)
-        offsets = np.cumsum([0, *(len(some.names[column]) for column in plan.set_names)])
-        walked = walk.Walked(
-            some.start, some.occurred, some.known, _arrivals(some), group,
-            _rows([some.codes[column] for column in plan.names], np.int32),
-            _rows([some.numbers(column) for column in plan.numbers], np.float64),
-            offsets,
-        )  # fmt: skip
-        walk.walk(walked, plan.steps, plan.asked, in_order(lead, as_of), lead - lead.min(), as_of, matrix, answers)
+        if not len(some.occurred):  # as in most requests, which must be quick
+            columns, nothing, apart = _of_nothing(wanted)
+            matrix[:, columns], answers[:] = nothing, apart
+            return answers
+        _walk(matrix, answers, some, lead - lead.min(), as_of, wanted)
         for place, measure in enumerate(wanted.apart):
             if measure.what in {"latest", "earliest"}:
                 answers[:, place] += events.start[lead.min()]
     return answers
+
+
+def _walk(matrix: Matrix, answers: Floats, events: Events, lead: Ints, as_of: Ints, wanted: Wanted) -> None:
+    """Write measures to their columns of a matrix, and the others to the answers."""
+    plan, group = _planned(events, wanted)
+    offsets = np.cumsum([0, *(len(events.names[column]) for column in plan.set_names)])
+    walked = walk.Walked(
+        events.start, events.occurred, events.known, _arrivals(events), group,
+        _rows([events.codes[column] for column in plan.names], np.int32),
+        _rows([events.numbers(column) for column in plan.numbers], np.float64),
+        offsets,
+    )  # fmt: skip
+    walk.walk(walked, plan.steps, plan.asked, in_order(lead, as_of), lead, as_of, matrix, answers)
+
+
+@lru_cache(maxsize=64)
+def _of_nothing(wanted: Wanted) -> tuple[Ints, Matrix, Floats]:
+    """Return what is measured where nothing happened: columns of a matrix, what stands there, and what apart."""
+    columns = np.array([column for column, _ in wanted.columns], np.int64)
+    row, answers = np.empty((1, columns.max(initial=-1) + 1), np.float32), np.empty((len(wanted.apart), 1)).T
+    names = {*_vocabulary(wanted), *(m.column for m in (*(m for _, m in wanted.columns), *wanted.apart))}
+    none = np.empty(0, np.int64)
+    nobody = Events(
+        np.zeros(2, np.int64), none, none, {name: none.astype(np.int32) for name in names}, dict.fromkeys(names, ())
+    )
+    _walk(row, answers, nobody, np.zeros(1, np.int64), np.zeros(1, np.int64), wanted)
+    return columns, row[0, columns], answers[0]
 
 
 def in_order(lead: Ints, as_of: Ints) -> Ints:
