@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from features import walk
 from features.events import DAY, Events
 from features.merges import Ints
+from features.passes import are_in_order, take
 from features.walk import Codes, Floats, Matrix
 
 Where = tuple[tuple[str, str | tuple[str, ...]], ...]  # coded column = name, or one of several names; all of them
@@ -30,6 +31,7 @@ What = Literal[
 ]  # fmt: skip
 T = TypeVar("T")
 
+COUNTED = {"count", "distinct"}
 LAST = {"recency", "first", "latest", "earliest"}
 EVER = np.iinfo(np.int64).max // 2  # microseconds of a window without a far edge
 FEW = 4096  # groups that are numbered without looking which occur
@@ -57,8 +59,8 @@ class Measure:
 
 
 MOVED: dict[What, int] = {
-    "count": walk.COUNT, "distinct": walk.DISTINCT, "decayed": walk.DECAYED,
-    "recency": walk.RECENCY, "first": walk.FIRST, "latest": walk.LATEST, "earliest": walk.EARLIEST,
+    "count": walk.COUNT, "distinct": walk.COUNT, "decayed": walk.DECAYED, "recency": walk.RECENCY,
+    "first": walk.FIRST, "latest": walk.LATEST, "earliest": walk.EARLIEST,
 }  # fmt: skip
 SOUGHT: dict[What, int] = {
     "total": walk.TOTAL, "greatest": walk.GREATEST, "active_days": walk.ACTIVE_DAYS,
@@ -92,25 +94,47 @@ def sweep_into(matrix: Matrix, events: Events, lead: Ints, as_of: Ints, wanted: 
     answers = np.empty((len(wanted.apart), len(lead))).T  # each measure's answers lie together
     if len(lead) and (wanted.columns or wanted.apart):
         some = events.of_leads(lead.min(), lead.max() + 1)
-        plan, group = _planned(some, wanted)
-        offsets = np.cumsum([0, *(len(some.names[column]) for column in plan.set_names)])
-        walked = walk.Walked(
-            some.start, some.occurred, some.known, _arrivals(some), group,
-            _rows([some.codes[column] for column in plan.names], np.int32),
-            _rows([some.numbers(column) for column in plan.numbers], np.float64),
-            offsets,
-        )  # fmt: skip
-        walk.walk(walked, plan.steps, plan.asked, in_order(lead, as_of), lead - lead.min(), as_of, matrix, answers)
+        if not len(some.occurred):  # as in most requests, which must be quick
+            columns, nothing, apart = _of_nothing(wanted)
+            matrix[:, columns], answers[:] = nothing, apart
+            return answers
+        _walk(matrix, answers, some, lead - lead.min(), as_of, wanted)
         for place, measure in enumerate(wanted.apart):
             if measure.what in {"latest", "earliest"}:
                 answers[:, place] += events.start[lead.min()]
     return answers
 
 
+def _walk(matrix: Matrix, answers: Floats, events: Events, lead: Ints, as_of: Ints, wanted: Wanted) -> None:
+    """Write measures to their columns of a matrix, and the others to the answers."""
+    plan, group = _planned(events, wanted)
+    offsets = np.cumsum([0, *(len(events.names[column]) for column in plan.set_names)])
+    walked = walk.Walked(
+        events.start, events.occurred, events.known, _arrivals(events), group,
+        _rows([events.codes[column] for column in plan.names], np.int32),
+        _rows([events.numbers(column) for column in plan.numbers], np.float64),
+        offsets,
+    )  # fmt: skip
+    walk.walk(walked, plan.steps, plan.asked, in_order(lead, as_of), lead, as_of, matrix, answers)
+
+
+@lru_cache(maxsize=64)
+def _of_nothing(wanted: Wanted) -> tuple[Ints, Matrix, Floats]:
+    """Return what is measured where nothing happened: columns of a matrix, what stands there, and what apart."""
+    columns = np.array([column for column, _ in wanted.columns], np.int64)
+    row, answers = np.empty((1, columns.max(initial=-1) + 1), np.float32), np.empty((len(wanted.apart), 1)).T
+    names = {*_vocabulary(wanted), *(m.column for m in (*(m for _, m in wanted.columns), *wanted.apart))}
+    none = np.empty(0, np.int64)
+    nobody = Events(
+        np.zeros(2, np.int64), none, none, {name: none.astype(np.int32) for name in names}, dict.fromkeys(names, ())
+    )
+    _walk(row, answers, nobody, np.zeros(1, np.int64), np.zeros(1, np.int64), wanted)
+    return columns, row[0, columns], answers[0]
+
+
 def in_order(lead: Ints, as_of: Ints) -> Ints:
     """Return the places of the moments by lead and time."""
-    ordered = (lead[1:] > lead[:-1]) | (lead[1:] == lead[:-1]) & (as_of[1:] >= as_of[:-1])
-    return np.arange(len(lead)) if ordered.all() else np.lexsort((as_of, lead))
+    return np.arange(len(lead)) if are_in_order(lead, as_of, 0) else np.lexsort((as_of, lead))
 
 
 class Plan(NamedTuple):
@@ -132,7 +156,9 @@ def _planned(events: Events, wanted: Wanted) -> tuple[Plan, Codes]:
     group = np.zeros(len(events.occurred), np.int64)
     for column, numbers in vocabulary.items():
         meant = np.array([*(numbers.get(name, 0) for name in events.names[column]), 0])
-        group = group * (len(numbers) + 1) + meant[events.codes[column]]
+        of_row = np.empty_like(group)
+        take(meant, events.codes[column], of_row)  # an empty one takes the last
+        group = group * (len(numbers) + 1) + of_row
     if math.prod(len(numbers) + 1 for numbers in vocabulary.values()) <= FEW:
         return _plan(wanted), group.astype(np.int32)
     encoded = pa.array(group).dictionary_encode()  # only those that occur
@@ -159,33 +185,30 @@ def _plan_of(wanted: Wanted, vocabulary: Vocabulary, groups: Ints) -> Plan:
     asked = [(measure, column, 1) for column, measure in wanted.columns]
     asked += [(measure, place, 0) for place, measure in enumerate(wanted.apart)]
     measures = [measure for measure, _, _ in asked]
-    cells = _places((m.where, m.days) for m in measures if m.what == "count")
-    sets = _places((m.where, m.column, m.days) for m in measures if m.what == "distinct")
+    sets = _places((m.where, m.days, m.column) for m in measures if m.what == "distinct")
+    cells = _places([*sets, *((m.where, m.days, "") for m in measures if m.what == "count")])
     fades = _places(sorted({(m.where, m.days) for m in measures if m.what == "decayed"}, key=repr))
     slots = _places([*(where for where, _ in fades), *(m.where for m in measures if m.what in LAST)])
-    windows = _places([*(days for _, days in cells), *(days for _, _, days in sets)])
-    names = _places(column for _, column, _ in sets)
+    windows = _places(sorted({days for _, days, _ in cells}, reverse=True))
+    names = _places(column for _, _, column in sets)
     numbers = _places(m.column for m in measures if m.what in {"total", "greatest"})
     wheres = _places(m.where for m in measures)
     matches = _matches(list(wheres), vocabulary, groups)
 
     def lists(members: Sequence[int], when: Sequence[int], where: Sequence[Where], times: int) -> tuple[Codes, Codes]:
-        """Return where the list of each time and group starts, and the members in the lists."""
+        """Return where the list of each group and time starts, and the members in the lists."""
         of, group = np.nonzero(matches[np.array([wheres[one] for one in where], np.int64)])
-        keys = np.array(when, np.int64)[of] * len(groups) + group
+        keys = group * times + np.array(when, np.int64)[of]
         order = np.argsort(keys, kind="stable")
         start = np.searchsorted(keys[order], np.arange(times * len(groups) + 1))
         return start.astype(np.int32), np.array(members, np.int32)[of[order]]
 
-    changes = [(place, windows[days], where) for (where, days), place in cells.items()]
-    changes += [(~place, windows[days], where) for (where, _, days), place in sets.items()]
     slot_start, of_slots = lists(range(len(slots)), [0] * len(slots), list(slots), 1)
     steps = walk.Steps(
         np.array([_microseconds(days) for days in windows], np.int64),
-        *lists([member for member, _, _ in changes], [when for _, when, _ in changes], [w for _, _, w in changes],
+        *lists(range(len(cells)), [windows[days] for _, days, _ in cells], [where for where, _, _ in cells],
                len(windows)),
-        set_column=np.array([names[column] for _, column, _ in sets], np.int32),
-        set_window=np.array([windows[days] for _, _, days in sets], np.int32),
+        set_column=np.array([names[column] for _, _, column in sets], np.int32),
         slot_start=slot_start,
         slots=of_slots,
         fade_start=np.searchsorted([slots[where] for where, _ in fades], np.arange(len(slots) + 1)).astype(np.int32),
@@ -193,29 +216,28 @@ def _plan_of(wanted: Wanted, vocabulary: Vocabulary, groups: Ints) -> Plan:
         matches=matches,
     )  # fmt: skip
 
-    def place(m: Measure) -> int:
-        if m.what == "distinct":
-            return sets[m.where, m.column, m.days]
-        return cells[m.where, m.days] if m.what == "count" else fades.get((m.where, m.days), 0)
+    def cell(m: Measure) -> int:
+        return cells[m.where, m.days, m.column if m.what == "distinct" else ""]
 
     moved = [
-        (MOVED[m.what], place(m), slots.get(m.where, 0), column, kept)
+        (MOVED[m.what], cell(m) if m.what in COUNTED else fades.get((m.where, m.days), 0),
+         slots.get(m.where, 0), column, kept)
         for m, column, kept in asked
-        if m.what in MOVED and not (m.what == "count" and kept)
-    ]
+        if m.what in MOVED and not (m.what in COUNTED and kept)
+    ]  # fmt: skip
     sought = [
         (SOUGHT[m.what], wheres[m.where], numbers.get(m.column, 0), column, kept, _microseconds(m.days))
         for m, column, kept in asked
         if m.what in SOUGHT
     ]
-    counts = sorted((column, cells[m.where, m.days]) for m, column, kept in asked if m.what == "count" and kept)
+    counts = sorted((column, cell(m)) for m, column, kept in asked if m.what in COUNTED and kept)
     written = walk.Asked(
         _runs(counts),
         np.array(moved, np.int32).reshape(-1, 5),
         np.array(sought, np.int64).reshape(-1, 6),
         len(cells),
     )
-    return Plan(steps, written, tuple(column for _, column, _ in sets), tuple(names), tuple(numbers))
+    return Plan(steps, written, tuple(column for _, _, column in sets), tuple(names), tuple(numbers))
 
 
 def _matches(wheres: Sequence[Where], vocabulary: Vocabulary, groups: Ints) -> NDArray[np.bool_]:
