@@ -10,7 +10,7 @@ How much is dared depends on how many leads were won, and how many were not (the
                 trees know by heart the time in which they grew, and what interpolates in time they win.
 
 A step that gains nothing on leads that it did not see is not taken, and columns that seem to know the outcome are
-left out (``leaks``).
+left out (``leaks``). What hundreds of owners or campaigns tell is learned afterwards (``levels``).
 """
 
 from __future__ import annotations
@@ -89,8 +89,7 @@ def fit(
     base = replace(base, features=features, medians=_medians(matrix), facts=said)
     ensemble = _ensemble(base, matrix, rows, how, fewest, course) if fewest >= FEWEST_FOR_LINES else None
     model = ensemble or Model(_by_segment(base, matrix, rows), "")
-    chosen = matrix[np.linspace(0, len(matrix) - 1, GOLDEN_ROWS).astype(int)]
-    return replace(with_golden(model, chosen), leaks=found)
+    return replace(with_golden(model, golden(matrix)), leaks=found)
 
 
 def _leaks(matrix: Floats, rows: Labelled, features: Sequence[Feature], how: Training) -> tuple[Leak, ...]:
@@ -109,8 +108,8 @@ def _by_segment(base: Spec, matrix: Floats, rows: Labelled) -> Spec:
     line = segment_line(matrix, rows.labels, rows.weights / snapshots[place], base.features, rows.rate)
     if line is None:
         return base
-    ranks = _ranks(probability(line.margins(matrix)))
-    return replace(base, lines=(line,), line_share=1.0, evidence="segment_rates", ranks=ranks)
+    said = probability(line.margins(matrix))
+    return replace(base, lines=(line,), line_share=1.0, evidence="segment_rates", ranks=ranks(said))
 
 
 def _ensemble(
@@ -134,7 +133,7 @@ def _ensemble(
         unseen += (1 - share) * forest.margins(matrix)[part, np.arange(len(part))]
     calibration = beta_calibration(unseen, rows.labels, rows.weights)
     log_odds = calibration.log_odds(unseen)
-    gained = _loss(np.full(len(matrix), base.base_log_odds), rows) - _loss(log_odds, rows)
+    gained = log_loss(np.full(len(matrix), base.base_log_odds), rows) - log_loss(log_odds, rows)
     if gained * base.leads < WORTH:
         return None
     spec = replace(
@@ -143,7 +142,7 @@ def _ensemble(
         line_share=share,
         calibration=calibration,
         evidence="model" if grown else "shrunken_model",
-        ranks=_ranks(probability(log_odds)),
+        ranks=ranks(probability(log_odds)),
     )
     return Model(spec, trees, unseen=log_odds)
 
@@ -193,17 +192,24 @@ def _unseen(lines: Sequence[Line], matrix: Floats, part: NDArray[np.int64]) -> F
     return margins
 
 
-def _loss(log_odds: Floats, rows: Labelled) -> float:
+def log_loss(log_odds: Floats, rows: Labelled) -> float:
+    """Return the mean log loss in nats, snapshots weighted."""
     return float(np.average(np.logaddexp(0, log_odds) - rows.labels * log_odds, weights=rows.weights))
 
 
-def _ranks(probabilities: Floats) -> tuple[float, ...]:
+def ranks(probabilities: Floats) -> tuple[float, ...]:
+    """Return percentiles, 0 to 100."""
     return tuple(np.quantile(probabilities, np.linspace(0, 1, 101)).tolist())
 
 
 def _medians(matrix: Floats) -> tuple[float | None, ...]:
     columns = (column[~np.isnan(column)] for column in matrix.T)
     return tuple(float(np.median(known)) if len(known) else None for known in columns)
+
+
+def golden(matrix: Floats) -> Floats:
+    """Return a few rows from everywhere."""
+    return np.asarray(matrix[np.linspace(0, len(matrix) - 1, GOLDEN_ROWS).astype(int)])
 
 
 def with_golden(model: Model, chosen: Floats) -> Model:
