@@ -13,7 +13,8 @@ import numpy as np
 from features.events import DAY, Events
 from features.merges import Ints
 from features.passes import are_in_order
-from features.sweep import Wanted, sweep_into
+from features.plan import Wanted
+from features.sweep import sweep_into
 from features.verbs import VERBS, Feature, Moments, Table
 from features.walk import Floats, Matrix
 
