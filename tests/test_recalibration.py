@@ -197,6 +197,22 @@ def test_a_promise_that_was_sure_and_broken_is_a_loss_and_no_error(
     assert np.isfinite(recalibration.recalibrated(certain, rows, history, SETTINGS, day(END)).moved).all()
 
 
+def test_many_snapshots_of_one_lead_are_one_lead_s_evidence() -> None:
+    """What moved on day 360 is not sure yet, and is no surer for being looked at five times."""
+    often = SETTINGS.model_copy(
+        update={"snapshots": SETTINGS.snapshots.model_copy(update={"ages_days": [2, 2.1, 2.2, 2.3, 2.4]})}
+    )
+    assert model_of(company(360), often, day(END))[0].moved == (0, 1)
+
+
+@pytest.mark.parametrize(("wins", "moves"), [(19, False), (20, True)])
+def test_from_twenty_leads_won_and_as_many_not_won_the_latest_tell_something(wins: int, moves: bool) -> None:
+    leads = np.arange(200)
+    rows = Labelled(Moments(world({}), leads, leads), (leads % 200 >= 200 - wins).astype(float), np.ones(200))
+    told = recalibration.Told(rows, np.ones(200), np.zeros(200))
+    assert (recalibration.update_of(told, 1.0) != (0, 1)) == moves
+
+
 def test_the_update_is_what_loses_least(turned: tuple[History, Model, Model, Labelled]) -> None:
     *_, rows = turned
     draws = np.random.default_rng(1)
