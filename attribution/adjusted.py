@@ -42,7 +42,7 @@ class Adjusted(NamedTuple):
     part: Floats  # (closes, k) of each close
     owed: Floats  # (k,) closes lost by losses that the channel brought about
     credit: Floats  # (k,) parts added up, less what is owed
-    error: Floats  # (k,) standard error of the credit
+    covariance: Floats  # (k, k) of the credit: how channels' errors go together
     harvests: Flags  # (k,)
     unguarded: Floats  # (k,) parts added up, had harvests been taken for effects
     later: float  # chance that a close that touches brought about would else have come later
@@ -51,6 +51,11 @@ class Adjusted(NamedTuple):
     def anyway(self) -> float:
         """Closes that would have happened without any touch."""
         return float(len(self.lead) - self.credit.sum())
+
+    @property
+    def error(self) -> Floats:
+        """Standard error of the credit (k,)."""
+        return np.asarray(np.sqrt(np.diag(self.covariance).clip(0)))
 
     @property
     def low_and_high(self) -> Floats:
@@ -75,7 +80,7 @@ def score_adjusted(time: OpenTime, touched: Touched, channels: int, score: Score
     """Credit of the channels that are numbered 0 to ``channels`` − 1.
 
     The score must not have learned from these leads' own outcomes, nor from the touches that are credited. Credit is
-    the mean over the half-lives, and its error holds how far these are apart.
+    the mean over the half-lives, and its covariance holds how far these are apart.
     """
     models = _models(time, time.won, None, touched, channels, score, HALF_LIVES_DAYS, scaled=True)
     unguarded = _parts(models[MIDDLE], channels)[0].sum(axis=0)
@@ -84,15 +89,15 @@ def score_adjusted(time: OpenTime, touched: Touched, channels: int, score: Score
         models = [_without_same_period(model, harvests) for model in models]
     each, slopes = zip(*(_parts(model, channels) for model in models), strict=True)
     parts = np.mean(each, axis=0)
-    owed, owed_error = _owed(time, touched, channels, score)
-    own_error = _error(np.ones(len(parts)), slopes[MIDDLE], models[MIDDLE].fit, channels)
-    apart = np.std([some.sum(axis=0) for some in each], axis=0, ddof=1)
+    owed, of_owed = _owed(time, touched, channels, score)
+    own = _covariance(np.ones(len(parts)), slopes[MIDDLE], models[MIDDLE].fit, channels)
+    apart = np.cov([some.sum(axis=0) for some in each], rowvar=False).reshape(channels, channels)
     return Adjusted(
         lead=models[MIDDLE].moments.lead[: len(parts)],
         part=parts,
         owed=owed,
         credit=parts.sum(axis=0) - owed,
-        error=np.sqrt(own_error**2 + apart**2 + owed_error**2),
+        covariance=own + apart + of_owed,
         harvests=harvests,
         unguarded=unguarded,
         later=_later(parts, models[MIDDLE].probability[: len(parts)]),
@@ -106,16 +111,16 @@ def _later(parts: Floats, probability: Floats) -> float:
 
 
 def _owed(time: OpenTime, touched: Touched, k: int, score: Score) -> tuple[Floats, Floats]:
-    """Return the closes that losses cost which each channel surely brought about (k,), and their standard errors."""
+    """Return the closes that losses cost which each channel surely brought about (k,), and their covariance (k, k)."""
     if time.lost.sum() < FEWEST_ENDS:
-        return np.zeros(k), np.zeros(k)
+        return np.zeros(k), np.zeros((k, k))
     half_life = HALF_LIVES_DAYS[MIDDLE]
     (lost,) = _models(time, time.lost, MOST_LOSSES, touched, k, score, (half_life,), scaled=False)
     parts, slopes = _parts(lost, k)
     chance = lost.probability[: len(parts)] * lost.moments.stands_for
-    owed, error = chance @ parts, _error(chance, slopes, lost.fit, k)
-    sure = owed > VERY_SURE * error
-    return np.where(sure, owed, 0.0), np.where(sure, error, 0.0)
+    owed, covariance = chance @ parts, _covariance(chance, slopes, lost.fit, k)
+    sure = owed > VERY_SURE * np.sqrt(np.diag(covariance))
+    return np.where(sure, owed, 0.0), np.where(np.outer(sure, sure), covariance, 0.0)
 
 
 def _harvests(model: Model, k: int) -> Flags:
@@ -186,14 +191,13 @@ def _rhythm(looked: Moments) -> Floats:
 def _parts(model: Model, k: int) -> tuple[Floats, Floats]:
     """Part of each end that each channel brought about (ends, k), and by unit of each slope (ends, p)."""
     n, rows = model.rows.ends, model.rows
-    by_slope = rows.x[:n] * (model.fit.per_unit(rows) / model.fit.rate(rows))[:n, None]
+    by_slope = rows.x[:n] * model.fit.part_per_unit(rows)[:n, None]
     by_slope[:, EARNING * k :] = 0
     return (by_slope * model.fit.theta).reshape(n, -1, k).sum(axis=1), by_slope
 
 
-def _error(weight: Floats, by_slope: Floats, fit: Fit, k: int) -> Floats:
-    """Return standard errors (k,) of weighted sums of parts, from those of the slopes."""
+def _covariance(weight: Floats, by_slope: Floats, fit: Fit, k: int) -> Floats:
+    """Return the covariance (k, k) of weighted sums of parts, from that of the slopes."""
     pull = (weight @ by_slope).reshape(-1, k)
     among = fit.covariance.reshape(len(pull), k, len(pull), k)
-    variance = np.einsum("ac,acbc,bc->c", pull, among, pull)
-    return np.asarray(np.sqrt(np.maximum(variance, 0)))
+    return np.asarray(np.einsum("ac,acbd,bd->cd", pull, among, pull))

@@ -3,8 +3,9 @@
 A lift of 0.08 says: with the channel, 8 % more closed than would have without, so that the channel brought about
 lift / (1 + lift) of all closes. Some of these would else have come later, which a test sees and credit does not ask: so
 what the test says is divided by the chance that they would not. Credit and experiment are then two measurements of one
-number, each with an error: the credit moves towards the experiment by the experiment's share of the precision. As an
-experiment ages, its precision halves with every half-life since its last day.
+number, each with an error: the credit moves towards the experiment by the experiment's share of the precision. What is
+wrong with a channel's credit tends to be wrong with others', too, so these follow as far as their errors go together.
+As an experiment ages, its precision halves with every half-life since its last day.
 """
 
 from __future__ import annotations
@@ -12,18 +13,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from attribution.adjusted import NORMAL_90
 from attribution.credit import Unattributed
 from attribution.journeys import Ints
 from attribution.shares import whole
 from features.settings import Experiment
-
-NUMBERS = ("credit", "low", "high")
 
 
 class Shrunk(NamedTuple):
@@ -35,40 +34,42 @@ class Shrunk(NamedTuple):
 
 
 def shrunk(
-    rows: pd.DataFrame, anyway: Unattributed, experiments: Sequence[Experiment], as_of: datetime, half_life_days: float,
-    later: float,
+    rows: pd.DataFrame, anyway: Unattributed, covariance: pd.DataFrame, experiments: Sequence[Experiment],
+    as_of: datetime, half_life_days: float, later: float,
 ) -> Shrunk:  # fmt: skip
-    """Return a model's credit moved towards what experiments showed; what a channel gains, others do not lose.
+    """Return a model's credit moved towards what experiments showed; all of it adds up to as much as before.
 
     Args:
         rows: channel, credit, value, low and high (90 %), a row a channel.
         anyway: what would have closed without any channel; it gives and takes what the channels gain and lose.
-        experiments: whichever have ended before ``as_of`` are heard, the earliest first.
+        covariance: of the credit, by channel and channel.
+        experiments: whichever have ended before ``as_of`` are heard; told the earliest first.
         as_of: moment of the attribution.
         half_life_days: after which an experiment counts half.
         later: chance that a close that touches brought about would else have come later.
 
     """
     closes = float(rows["credit"].sum()) + anyway["credit"]
-    bounds = rows.set_index("channel")[["credit", "low", "high"]].astype("float64").to_dict("index")
-    told: list[dict[str, object]] = []
+    names, credit = list(rows["channel"]), rows["credit"].to_numpy(np.float64)
+    unsure, told = covariance.loc[names, names].to_numpy(np.float64), []
     for experiment in sorted(experiments, key=lambda one: (one.until, one.since)):
         days = (as_of.date() - experiment.until).days
-        if days < 0 or experiment.channel not in bounds:
+        if days < 0 or experiment.channel not in names:
             continue
-        credit = bounds[experiment.channel]
-        before, width = credit["credit"], credit["high"] - credit["low"]
+        at = names.index(experiment.channel)
         says, low, high = (
             closes * lift / (1 + lift) / (1 - later) for lift in (experiment.lift, experiment.low, experiment.high)
         )
-        precision = 0.5 ** (days / half_life_days) / (high - low) ** 2
-        weight = precision / (precision + width**-2) if width > 0 else 0.0
-        after, half = before + weight * (says - before), sqrt(1 - weight) * width / 2
-        bounds[experiment.channel] = {"credit": after, "low": after - half, "high": after + half}
+        precision = 0.5 ** (days / half_life_days) / ((high - low) / 2 / NORMAL_90) ** 2
+        before, pull = float(credit[at]), unsure[:, at] * precision / (1 + unsure[at, at] * precision)
+        credit, unsure = credit + pull * (says - before), unsure - np.outer(pull, unsure[at])
         period = {"since": experiment.since.isoformat(), "until": experiment.until.isoformat()}
-        told.append({"channel": experiment.channel, **period, "says": says, "weight": weight,
-                     "before": before, "after": after})  # fmt: skip
-    moved = rows.assign(**{name: [bounds[channel][name] for channel in rows["channel"]] for name in NUMBERS})
+        told.append({"channel": experiment.channel, **period, "says": says, "weight": float(pull[at]),
+                     "before": before, "after": float(credit[at])})  # fmt: skip
+    if not told:
+        return Shrunk(rows, anyway, told)
+    half = NORMAL_90 * np.sqrt(np.diag(unsure).clip(0))
+    moved = rows.assign(credit=credit, low=credit - half, high=credit + half)
     cents = _cents(rows, moved, anyway)
     value = pd.Series([Decimal(amount).scaleb(-2) for amount in cents[:-1].tolist()], dtype=object)
     rest = closes - float(moved["credit"].sum())

@@ -75,11 +75,26 @@ def returns(
     return pd.DataFrame([*lines, _line(ALL, paid, closed, touched)])
 
 
-def cohorts(answer: Attribution, model: str) -> pd.DataFrame:
-    """Return credit and value by the month of the touch and channel: month (first day), channel, credit, value."""
-    rows = answer.touches[answer.touches["model"] == model].dropna(subset="touched_at")
-    month = rows["touched_at"].dt.strftime("%Y-%m")
-    return rows.groupby([month.rename("month"), "channel"])[["credit", "value"]].sum().reset_index()
+def by_month(answer: Attribution, spent: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return the rows of ``returns`` of each month (its first day) in which something was spent, touched or closed.
+
+    A channel without any of it in a month has no row there. Of a model that credits channels, not touches, it is empty.
+    """
+    rows = answer.touches[answer.touches["model"] == model]
+    if rows["touched_at"].isna().all():
+        return pd.DataFrame()
+    days = [
+        pd.to_datetime(spent["day"]),
+        *(rows[moment].dt.tz_localize(None) for moment in ("touched_at", "closed_at")),
+    ]
+    months = sorted(pd.concat(days).dropna().dt.to_period("M").unique())
+    tables = [
+        returns(answer, spent, model, month.start_time.date(), (month + 1).start_time.date())
+        .assign(month=month.start_time.date())
+        for month in months
+    ]  # fmt: skip
+    table = pd.concat(tables, ignore_index=True)
+    return table[(table[["spend", "credit", "revenue", "realized"]] != 0).any(axis=1)].reset_index(drop=True)
 
 
 def _within(moments: pd.Series, since: date | None, until: date | None) -> pd.Series:

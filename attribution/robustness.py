@@ -120,7 +120,7 @@ def _by_lead_days(
     history, how = read_history(lake), settings.attribution
     earning = kinds_of(history) - {*how.exclude_kinds, *how.own_kinds}
     days = lead_days(history, settings.goal, microseconds(as_of), earning)
-    probability = _asked_once(baseline(own_history(history, how.own_kinds)))
+    probability = asked_once(baseline(own_history(history, how.own_kinds)))
     yield "", _rows(adjusted(days, probability), days)
     for scenario, touches in changed(touches_of(days), seed):
         other = with_touches(days, touches)
@@ -144,7 +144,7 @@ def with_touches(days: LeadDays, touches: pd.DataFrame) -> LeadDays:
     return days._replace(touched=touched, channels=tuple(names))
 
 
-def _asked_once(probability: Probability) -> Probability:
+def asked_once(probability: Probability) -> Probability:
     """Return the same score, which remembers: touches change from scenario to scenario, the moments do not."""
     known: dict[bytes, Floats] = {}
 

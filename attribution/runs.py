@@ -139,7 +139,8 @@ def _with_lead_days(
     probability = baseline(own_history(history, how.own_kinds))
     if SCORE_ADJUSTED in models:
         found = adjusted(days, probability)
-        rows, anyway, told = shrunk(*table(found, days, wins, SCORE_ADJUSTED), how.experiments, as_of,
+        unsure = pd.DataFrame(found.covariance, days.channels, days.channels)
+        rows, anyway, told = shrunk(*table(found, days, wins, SCORE_ADJUSTED), unsure, how.experiments, as_of,
                                     how.experiment_half_life_days, found.later)  # fmt: skip
         answer = replace(_beside(answer, SCORE_ADJUSTED, rows.drop(columns="harvests"), anyway),
                          harvests=tuple(rows.loc[rows["harvests"], "channel"]), experiments=tuple(told))  # fmt: skip

@@ -8,7 +8,6 @@ are too many for one machine, ``path_counts`` lets Spark add them up to paths, w
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -23,7 +22,7 @@ from pyspark.sql import functions as F  # noqa: N812  # as Spark's own pages cal
 
 from attribution import deals
 from attribution.journeys import FIRST, NONE, WON, Ints, Journeys, Names
-from attribution.routes import top_paths
+from attribution.routes import routes
 from features.contract import schema
 from features.history import microseconds
 from features.identities import CLAIM, READ, merges, survivors
@@ -77,7 +76,7 @@ def path_counts(lake: Lake, settings: Settings, as_of: datetime, touches: int = 
     rates = lake.query("FROM rates")
 
     def counted(tables: dict[str, pa.Table]) -> Iterator[pa.RecordBatch]:
-        paths = top_paths(_seen(tables, rates, settings, as_of)[0], sys.maxsize, collapse=False)
+        paths = routes(_seen(tables, rates, settings, as_of)[0])
         yield from pa.Table.from_pandas(paths, preserve_index=False).to_batches()
 
     paths = each(_partitions(lake, settings, touches), COLUMNS, counted, PATHS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from attribution.credit import Attribution
+    from attribution.journeys import Journeys
     from attribution.runs import Baseline, Run
     from features.lake import Lake
     from features.settings import Settings
@@ -49,7 +50,11 @@ def attribute(
         typer.Option("--velocity", help="Say how many days leads take to each stage, by channel, cohort and segment."),
     ] = False,
     returns: Annotated[
-        bool, typer.Option("--returns", help="Set each model's credit beside what was spent: CAC, ROAS and ROI.")
+        bool,
+        typer.Option("--returns", help="Set each model's credit beside what was spent: CAC, ROAS and ROI; by month."),
+    ] = False,
+    places: Annotated[
+        bool, typer.Option("--places", help="Say at which place of the journey each channel earns (ordered Shapley).")
     ] = False,
     compare: Annotated[str | None, typer.Option(help="Set what each channel gets beside a stored run.")] = None,
     plots: Annotated[
@@ -82,10 +87,14 @@ def attribute(
     if run.stage in {"won", "open"} and not paths:  # the pages tell of closes, and of what is promised
         ledger.keep(workspace, run.summary(), cut.isoformat())
     document = run.summary()
-    if velocity:
-        document["velocity"] = _velocity(lake, settings, cut)
-    if returns:
-        document["returns"] = _returns(lake, settings, cut, run.answer)
+    of_lake = (lake, settings, cut)
+    more = (
+        (velocity, partial(_velocity, *of_lake)),
+        (returns, partial(_returns, *of_lake, run.answer)),
+        (places, partial(_places, paths, partial(_journeys_by(engine), *of_lake))),
+    )
+    for asked_for, told in more:
+        document |= told() if asked_for else {}
     if robustness:
         with terminal.progress(quiet, "Changing the history"):
             document["robustness"] = _robustness(lake, settings, cut, run.answer.models, own)
@@ -130,20 +139,42 @@ def _records(table: DataFrame) -> list[dict[str, Any]]:
     return list(jsonlib.loads(table.to_json(orient="records", default_handler=float)))
 
 
-def _velocity(lake: Lake, settings: Settings, cut: datetime) -> list[dict[str, Any]]:
+def _velocity(lake: Lake, settings: Settings, cut: datetime) -> dict[str, Any]:
     from attribution.velocity import velocity
 
-    return _records(velocity(lake, settings, cut))
+    return {"velocity": _records(velocity(lake, settings, cut))}
 
 
-def _returns(lake: Lake, settings: Settings, cut: datetime, answer: Attribution) -> list[dict[str, Any]]:
-    """Return model, channel, spend, credit, revenue, cac, roas and roi; what has no denominator is None."""
-    from attribution.returns import costs, returns
+def _returns(lake: Lake, settings: Settings, cut: datetime, answer: Attribution) -> dict[str, Any]:
+    """Return returns and returns_by_month, by model and channel; what has no denominator is None.
+
+    Of all time, what was realized is what closed; and only models that credit touches can tell months apart.
+    """
+    from attribution.returns import by_month, costs, returns
 
     spent, names = costs(lake, settings, cut), ["model", "channel", "spend", "credit", "revenue", "cac", "roas", "roi"]
-    tables = (returns(answer, spent, model).assign(model=model)[names] for model in answer.models)
-    amounts = dict.fromkeys(names[2:], "float64")
-    return [row for table in tables for row in _records(table.astype(amounts))]
+    told: dict[str, Any] = {"returns": [], "returns_by_month": []}
+    for model in answer.models:
+        table, months = returns(answer, spent, model).assign(model=model), by_month(answer, spent, model)
+        told["returns"] += _records(table[names].astype(dict.fromkeys(names[2:], "float64")))
+        if len(months):
+            columns = ["month", *names, "realized", "realized_roi"]
+            months = months.assign(model=model, month=months["month"].astype("str"))
+            told["returns_by_month"] += _records(months[columns].astype(dict.fromkeys(columns[3:], "float64")))
+    return told
+
+
+def _places(paths: Path | None, of_lake: Callable[[], tuple[Journeys, DataFrame]]) -> dict[str, Any]:
+    """Return places: channel, place (1 is the first channel met) and credit, a row each that earned anything."""
+    from attribution.coalitions import ordered_values
+    from attribution.paths import read_paths
+
+    journeys = read_paths(paths) if paths else of_lake()[0]
+    values = ordered_values(journeys)
+    return {"places": [
+        {"channel": name, "place": place + 1, "credit": float(values[k, place])}
+        for k, name in enumerate(journeys.channels) for place in values[k].nonzero()[0].tolist()
+    ]}  # fmt: skip
 
 
 def _robustness(

@@ -72,8 +72,28 @@ def _show_returns(rows: Rows, models: tuple[str, ...]) -> None:
     terminal.show_table(title, ("channel", "spend", *_plain(models)), worth)
 
 
+def _show_months(rows: Rows, _models: tuple[str, ...]) -> None:
+    if not rows:  # no model here credits touches
+        return
+    model = rows[0]["model"]
+    lines = [(row["month"][:7], row["channel"], f"{row['spend']:,.2f}", f"{row['revenue']:,.2f}",
+              terminal.figure(row["roi"]), f"{row['realized']:,.2f}", terminal.figure(row["realized_roi"]))
+             for row in rows if row["model"] == model]  # fmt: skip
+    head = ("month", "channel", "spend", "closed in it", "ROI", "brought by its touches", "realized ROI")
+    terminal.show_table(f"Spend by month and what came of it ({_plain((model,))[0]})", head, lines)
+
+
+def _show_places(rows: Rows, _models: tuple[str, ...]) -> None:
+    places = sorted({row["place"] for row in rows})
+    credit = {(row["channel"], row["place"]): row["credit"] for row in rows}
+    lines = [(name, *(f"{credit.get((name, place), 0):,.1f}" for place in places))
+             for name in dict.fromkeys(row["channel"] for row in rows)]  # fmt: skip
+    title = "Closes by the place at which journeys first met the channel (ordered Shapley)"
+    terminal.show_table(title, ("channel", *(f"{place}." for place in places)), lines)
+
+
 def _show_trued_up(rows: Rows, _models: tuple[str, ...]) -> None:
-    names = ("promised", "decided", "came", "difference", "open")
+    names = ("promised", "decided", "came", "difference", "open", "unpriced")
     money = [(row["model"], row["channel"], *(f"{row[name]:,.2f}" for name in names)) for row in rows]
     terminal.show_table("What came of that pipeline, in money", ("model", "channel", *names), money)
 
@@ -88,6 +108,8 @@ MORE = {
     "robustness": _show_robustness,
     "velocity": _show_velocity,
     "returns": _show_returns,
+    "returns_by_month": _show_months,
+    "places": _show_places,
     "trued_up": _show_trued_up,
     "compared": _show_compared,
 }
@@ -104,4 +126,4 @@ def _moved(row: dict[str, Any] | None) -> str:
 def _worth(line: dict[str, Any] | None) -> str:
     if line is None or line["roas"] is None:
         return "–"
-    return f"{'–' if line['cac'] is None else format(line['cac'], ',.2f')} · {line['roas']:.1f}×"
+    return f"{'–' if line['cac'] is None else format(line['cac'], ',.2f')} · {line['roas']:,.1f}×"

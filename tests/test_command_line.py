@@ -232,11 +232,32 @@ def test_attribute_sets_credit_beside_spend_tells_velocity_and_draws(
         "model": "last", "channel": "Direct", "spend": 50.0, "credit": 1.0, "revenue": 100.01, "cac": 50.0,
         "roas": 2.0002, "roi": 1.0002,
     }  # fmt: skip
+    assert next(row for row in answer["returns_by_month"] if row["channel"] == "Direct") == {
+        "month": "2026-01-01", "model": "last", "channel": "Direct", "spend": 50.0, "credit": 1.0, "revenue": 100.01,
+        "cac": 50.0, "roas": 2.0002, "roi": 1.0002, "realized": 100.01, "realized_roi": 1.0002,
+    }  # fmt: skip
     assert sorted(answer["velocity"][0]) == ["before", "by", "days", "leads", "name", "of", "stage"]
     assert sorted(file.name for file in (workspace / "drawn").iterdir()) == ["decision.png", "shares.png"]
     printed = command(*words, workspace=workspace)[1]
     assert "Days that half of the leads took" in printed
     assert "50.00 · 2.0×" in printed
+    assert "Spend by month and what came of it (last)" in printed
+
+
+def test_attribute_says_at_which_place_channels_earn_in_a_lake_and_in_a_file(
+    workspace: Path, tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "paths.csv").write_text("path,conversions\nEmail > Direct,2\nDirect,1\n")
+    words = ("attribute", "--paths", str(tmp_path / "paths.csv"), "--places")
+    assert json.loads(command(*words, "--json", workspace=workspace)[1])["places"] == [
+        {"channel": "Direct", "place": 1, "credit": 1.0}, {"channel": "Direct", "place": 2, "credit": 1.0},
+        {"channel": "Email", "place": 1, "credit": 1.0},
+    ]  # fmt: skip
+    assert "ordered Shapley" in command(*words, workspace=workspace)[1]
+    words = ("attribute", "--as-of", "2026-02-01", "--places", "--json")
+    answer = json.loads(command(*words, workspace=workspace)[1])
+    placed = sum(row["credit"] for row in answer["places"])
+    assert placed == sum(row["credit"] for row in answer["models"]["linear"].values())
 
 
 def test_attribution_runs_are_stored_once(workspace: Path, command: Command) -> None:

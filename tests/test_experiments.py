@@ -7,11 +7,13 @@ from decimal import Decimal
 from math import sqrt
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attribution.adjusted import NORMAL_90
 from attribution.experiments import Shrunk, shrunk
 from features.errors import ConfigError
 from features.settings import Experiment, read_settings
@@ -34,9 +36,12 @@ def lift_test(channel: str, share: float, half: float, until: date = date(2026, 
     return Experiment(channel=channel, since=min(until, date(2026, 1, 1)), until=until, lift=lift, low=low, high=high)
 
 
-def moved(*experiments: Experiment, half_life: float = 180, later: float = 0) -> Shrunk:
-    anyway = {"credit": REST, "value": Decimal("6300.00")}
-    return shrunk(rows(), anyway, experiments, NOW, half_life, later)  # type: ignore[arg-type]
+def moved(*experiments: Experiment, half_life: float = 180, later: float = 0, together: float = 0) -> Shrunk:
+    """Move that credit; ``together`` is the correlation of the two channels' errors."""
+    error = np.array([65, 20]) / NORMAL_90
+    covariance = np.outer(error, error) * np.array([[1, together], [together, 1]])
+    unsure = pd.DataFrame(covariance, ["Events", "Email"], ["Events", "Email"])
+    return shrunk(rows(), {"credit": REST, "value": Decimal("6300.00")}, unsure, experiments, NOW, half_life, later)
 
 
 def test_credit_moves_by_the_experiment_s_share_of_the_precision() -> None:
@@ -50,10 +55,33 @@ def test_credit_moves_by_the_experiment_s_share_of_the_precision() -> None:
     assert events["credit"] - events["low"] == pytest.approx(65 * sqrt(0.5))
 
 
-def test_what_a_channel_loses_would_have_closed_anyway_and_no_other_channel_moves() -> None:
+def test_what_a_channel_loses_would_have_closed_anyway_and_a_channel_that_errs_on_its_own_stays() -> None:
     found = moved(lift_test("Events", 0.1, 0.065))
     assert found.anyway == {"credit": pytest.approx(REST + 100), "value": Decimal("7300.00")}
     pd.testing.assert_series_equal(found.rows.iloc[1], rows().iloc[1], check_names=False)
+
+
+def test_a_channel_whose_error_goes_with_that_of_the_tested_one_follows_it() -> None:
+    """Events loses 100, which is 100/65 of its own error; Email loses half of that many of its own."""
+    found = moved(lift_test("Events", 0.1, 0.065), together=0.5).rows.set_index("channel")
+    assert found["credit"].to_dict() == {"Events": pytest.approx(200), "Email": pytest.approx(70 - 100 * 0.5 * 20 / 65)}
+    half = 20 * sqrt(1 - 0.5**2 * 0.5)  # what the test tells of Email is a quarter of what it tells of Events
+    assert found.loc["Email", "high"] - found.loc["Email", "credit"] == pytest.approx(half)
+    assert [one["channel"] for one in moved(lift_test("Events", 0.1, 0.065), together=0.5).told] == ["Events"]
+
+
+def test_experiments_heard_one_after_another_tell_what_they_tell_together() -> None:
+    """Precisions add up: the credit is the mean that all measurements, the model's among them, agree on."""
+    found = moved(lift_test("Events", 0.1, 0.065), lift_test("Email", 0.09, 0.01), together=0.5).rows
+    error = np.array([65, 20]) / NORMAL_90
+    known = np.linalg.inv(np.outer(error, error) * np.array([[1, 0.5], [0.5, 1]]))
+    told = np.diag((NORMAL_90 / np.array([65, 10])) ** 2)
+    covariance = np.linalg.inv(known + told)
+    credit = covariance @ (known @ [300, 70] + told @ [100, 90])
+    ours = found.set_index("channel").loc[["Events", "Email"]]
+    np.testing.assert_allclose(ours["credit"].to_numpy(float), credit, rtol=0.01)  # a lift's interval is not even
+    half = (ours["high"] - ours["low"]).to_numpy(float) / 2
+    np.testing.assert_allclose(half, NORMAL_90 * np.sqrt(np.diag(covariance)), rtol=0.01)
 
 
 def test_an_experiment_counts_half_as_much_after_each_half_life_since_its_last_day() -> None:

@@ -14,8 +14,8 @@ from attribution.credit import Attribution, credit
 from attribution.decision import decision
 from attribution.journeys import Journeys, journeys
 from attribution.paths import path_journeys
-from attribution.returns import cohorts, costs, returns
-from attribution.routes import links, to_close, top_paths
+from attribution.returns import by_month, costs, returns
+from attribution.routes import routes
 from features.contract import schema
 from features.errors import DataError
 from features.lake import Lake
@@ -90,10 +90,28 @@ def test_the_day_until_which_a_period_runs_is_no_part_of_it() -> None:
     assert day_by_day["(all)"][0] == Decimal("400.00")
 
 
-def test_cohorts_go_by_the_month_of_the_touch() -> None:
-    found = cohorts(answer("linear"), "linear")
-    assert found[["month", "channel"]].to_numpy().tolist() == [["2026-01", "Email"], ["2026-02", "Events"]]
-    assert found["value"].tolist() == [Decimal("100.00"), Decimal("200.00")]
+def test_each_month_tells_what_closed_in_it_and_what_its_touches_brought() -> None:
+    found = by_month(answer("linear"), spent(), "linear")
+    names = ["month", "channel", "spend", "revenue", "realized"]
+    told = [tuple(row) for row in found[found["channel"] != "(all)"][names].to_numpy().tolist()]
+    january, february, march = (date(2026, month, 1) for month in (1, 2, 3))
+    nothing, third = Decimal(0), Decimal("100.00")
+    assert told == [
+        (january, "Email", Decimal("50.00"), nothing, third),
+        (february, "Events", Decimal("400.00"), nothing, 2 * third),
+        (march, "Display", Decimal("10.00"), nothing, nothing),
+        (march, "Email", nothing, third, nothing),
+        (march, "Events", nothing, 2 * third, nothing),
+    ]
+    assert found["realized_roi"].dropna().tolist() == [1.0, 1.0, -0.5, -0.5, -1.0, -1.0]
+    of_all = found[found["channel"] == "(all)"]
+    assert of_all[["month", "revenue", "realized"]].to_numpy().tolist() == [
+        [january, nothing, third], [february, nothing, 2 * third], [march, 3 * third, nothing]
+    ]  # fmt: skip
+
+
+def test_a_model_without_touches_tells_of_no_month() -> None:
+    assert by_month(answer("markov:1"), spent(), "markov:1").empty
 
 
 @pytest.fixture
@@ -139,17 +157,5 @@ def test_the_decision_says_when_models_or_chance_would_turn_it() -> None:
     assert for_money.fund == "B"
 
 
-def test_the_commonest_paths_tell_repeats_once() -> None:
-    assert top_paths(seen()).to_numpy().tolist() == [["Email > Events", 1, 0, 30_000], ["Email", 0, 1, 0]]
-    assert top_paths(seen(), 1, collapse=False)["path"].tolist() == ["Email > Events > Events"]
-
-
-def test_what_follows_on_what_begins_at_the_start_and_ends_won_or_open() -> None:
-    assert links(seen()).to_numpy().tolist() == [
-        ["(start)", "Email", 2], ["Email", "(open)", 1], ["Email", "Events", 1], ["Events", "(won)", 1],
-        ["Events", "Events", 1],
-    ]  # fmt: skip
-
-
-def test_the_time_to_close_runs_from_a_channels_first_touch() -> None:
-    assert to_close(seen()).to_numpy().tolist() == [["Email", 1, 3, 36], ["Events", 1, 3, 6]]
+def test_routes_tell_every_touch_in_order_and_how_often_that_converted() -> None:
+    assert routes(seen()).to_numpy().tolist() == [["Email", 0, 1, 0], ["Email > Events > Events", 1, 0, 30_000]]

@@ -20,7 +20,7 @@ from trained import NOW, Company
 from attribution import deals, runs
 from attribution.journeys import Journeys
 from attribution.paths import read_paths
-from attribution.routes import top_paths
+from attribution.routes import routes
 from features.contract import schema
 from features.errors import DataError, ModelError
 from features.lake import Lake
@@ -148,7 +148,7 @@ def test_the_paths_that_spark_adds_up_bring_what_the_journeys_brought(tangled: L
 
     paths = path_counts(tangled, SETTINGS, moment(AS_OF), TOUCHES // 5).toPandas()
     here, _ = deals.journeys_in(tangled, SETTINGS, moment(AS_OF))
-    wanted = top_paths(here, len(here.start), collapse=False).set_index("path").sort_index()
+    wanted = routes(here).set_index("path")
     paths.to_csv(tmp_path / "paths.csv", index=False)
     read = read_paths(tmp_path / "paths.csv")
     assert sorted(paths["path"]) == list(wanted.index)

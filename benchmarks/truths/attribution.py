@@ -11,9 +11,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from attribution.lead_days import Probability, adjusted, kinds_of, lead_days, own_history
+from attribution.adjusted import NORMAL_90
+from attribution.deals import journeys_in
+from attribution.experiments import shrunk
+from attribution.journeys import Floats
+from attribution.lead_days import LeadDays, Probability, adjusted, kinds_of, lead_days, own_history, table
 from attribution.models import COUNTERFACTUAL, MODELS, SCORE_ADJUSTED
-from attribution.robustness import PLACEBO, touches_of, with_placebo, with_touches
+from attribution.robustness import PLACEBO, asked_once, touches_of, with_placebo, with_touches
 from attribution.runs import Baseline, attribute
 from benchmarks.truths.companies import DAYS, HORIZON, NOW, Size, ingested
 from features.history import History, microseconds
@@ -34,7 +38,9 @@ from training.ensemble import fit
 from training.snapshots import labelled
 
 BARS = {"no confounding": 0.08, "confounded retargeting": 0.20, "harvesting brand search": 0.15}  # distances
-HELD_OUT = "with hold-outs"  # score-adjusted, with a hold-out of 5 % of each channel registered
+HELD, HELD_OUT = 0.05, "with hold-outs"  # score-adjusted, with a hold-out of so many leads of each channel registered
+PLACEBOS = 3  # a company
+DRAWS = 1_000  # of credit that errs by chance alone
 OF_THEIR_OWN = ["page_view", "pricing_view", "email_open", "email_click", "demo_request", "sales_meeting"]
 
 
@@ -47,9 +53,9 @@ def the_credit_is_true(size: Size) -> int:
         effects = channel_effects(Company(NOW, size.effects, DAYS, seed=99, world=world)).set_index("channel")
         effects.attrs["leads"] = size.effects
         baseline = learned_elsewhere(world, size.learned)
+        apart = held_apart(world, max(size.credited))
         for place, company, lake in ingested(name, world, size.credited):
-            earned += [place | row for row in credited(lake, company, effects, baseline)]
-            print(pd.DataFrame(earned[-2:]).drop(columns=["rank"]).to_string(index=False), flush=True)
+            earned += [place | row for row in credited(lake, company, effects, baseline, apart)]
     return show_credit(pd.DataFrame(earned), size)
 
 
@@ -69,84 +75,115 @@ def learned_elsewhere(world: World, leads: int) -> Baseline:
     return baseline
 
 
-def credited(lake: Lake, company: Company, effects: pd.DataFrame, baseline: Baseline) -> Iterator[dict[str, object]]:
+def credited(
+    lake: Lake, company: Company, effects: pd.DataFrame, baseline: Baseline, apart: Floats
+) -> Iterator[dict[str, object]]:
     """Yield how far each attribution model is from the true effects, and last the score-adjusted one with hold-outs."""
     settings = Settings.model_validate({"attribution": {"exclude_kinds": OF_THEIR_OWN}})
-    scale = company.leads / effects.attrs["leads"]
-    answer = attribute(lake, settings, NOW, [*MODELS, SCORE_ADJUSTED, COUNTERFACTUAL], baseline).answer
-    tests = [test.model_dump() for test in hold_outs(company)]
-    asked = Settings.model_validate({"attribution": {"exclude_kinds": OF_THEIR_OWN, "experiments": tests}})
-    with_tests = attribute(lake, asked, NOW, [SCORE_ADJUSTED], baseline).answer.channels
-    table = pd.concat([answer.channels, with_tests[with_tests["model"] == SCORE_ADJUSTED].assign(model=HELD_OUT)])
-    placebo = credit_of_placebo(lake, settings, baseline, company.seed)
-    for name, rows in table.groupby("model", sort=False):
-        credit = rows.set_index("channel")["credit"]
-        true = effects["effect"].drop("all").reindex(credit.index.union(MOVING), fill_value=0).clip(lower=0)
-        earned = credit.reindex(true.index, fill_value=0)
-        positive = earned.clip(lower=0)
-        shares, deserved = positive / positive.sum(), true / true.sum()
-        bounds = rows.set_index("channel")[["low", "high"]].reindex(true.index, fill_value=0)
-        most = (shares - deserved).idxmax()
-        yield {
-            "model": name,
-            "distance": (shares - deserved).abs().sum() / 2,
-            "rank": spearmanr(earned, true).statistic,
-            "times": earned.sum() / (effects.loc["all", "effect"] * scale),
-            "of_channels": earned.sum() / (true.sum() * scale),
-            "covered": ((bounds["low"] <= true * scale) & (true * scale <= bounds["high"])).mean(),
-            "to_idle": shares[true == 0].max() if (true == 0).any() else 0.0,
-            "harvests": ", ".join(answer.harvests),
-            "placebo": placebo,
-            "most": most,
-            "given": shares[most],
-            "deserved": deserved[most],
-        }
-
-
-def hold_outs(company: Company) -> Iterator[Experiment]:
-    """Yield what a hold-out of each channel shows: 5 % as many leads, never touched by it, beside the company's own."""
-    first, ours = NOW.date() - timedelta(days=DAYS), closes(company, frozenset())
-    for place, channel in enumerate(MOVING):
-        apart = Company(NOW, company.leads // 20, DAYS, seed=1_000 + 20 * company.seed + place, world=company.world)
-        theirs = closes(apart, frozenset([channel]))
-        ratio = np.log(ours / company.leads) - np.log(theirs / apart.leads)
-        error = np.sqrt(1 / ours - 1 / company.leads + 1 / theirs - 1 / apart.leads)
-        lift, low, high = (float(np.exp(ratio + z * error) - 1) for z in (0, -1.645, 1.645))
-        yield Experiment(channel=channel, since=first, until=NOW.date(), lift=lift, low=low, high=high)
-
-
-def closes(company: Company, without: frozenset[str]) -> int:
-    """Return how many of the company's leads would be won without some channels."""
-    law, weekday, found = rules(company.world, without), company.first_day.weekday(), 0
-    for some in company.chapters():
-        cohort = some.cohort.chosen(np.arange(len(some.leads)))
-        found += int((lives(cohort, law, weekday, company.seed, events=False).end == WON).sum())
-    return found
-
-
-def credit_of_placebo(lake: Lake, settings: Settings, baseline: Baseline, seed: int) -> tuple[float, float]:
-    """Return the interval of the credit of touches that were given to leads by chance."""
     history, how = read_history(lake), settings.attribution
     days = lead_days(history, settings.goal, microseconds(NOW), kinds_of(history) - {*OF_THEIR_OWN, *how.own_kinds})
+    score = asked_once(baseline(own_history(history, how.own_kinds)))
+    run = attribute(lake, settings, NOW, [*MODELS, SCORE_ADJUSTED, COUNTERFACTUAL], lambda _: score)
+    found, (_, wins) = adjusted(days, score), journeys_in(lake, settings, NOW)
+    ours = table(found, days, wins, SCORE_ADJUSTED)
+    unsure = pd.DataFrame(found.covariance, days.channels, days.channels)
+    scale = company.leads / effects.attrs["leads"]
+    once = {
+        "harvests": ", ".join(run.answer.harvests),
+        "placebo": [credit_of_placebo(days, score, company.seed + 100 * draw) for draw in range(PLACEBOS)],
+        "by_chance": by_chance(unsure, effects, scale),
+    }
+    for name, rows in run.answer.channels.groupby("model", sort=False):
+        yield {"model": name, **judged(rows, effects, scale), **once}
+    with_tests = [
+        judged(shrunk(*ours, unsure, tests, NOW, how.experiment_half_life_days, found.later).rows, effects, scale)
+        for tests in hold_outs(company, apart)
+    ]
+    yield {"model": HELD_OUT, **pd.DataFrame(with_tests).mean(), **once}
+
+
+def judged(rows: pd.DataFrame, effects: pd.DataFrame, scale: float) -> dict[str, float]:
+    """Return how far a model's rows of channels are from the true effects."""
+    credit = rows.set_index("channel")["credit"]
+    true = effects["effect"].drop("all").reindex(credit.index.union(MOVING), fill_value=0).clip(lower=0)
+    earned = credit.reindex(true.index, fill_value=0)
+    bounds = rows.set_index("channel")[["low", "high"]].reindex(true.index, fill_value=0)
+    shares = earned.clip(lower=0) / earned.clip(lower=0).sum()
+    return {
+        "distance": (shares - true / true.sum()).abs().sum() / 2,
+        "rank": spearmanr(earned, true).statistic,
+        "times": earned.sum() / (effects.loc["all", "effect"] * scale),
+        "of_channels": earned.sum() / (true.sum() * scale),
+        "covered": ((bounds["low"] <= true * scale) & (true * scale <= bounds["high"])).mean(),
+        "to_idle": shares[true == 0].max() if (true == 0).any() else 0.0,
+    }
+
+
+def by_chance(unsure: pd.DataFrame, effects: pd.DataFrame, scale: float) -> float:
+    """Return how far credit would be from true effects that it is right about but for its own standard errors."""
+    true = effects["effect"].drop("all").reindex(unsure.index, fill_value=0).clip(lower=0)
+    random = np.random.default_rng(0)
+    value, axes = np.linalg.eigh(unsure.to_numpy())
+    errors = random.standard_normal((DRAWS, len(true))) @ (axes * np.sqrt(value.clip(0))).T
+    credit = (true.to_numpy() * scale * effects.loc["all", "effect"] / true.sum() + errors).clip(0)
+    return float(
+        np.abs(credit / credit.sum(axis=1, keepdims=True) - (true / true.sum()).to_numpy()).sum(axis=1).mean() / 2
+    )
+
+
+def held_apart(world: World, leads: int) -> Floats:
+    """Return whether each of some leads of other companies is won without each channel (channels, leads)."""
+    companies = (Company(NOW, leads, DAYS, seed=1_000 + place, world=world) for place in range(len(MOVING)))
+    return np.stack([won(one, frozenset([channel])) for one, channel in zip(companies, MOVING, strict=True)])
+
+
+def hold_outs(company: Company, apart: Floats) -> Iterator[list[Experiment]]:
+    """Yield what hold-outs of all channels show, each beside the company's own closes, and again of other leads.
+
+    A hold-out is ``HELD`` as many leads as the company has, never touched by the channel.
+    """
+    first, ours, draws = NOW.date() - timedelta(days=DAYS), won(company, frozenset()).mean(), round(1 / HELD)
+    for draw in range(draws):
+        tests = []
+        for channel, flags in zip(MOVING, apart[:, draw::draws], strict=True):
+            theirs = flags.mean()
+            error = np.sqrt((1 / ours - 1) / company.leads + (1 / theirs - 1) / len(flags))
+            lift, low, high = (float(ours / theirs * np.exp(z * error) - 1) for z in (0, -NORMAL_90, NORMAL_90))
+            tests.append(Experiment(channel=channel, since=first, until=NOW.date(), lift=lift, low=low, high=high))
+        yield tests
+
+
+def won(company: Company, without: frozenset[str]) -> Floats:
+    """Return whether each of the company's leads would be won without some channels."""
+    law, weekday = rules(company.world, without), company.first_day.weekday()
+    cohorts = (some.cohort.chosen(np.arange(len(some.leads))) for some in company.chapters())
+    return np.concatenate([lives(one, law, weekday, company.seed, events=False).end == WON for one in cohorts])
+
+
+def credit_of_placebo(days: LeadDays, score: Probability, seed: int) -> tuple[float, float]:
+    """Return the interval of the credit of touches that were given to leads by chance."""
     other = with_touches(days, with_placebo(touches_of(days), np.random.default_rng(seed)))
-    bounds = adjusted(other, baseline(own_history(history, how.own_kinds))).low_and_high
-    low, high = bounds[:, other.channels.index(PLACEBO)]
-    return float(low), float(high)
+    low, high = adjusted(other, score).low_and_high[:, other.channels.index(PLACEBO)]
+    return round(float(low), 1), round(float(high), 1)
 
 
 def show_credit(found: pd.DataFrame, size: Size) -> int:
     """Print distances, ranks and factors by world, and how score-adjusted credit meets its bars; return the misses."""
     print("\nAttribution: total variation distance of the credit's shares from the true effects' (negative ones as 0),")
     print(f"Spearman's ρ of the ranks, times the true increment that is handed out. Truth: {size.effects:,} leads.\n")
-    table = found.pivot_table(["distance", "rank", "times"], ["world", "leads"], "model", sort=False)
+    by_world = found.pivot_table(["distance", "rank", "times"], ["world", "leads"], "model", sort=False)
     order = [*MODELS, COUNTERFACTUAL, SCORE_ADJUSTED, HELD_OUT]
     for figure, title in (("distance", "distance"), ("rank", "Spearman's ρ"), ("times", "times the true increment")):
-        print(f"{title}\n{table[figure][order].to_string(float_format='%.2f')}\n")
-    print("score_adjusted by seed (times: of what all channels win together; of_channels: of their effects one by one)")
+        print(f"{title}\n{by_world[figure][order].to_string(float_format='%.2f')}\n")
+    print("score_adjusted by seed. times: of what all channels win together; of_channels: of their effects one by one;")
+    print(
+        "by_chance: the distance that its own standard errors alone would make; held_out: with hold-outs, mean of draws"
+    )
     ours, tested = found[found["model"] == SCORE_ADJUSTED], found[found["model"] == HELD_OUT]
-    columns = ["world", "seed", "distance", "times", "of_channels", "covered", "to_idle", "harvests", "placebo"]
-    print(ours[columns].to_string(index=False, float_format="%.2f"))
-    closer = tested.groupby("world")["distance"].mean() < ours.groupby("world")["distance"].mean()
+    columns = ["world", "seed", "distance", "by_chance", "held_out", "times", "of_channels", "covered", "to_idle",
+               "harvests", "placebo"]  # fmt: skip
+    ours = ours.assign(held_out=tested["distance"].to_numpy())
+    print(ours[columns].to_string(index=False, float_format="%.3f"))
     missed = 0
     for name, rows in ours.groupby("world", sort=False):
         harvest = "Brand Search" if WORLDS[str(name)].harvest else ""
@@ -156,8 +193,9 @@ def show_credit(found: pd.DataFrame, size: Size) -> int:
             "at most 10 % to an idle channel": (rows["to_idle"] <= 0.1).all(),
             "the guard flags the harvest alone": (rows["harvests"] == harvest).all(),
             "intervals cover 80 %": rows["covered"].mean() >= 0.8,
-            "hold-outs bring it closer": closer[name],
-            "a placebo's intervals cover zero, all but one": sum(not a <= 0 <= b for a, b in rows["placebo"]) <= 1,
+            "hold-outs bring it closer": rows["held_out"].mean() < rows["distance"].mean(),
+            "three in four intervals of a placebo cover zero": np.mean([a <= 0 <= b for a, b in rows["placebo"].sum()])
+            >= 0.75,
         }
         print(f"{name}: " + "; ".join(f"{claim} {'MET' if met else 'MISSED'}" for claim, met in claims.items()))
         missed += sum(not met for met in claims.values())
