@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,10 +26,12 @@ from features.ingestion import Ingested, files_in, ingest
 from features.lake import Lake
 from features.settings import FILE, Settings, read_settings
 from features.settings.page import settings_page
-from serving import batch, ledger
+from serving import batch, ledger, monitoring
 from simulation.company import Company
 from simulation.files import write
 from simulation.law import WORLDS
+from training.baseline import baseline
+from training.monitor import monitored
 from training.train import Trained, train
 
 FILES = "demo-files"  # of the company, in the workspace
@@ -81,10 +84,14 @@ def demonstrate(workspace: Path, now: datetime, step: Step) -> Demo:
     scored = batch.score_and_store(workspace, lake, settings.goal, microseconds(now), settings.exploration)
     step("Crediting channels")
     with lake.writing():  # nobody is erased between reading and storing
-        run, then = runs.attribute(lake, settings, now), now - timedelta(weeks=WEEKS)
+        own = partial(baseline, settings=settings, as_of=microseconds(now))
+        models = [*settings.attribution.models, "score_adjusted"]  # the rules credit the ads with whom they followed
+        run, then = runs.attribute(lake, settings, now, models, own), now - timedelta(weeks=WEEKS)
         for made, at in ((run, now), (pipeline(lake, settings, then), then)):  # the latter to be trued up
             runs.store(lake, made)
             ledger.keep(workspace, made.summary(), at.isoformat())
+    step("Looking whether promises are kept")
+    monitoring.keep(workspace, monitored(lake, settings, workspace, now))
     return Demo(settings, ingested, trained, scored.scores, run)
 
 

@@ -6,9 +6,11 @@ import json as jsonlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import typer
+
+FEWEST = 2  # columns of a table, however narrow a terminal is
 
 
 def finish(document: dict[str, Any], json: bool, quiet: bool, show: Callable[[], None]) -> None:
@@ -57,24 +59,47 @@ def progress(quiet: bool, start: str, steps: int | None = None) -> Iterator[Call
         yield step
 
 
-def show_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], last: Literal["fit", "wrap", "cut"] = "fit"
-) -> None:
-    """Print a table; the last column fits its content, or takes the room that is left and wraps or is cut."""
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of figures, none of which is cut: what has no room stands below, beside the first column again."""
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=last != "fit")
+    console, below = Console(), [[row[place] for row in rows] for place in range(len(columns))]
+    least = [max(map(len, (*name.split(), *cells)), default=0) for name, cells in zip(columns, below, strict=True)]
+    whole = [max(width, len(name)) for width, name in zip(least, columns, strict=True)]
+
+    def fits(widths: Sequence[int], shown: int) -> bool:
+        return sum(widths[:shown]) + 3 * shown < console.width  # with the lines between
+
+    shown = max(sum(fits(least, n + 1) for n in range(len(columns))), FEWEST)
+    widths = whole if fits(whole, shown) else least  # of which headings wrap
+    table = _titled(title)
+    for place, name in enumerate(columns[:shown]):
+        table.add_column(name, justify="right" if place else "left", width=widths[place])
+    for row in rows:
+        table.add_row(*row[:shown])
+    console.print(table)
+    if shown < len(columns):
+        show_table("", (columns[0], *columns[shown:]), [(row[0], *row[shown:]) for row in rows])
+
+
+def show_sentences(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table whose last column holds sentences: it takes the room that is left, and wraps."""
+    from rich.console import Console
+
+    table = _titled(title, expand=True)
     table.add_column(columns[0], no_wrap=True)
-    for column in columns[1:-1]:
-        table.add_column(column, justify="right")
-    if last == "fit":
-        table.add_column(columns[-1], justify="right")
-    else:
-        table.add_column(columns[-1], ratio=1, no_wrap=last == "cut", overflow="ellipsis" if last == "cut" else "fold")
+    for name in columns[1:-1]:
+        table.add_column(name, justify="right")
+    table.add_column(columns[-1], ratio=1, overflow="fold")
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def _titled(title: str, *, expand: bool = False) -> Any:
+    from rich.table import Table
+
+    return Table(title=title, title_justify="left", title_style="bold", header_style="bold", expand=expand)
 
 
 def count(number: int | None) -> str:

@@ -191,7 +191,7 @@ def _rhythm(looked: Moments) -> Floats:
 def _parts(model: Model, k: int) -> tuple[Floats, Floats]:
     """Part of each end that each channel brought about (ends, k), and by unit of each slope (ends, p)."""
     n, rows = model.rows.ends, model.rows
-    by_slope = rows.x[:n] * (model.fit.per_unit(rows) / model.fit.rate(rows))[:n, None]
+    by_slope = rows.x[:n] * model.fit.part_per_unit(rows)[:n, None]
     by_slope[:, EARNING * k :] = 0
     return (by_slope * model.fit.theta).reshape(n, -1, k).sum(axis=1), by_slope
 

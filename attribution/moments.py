@@ -15,7 +15,7 @@ from numba import njit
 from attribution.journeys import Codes, Flags, Floats, Ints
 
 CONTROLS = 12  # moments of open time for each end
-FEWEST = 2_000  # moments of open time, however few the ends
+FEWEST = 60_000  # of them, however few the ends: or credit would move by a third of its interval with the sample's luck
 PERIOD_DAYS = 1.0  # touches so recent are of the same period; the score is asked before it
 
 

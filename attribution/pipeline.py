@@ -34,7 +34,7 @@ SCORED = """
         SELECT lead_id FROM stages WHERE greatest(occurred_at, received_at) < $as_of
                                          AND stage IN (SELECT unnest($ended::VARCHAR[])))
 """
-COLUMNS = ["promised", "decided", "came", "difference", "open"]
+COLUMNS = ["promised", "decided", "came", "difference", "open", "unpriced"]
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,11 @@ def pipeline(lake: Lake, settings: Settings, as_of: datetime, models: Sequence[s
 
 
 def trued_up(lake: Lake, settings: Settings, as_of: datetime, run: str) -> pd.DataFrame:
-    """Return what became of a stored pipeline: model, channel, promised, decided, came, difference, open.
+    """Return what became of a stored pipeline: model, channel, promised, decided, came, difference, open, unpriced.
 
     Promised is all it had promised; decided the part of leads that have been won or lost since; came what their wins
-    brought, as the same models credit them now; difference the two's; open what those still open promise now.
+    brought, as the same models credit them now; difference the two's; open what those still open promise now. Unpriced
+    is what came of leads that named no amount then: nothing had been promised of them, so they break no promise.
 
     Raises:
         DataError: when no such pipeline is stored.
@@ -100,8 +101,9 @@ def trued_up(lake: Lake, settings: Settings, as_of: datetime, run: str) -> pd.Da
     promised, now, came = (part.assign(lead_id=part["lead_id"].map(lambda lead: whose.get(lead, lead)))
                            for part in (rows, now, came))  # fmt: skip
     still, ours = promised["lead_id"].isin(now["lead_id"]), set(promised["lead_id"])
-    told = {"promised": promised, "decided": promised[~still], "came": came[came["lead_id"].isin(ours)],
-            "open": now[now["lead_id"].isin(ours)]}  # fmt: skip
+    priced = set(promised["lead_id"][promised["value"] != 0])
+    told = {"promised": promised, "decided": promised[~still], "came": came[came["lead_id"].isin(priced)],
+            "open": now[now["lead_id"].isin(ours)], "unpriced": came[came["lead_id"].isin(ours - priced)]}  # fmt: skip
     sums = [part.astype({"value": "float64"}).groupby(["model", "channel"])["value"].sum().rename(name)
             for name, part in told.items()]  # fmt: skip
     table = pd.concat(sums, axis=1).fillna(0.0)

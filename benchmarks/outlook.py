@@ -22,8 +22,9 @@ ROOT = Path(__file__).parents[1]
 sys.path[:1] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]  # not this folder alone
 
 from bpic2012 import CONFIGURATION, EVENTS  # noqa: E402
-from truth import DAYS, HORIZON, NOW, divergence, ingested  # noqa: E402
 
+from benchmarks.truths.companies import DAYS, HORIZON, NOW, ingested  # noqa: E402
+from benchmarks.truths.score import divergence  # noqa: E402
 from features.history import NEVER, microseconds  # noqa: E402
 from features.ingestion import ingest  # noqa: E402
 from features.lake import Lake  # noqa: E402

@@ -58,7 +58,7 @@ def main() -> None:
     for name, found in said.items():
         print(f"{name:<24} promises {found['mean_probability']:.3f}, {found['base_rate']:.3f} come true; "
               f"calibration error {found['ece']:.3f}, log loss {found['log_loss']:.4f} of {found['n']}")  # fmt: skip
-    good, bad = gated(history, old, shuffled=False), gated(history, old, shuffled=True)
+    good, bad = gated(history, old)
     print(f"the gate on the retrained: {good.why}\nthe gate on a planted bad one: {bad.why}")
     met = [(said["retrained"]["ece"] or 1) <= LESS, good.promoted, not bad.promoted]
     print(f"error at most {LESS}, let through, refused: {', '.join('MET' if one else 'MISSED' for one in met)}")
@@ -88,21 +88,21 @@ def firsts(rows: Labelled) -> Labelled:
     return rows.chosen(np.unique(rows.moments.lead, return_index=True)[1])
 
 
-def gated(history: History, champion: Scorer, *, shuffled: bool) -> Verdict:
+def gated(history: History, champion: Scorer) -> tuple[Verdict, Verdict]:
     """Return what the gate says of a model learned for the day of retraining, judged on the latest known outcomes.
 
-    ``shuffled``: its scores are dealt anew among the snapshots, as those of a model that learned nothing are.
+    And what it says if its scores are dealt anew among the snapshots, as those of a model that learned nothing are.
     """
     known = labelled(history, SETTINGS, microseconds(RETRAINED))
     start = int(np.quantile(known.moments.as_of, 1 - SETTINGS.training.test_share))
     tested = known.between(start)
     challenger = predictions_of(learned(history, start), tested)
-    if shuffled:
-        dealt = np.random.default_rng(SEED).permutation(challenger["probability"].to_numpy())
-        challenger = challenger.assign(probability=dealt)
+    dealt = np.random.default_rng(SEED).permutation(challenger["probability"].to_numpy())
     rate = known.between(0, start).rate
     base: Metrics = metrics(tested.labels, np.full(len(tested.labels), rate))
-    return verdict(challenger, base, predictions_of(champion, tested), pd.DataFrame(index=range(len(tested.labels))))
+    of_champion, slices = predictions_of(champion, tested), pd.DataFrame(index=range(len(tested.labels)))
+    good, bad = (verdict(one, base, of_champion, slices) for one in (challenger, challenger.assign(probability=dealt)))
+    return good, bad
 
 
 if __name__ == "__main__":

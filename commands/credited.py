@@ -93,7 +93,7 @@ def _show_places(rows: Rows, _models: tuple[str, ...]) -> None:
 
 
 def _show_trued_up(rows: Rows, _models: tuple[str, ...]) -> None:
-    names = ("promised", "decided", "came", "difference", "open")
+    names = ("promised", "decided", "came", "difference", "open", "unpriced")
     money = [(row["model"], row["channel"], *(f"{row[name]:,.2f}" for name in names)) for row in rows]
     terminal.show_table("What came of that pipeline, in money", ("model", "channel", *names), money)
 
@@ -126,4 +126,4 @@ def _moved(row: dict[str, Any] | None) -> str:
 def _worth(line: dict[str, Any] | None) -> str:
     if line is None or line["roas"] is None:
         return "–"
-    return f"{'–' if line['cac'] is None else format(line['cac'], ',.2f')} · {line['roas']:.1f}×"
+    return f"{'–' if line['cac'] is None else format(line['cac'], ',.2f')} · {line['roas']:,.1f}×"

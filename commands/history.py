@@ -150,23 +150,26 @@ def show_checkup(found: dict[str, Any]) -> None:
     terminal.show_table("The lake", ("table", "rows", "leads", "first", "last"), rows)
     if found["quarantine"]:
         refused = [(q["table"], q["source"], f"{q['rows']:,}", q["why"]) for q in found["quarantine"]]
-        terminal.show_table("Quarantine", ("table", "from", "rows", "why"), refused, last="wrap")
+        terminal.show_sentences("Quarantine", ("table", "from", "rows", "why"), refused)
         advice = (f"• {q['why']} For example: {_cut(q['example'])}\n  {q['remedy']}" for q in found["quarantine"])
         typer.echo("\n".join(dict.fromkeys(advice)))  # a broken line of several tables is told once
     moved = [source for source in found["sources"] if source["column"] in {None, "kind"}]
     if moved:
         terminal.show_table(
-            "What arrives", ("source", "newest", "last 7 days", "a week before"), [_arriving(s) for s in moved]
+            "What arrives",
+            ("source", "newest", "days ago", "last 7 days", "week before"),
+            [_arriving(source) for source in moved],
         )
     for finding in found["findings"]:
         typer.echo(f"• {finding}")
 
 
-def _arriving(source: dict[str, Any]) -> tuple[str, str, str, str]:
+def _arriving(source: dict[str, Any]) -> tuple[str, ...]:
     before = source["weekly_before"]
     return (
         source["name"] or source["table"],
-        f"{terminal.day(source['newest'])} ({source['age_days']:,.1f} days ago)",
+        terminal.day(source["newest"]),
+        f"{source['age_days']:,.1f}",
         f"{source['last_7_days']:,}",
         "–" if before is None else f"{before:,.1f}",
     )

@@ -84,5 +84,5 @@ def show_erased(document: dict[str, Any]) -> None:
         typer.echo(f"{email} stands in other leads, too. If they are this person: touchstone erase {email}")
     if document["elsewhere"]:
         rows = [(trace["file"], trace["what_to_do"]) for trace in document["elsewhere"]]
-        terminal.show_table("Files that still name the person", ("file", "what to do"), rows, last="wrap")
+        terminal.show_sentences("Files that still name the person", ("file", "what to do"), rows)
     typer.echo("Backups and copies outside the workspace are for you to clear.")

@@ -28,14 +28,14 @@ def monitor(
     """Say whether promises are kept, what drifted, and what to do; the exit status is 3 if there is an alarm."""
     from features.durable import write_durably
     from features.lake import Lake
-    from serving.monitoring import FILE
+    from serving.monitoring import keep
     from training.monitor import monitored, posted
 
     settings, room = towards(goal, workspace)
     with terminal.progress(quiet, "Watching"):
         found = monitored(Lake(workspace / "lake"), settings, room, moment(as_of))
     terminal.finish(found, json, quiet, lambda: show_monitored(found))
-    write_durably(room / FILE, jsonlib.dumps(found, ensure_ascii=False, allow_nan=False))
+    keep(room, found)
     webhook = webhook or settings.monitor.webhook
     if alarms:
         write_durably(alarms, jsonlib.dumps(found["alarms"], ensure_ascii=False, indent=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from commands.options import HERE, AsOf, Engine, Goal, Json, Quiet, Workspace, t
 from commands.statuses import NOTHING_TO_DO, PARTLY
 
 SHOWN = 10  # leads in a table
+EFFECT = re.compile(", (?:raises|lowers) the odds ")  # of a reason: what stands before is the fact
 ARROWS = {"improving": "▲", "declining": "▼", "steady": "="}
 
 
@@ -109,12 +111,12 @@ def show_scores(scores: Any, objectors: Sequence[str] = (), withheld: Sequence[s
             f"{row.probability:.0%}",
             f"{row.low:.0%} to {row.high:.0%}",
             f"{row.grade} {ARROWS.get(row.trend, '')}",
-            next((reason["text"] for reason in jsonlib.loads(row.reasons)), ""),
+            next((EFFECT.split(reason["text"])[0] for reason in jsonlib.loads(row.reasons)), ""),
         )
         for row in scores.head(SHOWN).itertuples()
     ]
     title = f"The {len(rows)} most probable of {len(scores):,} open leads"
-    terminal.show_table(title, ("lead", "closes", "90 % interval", "grade", "first reason"), rows, last="cut")
+    terminal.show_sentences(title, ("lead", "closes", "90 % interval", "grade", "first reason"), rows)
     if objectors:
         typer.echo(f"{_leads(len(objectors))} not scored: objected to profiling.")
     if withheld:

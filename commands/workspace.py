@@ -68,7 +68,7 @@ def join(
 
 def show_proposal(sheet: Any, guessed: Any) -> None:
     """Print how a sheet is going to be read."""
-    terminal.show_table(f"How {sheet.name} is read", ("what", "column", "how"), guessed.found, last="wrap")
+    terminal.show_sentences(f"How {sheet.name} is read", ("what", "column", "how"), guessed.found)
     for note in guessed.notes:
         typer.echo(f"• {note}")
 

@@ -18,8 +18,8 @@ from features.contract import TABLES
 from features.errors import ConfigError
 from features.history import PROPERTY
 from features.people import DEPARTMENTS, EMAIL_KINDS, SENIORITIES
+from features.plan import Where
 from features.settings import Features
-from features.sweep import Where
 from features.verbs import OF_A_COLUMN, VERBS, Feature, feature_of
 
 TOUCHED = tuple(column.name for column in TABLES["touches"].columns)

@@ -5,10 +5,16 @@ What is asked of names is asked once of each chunk's own, and handed to the rows
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from features.passes import take
+
+T = TypeVar("T", bound=np.generic)
 
 
 def names_in(column: pa.ChunkedArray) -> pa.Array:
@@ -22,6 +28,8 @@ def names_in(column: pa.ChunkedArray) -> pa.Array:
 
 def places_among(column: pa.ChunkedArray, names: pa.Array) -> NDArray[np.int64]:
     """Return the place of each row's name among some, the first of equal ones; −1 for another, and for none."""
+    if not len(column):
+        return np.empty(0, np.int64)
     coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     found = np.asarray(pc.index_in(dictionaries(coded), names).fill_null(-1), dtype=np.int64)
     return placed(coded, found, -1)
@@ -49,12 +57,12 @@ def _rising(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.bool_] | None
     return names, None if falls.any() else new
 
 
-def placed(coded: pa.ChunkedArray, of_names: NDArray[np.int64], of_none: int) -> NDArray[np.int64]:
+def placed(coded: pa.ChunkedArray, of_names: NDArray[T], of_none: int) -> NDArray[T]:
     """Return for each row what is given of its chunk's names, and ``of_none`` where there is no name."""
-    placed, row, first = np.empty(len(coded), np.int64), 0, 0
+    placed, row, first = np.empty(len(coded), of_names.dtype), 0, 0
     for chunk in coded.chunks:
-        of_chunk = np.append(of_names[first : first + len(chunk.dictionary)], of_none)
-        np.take(of_chunk, _indices(chunk), out=placed[row : row + len(chunk)])
+        of_chunk = np.append(of_names[first : first + len(chunk.dictionary)], of_names.dtype.type(of_none))
+        take(of_chunk, _indices(chunk), placed[row : row + len(chunk)])
         row, first = row + len(chunk), first + len(chunk.dictionary)
     return placed
 

@@ -23,8 +23,9 @@ n × 24 hours before the moment on, that edge included, to before the moment. To
 Times are UTC. The model reads every feature as a 32-bit float; a text is the number of its level.
 
 A name with `{}` is a template: when a model is trained, it becomes one feature for each name seen with 20 leads or more
-(at most 60 of a column; attributes keep 30 levels, the rest is *other*). Features of an account look at all leads that
-were its contacts at the moment; what two of them both hold counts once. They are missing without an account.
+(at most 60 of a column; attributes keep 30 levels, the rest is *other*, up to 1,000 where how often the leads of each
+were won tells more). Features of an account look at all leads that were its contacts at the moment; what two of them
+both hold counts once. They are missing without an account.
 """
 
 

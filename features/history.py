@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.accounts import Accounts, Tenures, accounts_of, tenures_of
-from features.coding import names_in, places_among
+from features.coding import lead_codes, names_in, places_among
 from features.contract import TABLES, schema
 from features.events import DAY as DAY  # noqa: PLC0414  # every reader of history needs these four
 from features.events import Events as Events  # noqa: PLC0414
@@ -28,6 +28,7 @@ from features.merges import NEVER as NEVER  # noqa: PLC0414
 from features.merges import Ints as Ints  # noqa: PLC0414
 from features.merges import belonging, editions, tenures
 from features.ordered import in_order
+from features.passes import starts
 from features.versions import whole
 
 PROPERTY = "properties."
@@ -163,9 +164,10 @@ def microseconds(moment: datetime) -> int:
 
 def _created(leads: pa.Table) -> tuple[pa.Array, Ints]:
     """Return the leads of versions that are in order, and when each was created, as its own first version says."""
-    lead_ids = pc.unique(leads["lead_id"]).cast(pa.string())
-    first = np.searchsorted(places_among(leads["lead_id"], lead_ids), np.arange(len(lead_ids)))
-    return lead_ids, moments(leads, "created_at")[first]
+    codes = lead_codes(leads["lead_id"])
+    first = np.flatnonzero(np.diff(codes, prepend=-1))
+    lead_ids = names_in(leads["lead_id"]).take(pa.array(codes[first]))
+    return lead_ids.cast(pa.string()), moments(leads, "created_at")[first]
 
 
 def _human(touches: pa.Table) -> pa.Table:
@@ -228,7 +230,7 @@ def _text(value: Any) -> str | None:
 def _events(leads: int, rows: pa.Table, occurred: str, columns: dict[str, pa.ChunkedArray]) -> Events:
     names = {name: names_in(column) for name, column in columns.items()}
     return Events(
-        start=np.searchsorted(np.asarray(rows["place"]), np.arange(leads + 1)),
+        start=starts(np.asarray(rows["place"]), leads),
         occurred=moments(rows, occurred),
         known=np.asarray(rows["known"]),
         codes={name: places_among(column, names[name]).astype(np.int32) for name, column in columns.items()},

@@ -12,7 +12,9 @@ import numpy as np
 
 from features.events import DAY, Events
 from features.merges import Ints
-from features.sweep import Wanted, in_order, sweep_into
+from features.passes import are_in_order
+from features.plan import Wanted
+from features.sweep import sweep_into
 from features.verbs import VERBS, Feature, Moments, Table
 from features.walk import Floats, Matrix
 
@@ -25,8 +27,8 @@ def feature_matrix(features: Sequence[Feature], moments: Moments, into: Matrix |
     A row depends only on what was known of its own lead and its lead's account before its own moment.
     """
     matrix = np.empty((len(moments), len(features)), np.float32) if into is None else into
-    order = in_order(moments.lead, moments.as_of)
-    if (np.diff(order) != 1).any():
+    if not are_in_order(moments.lead, moments.as_of, 0):
+        order = np.lexsort((moments.as_of, moments.lead))
         matrix[order] = feature_matrix(features, Moments(moments.history, moments.lead[order], moments.as_of[order]))
         return matrix
     own, of_account = _plans(tuple(features))
@@ -72,7 +74,8 @@ def _of_account(plans: Plans, moments: Moments, matrix: Matrix) -> None:
 def _write(plan: TablePlan, events: Events, position: Ints, moments: Moments, matrix: Matrix) -> None:
     """Write the features that are made of some events, those at a position for each moment."""
     answers = sweep_into(matrix, events, position, moments.as_of, plan.wanted)
-    age = (moments.as_of - moments.history.created[moments.lead])[:, None] / DAY
+    if plan.made:
+        age = (moments.as_of - moments.history.created[moments.lead])[:, None] / DAY
     for columns, made, needs in plan.made:
         matrix[:, columns] = made(age, *(answers[:, places] for places in needs))
     for column, feature, read, place in plan.read:
@@ -84,7 +87,7 @@ class TablePlan(NamedTuple):
 
     columns: tuple[int, ...]
     wanted: Wanted
-    made: tuple[tuple[list[int], Callable[..., Floats], list[list[int]]], ...]  # of measures, at places apart
+    made: tuple[tuple[Ints, Callable[..., Floats], list[Ints]], ...]  # of measures, at places apart
     read: tuple[tuple[int, Feature, Callable[[Feature, Events, Floats], Floats], int], ...]
 
 
@@ -114,7 +117,8 @@ def _plan(chosen: Sequence[tuple[int, Feature]]) -> TablePlan:
         if verb.made:
             columns = [column for column, feature in chosen if VERBS[feature.verb] is verb]
             by_need = zip(*(needs[column] for column in columns), strict=True)
-            made.append((columns, verb.made, [[apart.index(need) for need in one] for one in by_need]))
+            places = [np.array([apart.index(need) for need in one]) for one in by_need]
+            made.append((np.array(columns), verb.made, places))
     read = [
         (column, feature, verb.read, apart.index(needs[column][0]))
         for column, feature in chosen

@@ -25,6 +25,7 @@ from deltalake.transaction import AddAction
 from numpy.typing import NDArray
 
 from features.coding import dictionaries, lead_codes, placed
+from features.passes import are_in_order
 
 LEAD = "lead_id"
 CODED = (LEAD, "kind", "channel", "stage")  # few different names in many rows: stored and read as codes
@@ -80,7 +81,7 @@ class Leads:
         if self == Leads():
             return table.filter(pc.is_valid(table[LEAD])) if table[LEAD].null_count else table
         leads = table[LEAD] if pa.types.is_dictionary(table[LEAD].type) else table[LEAD].dictionary_encode()
-        theirs = placed(leads, np.asarray(self._are(dictionaries(leads)), dtype=np.int64), 0) > 0
+        theirs = placed(leads, np.asarray(self._are(dictionaries(leads)), dtype=np.bool_), False)
         count, begin = int(theirs.sum()), int(theirs.argmax()) if len(theirs) else 0
         if theirs[begin : begin + count].all():
             return table.slice(begin, count)
@@ -192,8 +193,7 @@ def in_order(table: pa.Table, order: Sequence[str], leads: NDArray[np.int64] | N
     """
     order = [column for column in order if column in table.column_names]
     leads, times = lead_codes(table[LEAD]) if leads is None else leads, _times(table, order)
-    same, later = leads[1:] == leads[:-1], np.diff(times)
-    if (leads[1:] >= leads[:-1]).all() and not (same & (later < (0 if order[-1] == order[TIME] else 1))).any():
+    if are_in_order(leads, times, 0 if order[-1] == order[TIME] else 1):
         return table
     places = np.argsort(leads, kind="stable")  # finds runs and merges them
     leads, times = leads[places], times[places]
@@ -212,9 +212,7 @@ def in_order(table: pa.Table, order: Sequence[str], leads: NDArray[np.int64] | N
 
 def is_ordered(table: pa.Table, order: Sequence[str]) -> bool:
     """Say whether rows are ordered by lead and time; what they are ordered by within one moment is not looked at."""
-    leads, times = lead_codes(table[LEAD]), _times(table, order)
-    behind = (leads[1:] == leads[:-1]) & (times[1:] < times[:-1])
-    return bool((leads[1:] >= leads[:-1]).all() and not behind.any())
+    return bool(are_in_order(lead_codes(table[LEAD]), _times(table, order), 0))
 
 
 def _times(table: pa.Table, order: Sequence[str]) -> NDArray[np.int64]:

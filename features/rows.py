@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from features.contract import ARROW
 from features.errors import ConfigError
@@ -24,7 +25,9 @@ from features.templates import Seen, added, seen_names, written_out
 from features.verbs import Feature, Moments, columns_of
 from features.walk import Matrix
 
-TOUCHES = 1_000_000  # of the leads that are measured together
+# Of the leads that are measured together: at twelve moments of each, some forty features are one block that
+# features/memory.py keeps. A larger one is taken from the system again for each part.
+TOUCHES = 600_000
 
 
 class Rows(NamedTuple):
@@ -99,7 +102,7 @@ def write_rows(rows: Iterable[Rows], features: Sequence[Feature], file: Path) ->
         with _writer(file, partly, schema) as writer:
             for some in rows:
                 columns = [some.lead_id.cast(pa.string()), pa.array(some.as_of).cast(ARROW["time"])]
-                columns += [pa.array(column, from_pandas=True) for column in some.matrix.T]  # NaN is empty
+                columns += map(_filled, np.ascontiguousarray(some.matrix.T))
                 writer.write_table(pa.table(columns, schema=schema))
                 written += len(some.as_of)
         partly.replace(file)
@@ -108,7 +111,14 @@ def write_rows(rows: Iterable[Rows], features: Sequence[Feature], file: Path) ->
     return written
 
 
+def _filled(column: NDArray[np.float32]) -> pa.Array:
+    """Return a column in which NaN is empty."""
+    missing = np.isnan(column)
+    return pa.array(column, mask=missing) if missing.any() else pa.array(column)
+
+
 def _writer(file: Path, partly: Path, schema: pa.Schema) -> pq.ParquetWriter | pa_csv.CSVWriter:
     if file.suffix == ".parquet":
-        return pq.ParquetWriter(partly, schema, compression="zstd", compression_level=1, use_dictionary=["lead_id"])
+        keys = ["lead_id", "as_of"]
+        return pq.ParquetWriter(partly, schema, use_dictionary=keys[:1], write_statistics=keys)
     return pa_csv.CSVWriter(partly, schema)

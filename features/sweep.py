@@ -7,74 +7,19 @@ depends only on events known before it, never on the other moments, leads or eve
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from features import walk
-from features.events import DAY, Events
+from features.events import Events
 from features.merges import Ints
-from features.walk import Codes, Floats, Matrix
-
-Where = tuple[tuple[str, str | tuple[str, ...]], ...]  # coded column = name, or one of several names; all of them
-What = Literal[
-    "count", "distinct", "decayed", "recency", "first", "latest", "earliest",
-    "total", "greatest", "active_days", "streak", "silence",
-]  # fmt: skip
-T = TypeVar("T")
-
-LAST = {"recency", "first", "latest", "earliest"}
-EVER = np.iinfo(np.int64).max // 2  # microseconds of a window without a far edge
-FEW = 4096  # groups that are numbered without looking which occur
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One thing to know of a lead's events that match ``where``.
-
-    count: events that occurred within the last ``days``, the far edge included.
-    distinct: different names in ``column`` among those.
-    total, greatest: sum and maximum of the numbers in ``column`` among those; 0 and NaN without one.
-    active_days: different days, in UTC, on which those occurred.
-    decayed: sum over events of 2^(−age / ``days``).
-    recency, first: days since the latest and since the first event; NaN without one.
-    latest, earliest: row of the latest and of the first event; NaN without one.
-    streak: periods of ``days``, one after the other back from the moment, each with an event.
-    silence: longest time between two events that follow each other, in days; NaN with fewer than two.
-    """
-
-    what: What
-    where: Where = ()
-    days: float = np.inf
-    column: str = ""
-
-
-MOVED: dict[What, int] = {
-    "count": walk.COUNT, "distinct": walk.DISTINCT, "decayed": walk.DECAYED,
-    "recency": walk.RECENCY, "first": walk.FIRST, "latest": walk.LATEST, "earliest": walk.EARLIEST,
-}  # fmt: skip
-SOUGHT: dict[What, int] = {
-    "total": walk.TOTAL, "greatest": walk.GREATEST, "active_days": walk.ACTIVE_DAYS,
-    "streak": walk.STREAK, "silence": walk.SILENCE,
-}  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Wanted:
-    """Measures to take together: those written to columns of a matrix (no rows of events), and those apart from it.
-
-    It is compared by identity, so that its plan can be kept.
-    """
-
-    columns: tuple[tuple[int, Measure], ...] = ()
-    apart: tuple[Measure, ...] = ()
+from features.passes import are_in_order
+from features.plan import Measure, Wanted, planned
+from features.walk import Floats, Matrix
 
 
 def sweep(events: Events, lead: Ints, as_of: Ints, measures: Iterable[Measure]) -> dict[Measure, Floats]:
@@ -92,148 +37,47 @@ def sweep_into(matrix: Matrix, events: Events, lead: Ints, as_of: Ints, wanted: 
     answers = np.empty((len(wanted.apart), len(lead))).T  # each measure's answers lie together
     if len(lead) and (wanted.columns or wanted.apart):
         some = events.of_leads(lead.min(), lead.max() + 1)
-        plan, group = _planned(some, wanted)
-        offsets = np.cumsum([0, *(len(some.names[column]) for column in plan.set_names)])
-        walked = walk.Walked(
-            some.start, some.occurred, some.known, _arrivals(some), group,
-            _rows([some.codes[column] for column in plan.names], np.int32),
-            _rows([some.numbers(column) for column in plan.numbers], np.float64),
-            offsets,
-        )  # fmt: skip
-        walk.walk(walked, plan.steps, plan.asked, in_order(lead, as_of), lead - lead.min(), as_of, matrix, answers)
+        if not len(some.occurred):  # as in most requests, which must be quick
+            columns, nothing, apart = _of_nothing(wanted)
+            matrix[:, columns], answers[:] = nothing, apart
+            return answers
+        _walk(matrix, answers, some, lead - lead.min(), as_of, wanted)
         for place, measure in enumerate(wanted.apart):
             if measure.what in {"latest", "earliest"}:
                 answers[:, place] += events.start[lead.min()]
     return answers
 
 
+def _walk(matrix: Matrix, answers: Floats, events: Events, lead: Ints, as_of: Ints, wanted: Wanted) -> None:
+    """Write measures to their columns of a matrix, and the others to the answers."""
+    plan, group = planned(events, wanted)
+    offsets = np.cumsum([0, *(len(events.names[column]) for column in plan.set_names)])
+    walked = walk.Walked(
+        events.start, events.occurred, events.known, _arrivals(events), group,
+        _rows([events.codes[column] for column in plan.names], np.int32),
+        _rows([events.numbers(column) for column in plan.numbers], np.float64),
+        offsets,
+    )  # fmt: skip
+    walk.walk(walked, plan.steps, plan.asked, in_order(lead, as_of), lead, as_of, matrix, answers)
+
+
+@lru_cache(maxsize=64)
+def _of_nothing(wanted: Wanted) -> tuple[Ints, Matrix, Floats]:
+    """Return what is measured where nothing happened: columns of a matrix, what stands there, and what apart."""
+    columns = np.array([column for column, _ in wanted.columns], np.int64)
+    row, answers = np.empty((1, columns.max(initial=-1) + 1), np.float32), np.empty((len(wanted.apart), 1)).T
+    names = {name for measure in wanted.measures for name in (measure.column, *dict(measure.where))}
+    none = np.empty(0, np.int64)
+    nobody = Events(
+        np.zeros(2, np.int64), none, none, {name: none.astype(np.int32) for name in names}, dict.fromkeys(names, ())
+    )
+    _walk(row, answers, nobody, np.zeros(1, np.int64), np.zeros(1, np.int64), wanted)
+    return columns, row[0, columns], answers[0]
+
+
 def in_order(lead: Ints, as_of: Ints) -> Ints:
     """Return the places of the moments by lead and time."""
-    ordered = (lead[1:] > lead[:-1]) | (lead[1:] == lead[:-1]) & (as_of[1:] >= as_of[:-1])
-    return np.arange(len(lead)) if ordered.all() else np.lexsort((as_of, lead))
-
-
-class Plan(NamedTuple):
-    """What the walk needs to answer measures, and which columns of the events it reads."""
-
-    steps: walk.Steps
-    asked: walk.Asked
-    set_names: tuple[str, ...]  # of each set, the column of its names
-    names: tuple[str, ...]
-    numbers: tuple[str, ...]
-
-
-Vocabulary = dict[str, dict[str, int]]  # column → name that is asked for → its number, from 1 on; 0 is every other
-
-
-def _planned(events: Events, wanted: Wanted) -> tuple[Plan, Codes]:
-    """Return the plan, and the group of each event: all that is asked of its names."""
-    vocabulary = _vocabulary(wanted)
-    group = np.zeros(len(events.occurred), np.int64)
-    for column, numbers in vocabulary.items():
-        meant = np.array([*(numbers.get(name, 0) for name in events.names[column]), 0])
-        group = group * (len(numbers) + 1) + meant[events.codes[column]]
-    if math.prod(len(numbers) + 1 for numbers in vocabulary.values()) <= FEW:
-        return _plan(wanted), group.astype(np.int32)
-    encoded = pa.array(group).dictionary_encode()  # only those that occur
-    return _plan_of(wanted, vocabulary, encoded.dictionary.to_numpy()), encoded.indices.to_numpy()
-
-
-@lru_cache(maxsize=64)
-def _vocabulary(wanted: Wanted) -> Vocabulary:
-    pairs = {pair for m in (*(m for _, m in wanted.columns), *wanted.apart) for pair in m.where}
-    names: dict[str, set[str]] = {}
-    for column, one in pairs:
-        names.setdefault(column, set()).update({one} if isinstance(one, str) else one)
-    return {column: {name: i for i, name in enumerate(sorted(names[column]), 1)} for column in sorted(names)}
-
-
-@lru_cache(maxsize=64)
-def _plan(wanted: Wanted) -> Plan:
-    vocabulary = _vocabulary(wanted)
-    return _plan_of(wanted, vocabulary, np.arange(math.prod(len(numbers) + 1 for numbers in vocabulary.values())))
-
-
-def _plan_of(wanted: Wanted, vocabulary: Vocabulary, groups: Ints) -> Plan:
-    """Return the plan for events of some groups."""
-    asked = [(measure, column, 1) for column, measure in wanted.columns]
-    asked += [(measure, place, 0) for place, measure in enumerate(wanted.apart)]
-    measures = [measure for measure, _, _ in asked]
-    cells = _places((m.where, m.days) for m in measures if m.what == "count")
-    sets = _places((m.where, m.column, m.days) for m in measures if m.what == "distinct")
-    fades = _places(sorted({(m.where, m.days) for m in measures if m.what == "decayed"}, key=repr))
-    slots = _places([*(where for where, _ in fades), *(m.where for m in measures if m.what in LAST)])
-    windows = _places([*(days for _, days in cells), *(days for _, _, days in sets)])
-    names = _places(column for _, column, _ in sets)
-    numbers = _places(m.column for m in measures if m.what in {"total", "greatest"})
-    wheres = _places(m.where for m in measures)
-    matches = _matches(list(wheres), vocabulary, groups)
-
-    def lists(members: Sequence[int], when: Sequence[int], where: Sequence[Where], times: int) -> tuple[Codes, Codes]:
-        """Return where the list of each time and group starts, and the members in the lists."""
-        of, group = np.nonzero(matches[np.array([wheres[one] for one in where], np.int64)])
-        keys = np.array(when, np.int64)[of] * len(groups) + group
-        order = np.argsort(keys, kind="stable")
-        start = np.searchsorted(keys[order], np.arange(times * len(groups) + 1))
-        return start.astype(np.int32), np.array(members, np.int32)[of[order]]
-
-    changes = [(place, windows[days], where) for (where, days), place in cells.items()]
-    changes += [(~place, windows[days], where) for (where, _, days), place in sets.items()]
-    slot_start, of_slots = lists(range(len(slots)), [0] * len(slots), list(slots), 1)
-    steps = walk.Steps(
-        np.array([_microseconds(days) for days in windows], np.int64),
-        *lists([member for member, _, _ in changes], [when for _, when, _ in changes], [w for _, _, w in changes],
-               len(windows)),
-        set_column=np.array([names[column] for _, column, _ in sets], np.int32),
-        set_window=np.array([windows[days] for _, _, days in sets], np.int32),
-        slot_start=slot_start,
-        slots=of_slots,
-        fade_start=np.searchsorted([slots[where] for where, _ in fades], np.arange(len(slots) + 1)).astype(np.int32),
-        half_lives=np.array([days * DAY for _, days in fades], np.float64),
-        matches=matches,
-    )  # fmt: skip
-
-    def place(m: Measure) -> int:
-        if m.what == "distinct":
-            return sets[m.where, m.column, m.days]
-        return cells[m.where, m.days] if m.what == "count" else fades.get((m.where, m.days), 0)
-
-    moved = [
-        (MOVED[m.what], place(m), slots.get(m.where, 0), column, kept)
-        for m, column, kept in asked
-        if m.what in MOVED and not (m.what == "count" and kept)
-    ]
-    sought = [
-        (SOUGHT[m.what], wheres[m.where], numbers.get(m.column, 0), column, kept, _microseconds(m.days))
-        for m, column, kept in asked
-        if m.what in SOUGHT
-    ]
-    counts = sorted((column, cells[m.where, m.days]) for m, column, kept in asked if m.what == "count" and kept)
-    written = walk.Asked(
-        _runs(counts),
-        np.array(moved, np.int32).reshape(-1, 5),
-        np.array(sought, np.int64).reshape(-1, 6),
-        len(cells),
-    )
-    return Plan(steps, written, tuple(column for _, column, _ in sets), tuple(names), tuple(numbers))
-
-
-def _matches(wheres: Sequence[Where], vocabulary: Vocabulary, groups: Ints) -> NDArray[np.bool_]:
-    """Say which wheres (rows) the events of each group (columns) match."""
-    matches, rest = np.ones((len(wheres), len(groups)), np.bool_), groups
-    for column, numbers in reversed(vocabulary.items()):
-        rest, codes = np.divmod(rest, len(numbers) + 1)
-        for place, where in enumerate(wheres):
-            for _, one in (pair for pair in where if pair[0] == column):
-                matches[place] &= np.isin(codes, [numbers[name] for name in ((one,) if isinstance(one, str) else one)])
-    return matches
-
-
-def _runs(counts: Sequence[tuple[int, int]]) -> Codes:
-    """Return (column, cell) pairs in runs that are side by side: first column, column after the last, first cell."""
-    runs = (list(run) for _, run in groupby(enumerate(counts), lambda it: (it[1][0] - it[0], it[1][1] - it[0])))
-    first = [(run[0][1], len(run)) for run in runs]
-    return np.array([(column, column + length, cell) for (column, cell), length in first], np.int32).reshape(-1, 3)
+    return np.arange(len(lead)) if are_in_order(lead, as_of, 0) else np.lexsort((as_of, lead))
 
 
 def _rows(columns: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
@@ -241,15 +85,6 @@ def _rows(columns: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
     if len(columns) == 1:
         return columns[0][None]
     return np.stack(columns) if columns else np.empty((1, 0), dtype)
-
-
-def _microseconds(days: float) -> int:
-    return round(days * DAY) if days < np.inf else EVER
-
-
-def _places(things: Iterable[T]) -> dict[T, int]:
-    """Return the place of each different thing among them."""
-    return {thing: place for place, thing in enumerate(dict.fromkeys(things))}
 
 
 def _arrivals(events: Events) -> Ints:

@@ -24,6 +24,7 @@ from features.verbs import Feature
 FEWEST_LEADS = 20  # a name seen with fewer leads teaches nothing
 MOST_NAMES = 60  # of a column
 MOST_LEVELS = 30  # of an attribute; rarer ones are "other"
+MANY_LEVELS = 1_000  # of an attribute whose levels are told apart by how many of their leads were won
 ALIASES = {
     "email": {"email", "emailaddress", "workemail", "businessemail", "mail"},
     "title": {"title", "jobtitle", "position", "role", "jobfunction"},
@@ -56,12 +57,12 @@ def learned_features(history: History, before: int, catalogue: Sequence[Feature]
     return written_out(seen_names(history, before), catalogue)
 
 
-def written_out(seen: Seen, catalogue: Sequence[Feature] = CATALOGUE) -> tuple[Feature, ...]:
-    """Return the catalogue with its templates written out.
+def written_out(seen: Seen, catalogue: Sequence[Feature] = CATALOGUE, levels: int = MOST_LEVELS) -> tuple[Feature, ...]:
+    """Return the catalogue with its templates written out, attributes with so many levels at most.
 
     An attribute that is called like another feature is named apart: ``stage_attribute``.
     """
-    features = [feature for line in catalogue for feature in _lines(line, seen)]
+    features = [feature for line in catalogue for feature in _lines(line, seen, levels)]
     taken = {feature.name for feature in features if feature.verb != "attribute"}
     clashes = [feature.verb == "attribute" and feature.name in taken for feature in features]
     return tuple(
@@ -70,7 +71,7 @@ def written_out(seen: Seen, catalogue: Sequence[Feature] = CATALOGUE) -> tuple[F
     )
 
 
-def _lines(line: Feature, seen: Seen) -> Iterator[Feature]:
+def _lines(line: Feature, seen: Seen, levels: int) -> Iterator[Feature]:
     if line.of == "account" and seen.get(CONTACTS, Counter())["leads"] < FEWEST_LEADS:
         return
     if not line.each:
@@ -78,7 +79,7 @@ def _lines(line: Feature, seen: Seen) -> Iterator[Feature]:
     elif line.each == "attribute":
         for table, name in sorted(seen):
             if table == "versions" and name not in {OBJECTION, OPT_OUT}:  # a wish is no sign of a deal
-                yield from _attribute(replace(_named(line, name), column=name), seen[table, name])
+                yield from _attribute(replace(_named(line, name), column=name), seen[table, name], levels)
     elif line.each == "levels":
         yield replace(line, each="", levels=_frequent(seen.get((line.table, line.column), Counter()), MOST_NAMES))
     elif line.each == "column":
@@ -94,11 +95,11 @@ def _named(line: Feature, name: str) -> Feature:
     return replace(line, each="", name=line.name.format(name), about=line.about.format(name))
 
 
-def _attribute(feature: Feature, leads: Mapping[str, int]) -> Iterator[Feature]:
+def _attribute(feature: Feature, leads: Mapping[str, int], most: int) -> Iterator[Feature]:
     """Yield the feature as a number if every value known is one, else with its frequent values as levels."""
     if leads and not any(math.isnan(number(name)) for name in leads):
         yield feature
-    elif levels := _frequent(leads, MOST_LEVELS):
+    elif levels := _frequent(leads, most):
         yield replace(feature, levels=levels)
 
 

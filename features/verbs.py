@@ -16,7 +16,7 @@ import numpy as np
 from features.events import Events, number
 from features.history import History, Ints
 from features.people import department, email_kind, seniority
-from features.sweep import Measure, Where
+from features.plan import Measure, Where
 from features.walk import Floats
 
 Group = Literal["fit", "intent", "engagement"]  # who they are, what they want, what they do

@@ -1,8 +1,9 @@
 """The walk: the compiled loop of the sweep, over the events of one lead after the other.
 
-At each moment of a lead, events enter that became known since the last one, and events leave the windows that they
-have grown too old for; then what was asked is written down. Counts are moved, never counted again. What cannot be
-moved without a trace of its way (a sum would keep the rounding of all it held before) is looked up in the window.
+At each moment of a lead, events enter that became known since the last one; then what was asked is written down. When
+an event enters, it is noted at which of the moments to come it will be too old for each window, so nobody looks for
+it when it leaves. Counts are moved, never counted again. What cannot be moved without a trace of its way (a sum would
+keep the rounding of all it held before) is looked up in the window.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Codes = NDArray[np.int32]
 Floats = NDArray[np.float64]
 Matrix = NDArray[Any]  # float32, which what reads it may compute with in float64
 
-COUNT, DISTINCT, DECAYED, RECENCY, FIRST, LATEST, EARLIEST, TOTAL, GREATEST, ACTIVE_DAYS, STREAK, SILENCE = range(12)
+COUNT, DECAYED, RECENCY, FIRST, LATEST, EARLIEST, TOTAL, GREATEST, ACTIVE_DAYS, STREAK, SILENCE = range(11)
 
 
 class Walked(NamedTuple):
@@ -33,29 +34,28 @@ class Walked(NamedTuple):
     group: Codes
     codes: Codes  # (columns of distinct names, events)
     numbers: Floats  # (properties, events), NaN where there is none
-    set_offset: Ints  # of each set, in the tally of names; and the end of the tally
+    set_offset: Ints  # of each set, where its names are numbered from; and their number in all
 
 
 class Steps(NamedTuple):
     """What an event of a group changes when it enters or leaves; lists of lists are in compressed rows."""
 
-    windows: Ints  # microseconds
-    change_start: Codes  # at [window × groups + group]: the counts that change,
-    changes: Codes  # and the sets whose names do, as ~set
-    set_column: Codes  # of each set, in codes
-    set_window: Codes
+    windows: Ints  # microseconds, from the longest to the shortest
+    change_start: Codes  # at [group × windows + window]: the cells that change
+    changes: Codes
+    set_column: Codes  # in codes, of the first cells, which count different names; the others count events
     slot_start: Codes  # at [group]: the slots, each a where, that it is the latest event of
     slots: Codes
     fade_start: Codes  # at [slot]: its decayed sums
     half_lives: Floats  # of each decayed sum, microseconds
-    matches: NDArray[np.bool_]  # (groups, wheres), of what is looked up
+    matches: NDArray[np.bool_]  # (wheres, groups), of what is looked up
 
 
 class Asked(NamedTuple):
     """What is written down at each moment, and where."""
 
     runs: Codes  # (runs, 3): from this column to before that one, the matrix gets the counts from this cell on
-    moved: Codes  # (asked, 5): what, place of its cell, set or sum, slot, column, whether that is one of the matrix
+    moved: Codes  # (asked, 5): what, its cell or sum, slot, column, whether that is one of the matrix
     sought: Ints  # (asked, 6): what, where, number, column, whether that is one of the matrix, window in microseconds
     cells: int
 
@@ -66,128 +66,126 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one loop nest, compiled as a whole
 ) -> None:
     """Write what is asked at the moments, taken in ``order`` (by lead and time), to ``matrix`` or to ``apart``."""
     start, occurred, known, arrivals, group = events.start, events.occurred, events.known, events.arrivals, events.group
-    windows, groups = steps.windows, len(steps.slot_start) - 1
-    change_start, changes = steps.change_start, steps.changes
+    windows, change_start, changes = steps.windows, steps.change_start, steps.changes
     in_order = len(arrivals) == 0
-    count = np.zeros(asked.cells, np.int32)
-    different = np.zeros(len(steps.set_column), np.int32)
-    tally = np.zeros(events.set_offset[-1], np.int32)  # of each set and name: events in the window
+    sets, cells = len(steps.set_column), asked.cells
+    count = np.zeros(cells, np.int32)
     decayed = np.zeros(len(steps.half_lives))
-    first_row = np.full(len(steps.fade_start) - 1, -1)
-    last_row = np.full(len(steps.fade_start) - 1, -1)
-    edge = np.zeros(len(windows), np.int64)
-    far = np.zeros(len(windows), np.int64)
-    begin, arrived, end, previous = 0, 0, 0, 0
+    first_row = np.empty(len(steps.fade_start) - 1, np.int64)
+    last_row = np.empty(len(steps.fade_start) - 1, np.int64)
+    until = np.zeros(events.set_offset[-1], np.int64)  # of each set and name: up to which place in order it counts
+    left = np.empty(len(windows), np.int64)  # of each window: the first moment for which the latest event is too old
+    at = np.empty(0, np.int64)
+    leaving = np.zeros((0, cells), np.int32)  # by how much each count falls at each of the lead's moments
+    first = end_place = 0
 
-    for place in range(len(order)):
-        moment = order[place]
-        now = as_of[moment]
-        if place == 0 or lead[moment] != lead[order[place - 1]]:
-            count[:] = 0
-            different[:] = 0
-            for s in range(len(steps.set_column)):  # what had not left yet
-                for row in range(edge[steps.set_window[s]], end):
-                    code = events.codes[steps.set_column[s], row]
-                    if code >= 0:
-                        tally[events.set_offset[s] + code] = 0
-            decayed[:] = 0.0
-            first_row[:] = -1
-            last_row[:] = -1
-            begin, end = start[lead[moment]], start[lead[moment] + 1]
-            arrived = begin
-            edge[:] = begin
-            previous = np.iinfo(np.int64).min
+    while first < len(order):
+        while end_place < len(order) and lead[order[end_place]] == lead[order[first]]:
+            end_place += 1
+        moments = end_place - first
+        if moments >= len(at):
+            at = np.empty(2 * moments, np.int64)
+            leaving = np.zeros((2 * moments, cells), np.int32)
+        for i in range(moments):
+            at[i] = as_of[order[first + i]]
+        at[moments] = np.iinfo(np.int64).max  # for which every event is too old
+        begin, end = start[lead[order[first]]], start[lead[order[first]] + 1]
+        arrived = begin
+        count[:] = 0
+        decayed[:] = 0.0
+        first_row[:] = -1
+        last_row[:] = -1
+        left[:] = 0
 
-        for w in range(len(windows)):  # events leave by age, if they had entered
-            far[w] = now - windows[w]
-            row = edge[w]
-            while row < end and occurred[row] < far[w]:
-                if known[row] < previous:
-                    k = w * groups + group[row]
-                    for i in range(change_start[k], change_start[k + 1]):
-                        cell = changes[i]
-                        if cell >= 0:
-                            count[cell] -= 1
-                            continue
-                        code = events.codes[steps.set_column[~cell], row]
-                        if code >= 0:
-                            name = events.set_offset[~cell] + code
-                            tally[name] -= 1
-                            different[~cell] -= tally[name] == 0
-                row += 1
-            edge[w] = row
+        for i in range(moments):
+            moment, now, leave = order[first + i], at[i], leaving[i]
+            for cell in range(cells):
+                count[cell] -= leave[cell]
+                leave[cell] = 0
+            while arrived < end:  # events enter when they become known
+                row = arrived if in_order else arrivals[arrived]
+                if known[row] >= now:
+                    break
+                g, then = group[row], occurred[row]
+                for w in range(len(windows)):
+                    leaves, window = left[w], windows[w]
+                    while at[leaves] - window <= then:
+                        leaves += 1
+                    while leaves > 0 and at[leaves - 1] - window > then:
+                        leaves -= 1
+                    left[w] = leaves
+                    if leaves <= i:  # and so it has left all shorter windows
+                        break
+                    k = g * len(windows) + w
+                    for c in range(change_start[k], change_start[k + 1]):
+                        cell = changes[c]
+                        if cell < sets:  # a name counts once, until the last event that bears it leaves
+                            code = events.codes[steps.set_column[cell], row]
+                            if code < 0:
+                                continue
+                            name = events.set_offset[cell] + code
+                            counted = until[name] - first
+                            if counted >= leaves:
+                                continue
+                            until[name] = first + leaves
+                            if counted > i:
+                                leaving[counted, cell] -= 1
+                                leaving[leaves, cell] += 1
+                                continue
+                        count[cell] += 1
+                        leaving[leaves, cell] += 1
+                for s in range(steps.slot_start[g], steps.slot_start[g + 1]):
+                    slot = steps.slots[s]
+                    last = last_row[slot]
+                    for h in range(steps.fade_start[slot], steps.fade_start[slot + 1]):
+                        if last < 0:  # the sum is kept as of the latest event, not of any moment
+                            decayed[h] = 1.0
+                        elif then >= occurred[last]:
+                            decayed[h] = decayed[h] * np.exp2((occurred[last] - then) / steps.half_lives[h]) + 1.0
+                        else:
+                            decayed[h] += np.exp2((then - occurred[last]) / steps.half_lives[h])
+                    if row > last:
+                        last_row[slot] = row
+                    if first_row[slot] < 0 or row < first_row[slot]:
+                        first_row[slot] = row
+                arrived += 1
 
-        while arrived < end:  # events enter when they become known
-            row = arrived if in_order else arrivals[arrived]
-            if known[row] >= now:
-                break
-            g, then = group[row], occurred[row]
-            for w in range(len(windows)):
-                if then >= far[w]:
-                    k = w * groups + g
-                    for i in range(change_start[k], change_start[k + 1]):
-                        cell = changes[i]
-                        if cell >= 0:
-                            count[cell] += 1
-                            continue
-                        code = events.codes[steps.set_column[~cell], row]
-                        if code >= 0:
-                            name = events.set_offset[~cell] + code
-                            tally[name] += 1
-                            different[~cell] += tally[name] == 1
-            for i in range(steps.slot_start[g], steps.slot_start[g + 1]):
-                slot = steps.slots[i]
-                last = last_row[slot]
-                for h in range(steps.fade_start[slot], steps.fade_start[slot + 1]):
-                    if last < 0:  # the sum is kept as of the latest event, not of any moment
-                        decayed[h] = 1.0
-                    elif then >= occurred[last]:
-                        decayed[h] = decayed[h] * np.exp2((occurred[last] - then) / steps.half_lives[h]) + 1.0
-                    else:
-                        decayed[h] += np.exp2((then - occurred[last]) / steps.half_lives[h])
-                if row > last:
-                    last_row[slot] = row
-                if first_row[slot] < 0 or row < first_row[slot]:
-                    first_row[slot] = row
-            arrived += 1
-        previous = now
-
-        for r in range(len(asked.runs)):
-            written, kept = matrix[moment, asked.runs[r, 0] : asked.runs[r, 1]], count[asked.runs[r, 2] :]
-            for i in range(len(written)):
-                written[i] = kept[i]
-        for a in range(len(asked.moved)):
-            what, i, slot, column = asked.moved[a, 0], asked.moved[a, 1], asked.moved[a, 2], asked.moved[a, 3]
-            value = np.nan
-            if what == COUNT:
-                value = count[i]
-            elif what == DISTINCT:
-                value = different[i]
-            elif last_row[slot] < 0:
-                value = 0.0 if what == DECAYED else np.nan
-            elif what == DECAYED:
-                value = decayed[i] * np.exp2((occurred[last_row[slot]] - now) / steps.half_lives[i])
-            elif what == RECENCY:
-                value = (now - occurred[last_row[slot]]) / DAY
-            elif what == FIRST:
-                value = (now - occurred[first_row[slot]]) / DAY
-            elif what == LATEST:
-                value = last_row[slot]
-            else:
-                value = first_row[slot]
-            if asked.moved[a, 4]:
-                matrix[moment, column] = value
-            else:
-                apart[moment, column] = value
-        for a in range(len(asked.sought)):
-            matching, number = steps.matches[asked.sought[a, 1]], events.numbers[asked.sought[a, 2]]
-            value = _sought(
-                asked.sought[a, 0], occurred, known, group, matching, number, begin, end, now, asked.sought[a, 5]
-            )
-            if asked.sought[a, 4]:
-                matrix[moment, asked.sought[a, 3]] = value
-            else:
-                apart[moment, asked.sought[a, 3]] = value
+            for r in range(len(asked.runs)):
+                written, kept = matrix[moment, asked.runs[r, 0] : asked.runs[r, 1]], count[asked.runs[r, 2] :]
+                for c in range(len(written)):
+                    written[c] = kept[c]
+            for a in range(len(asked.moved)):
+                what, m, slot, column = asked.moved[a, 0], asked.moved[a, 1], asked.moved[a, 2], asked.moved[a, 3]
+                value = np.nan
+                if what == COUNT:
+                    value = count[m]
+                elif last_row[slot] < 0:
+                    value = 0.0 if what == DECAYED else np.nan
+                elif what == DECAYED:
+                    value = decayed[m] * np.exp2((occurred[last_row[slot]] - now) / steps.half_lives[m])
+                elif what == RECENCY:
+                    value = (now - occurred[last_row[slot]]) / DAY
+                elif what == FIRST:
+                    value = (now - occurred[first_row[slot]]) / DAY
+                elif what == LATEST:
+                    value = last_row[slot]
+                else:
+                    value = first_row[slot]
+                if asked.moved[a, 4]:
+                    matrix[moment, column] = value
+                else:
+                    apart[moment, column] = value
+            for a in range(len(asked.sought)):
+                matching, number = steps.matches[asked.sought[a, 1]], events.numbers[asked.sought[a, 2]]
+                value = _sought(
+                    asked.sought[a, 0], occurred, known, group, matching, number, begin, end, now, asked.sought[a, 5]
+                )
+                if asked.sought[a, 4]:
+                    matrix[moment, asked.sought[a, 3]] = value
+                else:
+                    apart[moment, asked.sought[a, 3]] = value
+        leaving[moments] = 0
+        first = end_place
 
 
 @njit(cache=True, nogil=True)

@@ -11,11 +11,12 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from io import FileIO
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 LOG = logging.getLogger("touchstone")
 FILE, KEY = "audit.jsonl", "audit.key"
@@ -23,21 +24,31 @@ MOST_BYTES, KEPT = 10_000_000, 10
 LEAD = re.compile(r"(/(?:my-)?leads/)([^/]+)")  # of the API, or of a page
 
 
+class Line(NamedTuple):
+    """One request: by whose token, what was asked, and what became of it."""
+
+    token: str
+    method: str
+    path: str
+    status: int
+    request_id: str
+
+
 class Audit:
-    """The log of one workspace. A line costs one write, which the death of the process does not undo."""
+    """The log of one workspace. What is written stands there, though the process dies; lines together are one write."""
 
     def __init__(self, workspace: Path, clock: Callable[[], datetime]) -> None:
         self._clock, self._key = clock, _key(workspace / KEY)
         self._path, self._bytes = workspace / FILE, 0
         self._file: FileIO | None = None  # until the first line
 
-    def write(self, token: str, method: str, path: str, status: int, request_id: str) -> None:
-        """Add a line."""
-        line = {"at": self._clock().isoformat(), "token": token, "method": method, "path": self.hashed(path),
-                "status": int(status), "request_id": request_id}  # fmt: skip
+    def write(self, lines: Sequence[Line]) -> None:
+        """Add lines, of this moment."""
+        at = {"at": self._clock().isoformat()}
+        told = [json.dumps(at | line._asdict() | {"path": self.hashed(line.path)}) + "\n" for line in lines]
         try:
             self._file = self._file or self._opened()
-            self._bytes += self._file.write(json.dumps(line).encode() + b"\n")
+            self._bytes += self._file.write("".join(told).encode())
             if self._bytes >= MOST_BYTES:
                 self._turn_over()
         except OSError as error:  # the request was answered; what it could not be written for is for whoever runs this

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Protocol, cast
 from urllib.parse import unquote
@@ -136,10 +137,18 @@ class Door(HttpToolsProtocol):
 
 def written(status: HTTPStatus, why: str, headers: list[tuple[bytes, bytes]]) -> bytes:
     """Return an answer of one sentence as it is sent."""
+    begin, body = _same(status, why)
+    return b"".join([begin, *(b"%b: %b\r\n" % header for header in headers), b"\r\n", body])
+
+
+@lru_cache(64)
+def _same(status: HTTPStatus, why: str) -> tuple[bytes, bytes]:
+    """Return how an answer begins, and its body: the same for all who are refused for the same reason."""
     body = json.dumps({"error": why}).encode()
-    head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
-    lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode(), *(b": ".join(one) for one in head)]
-    return b"\r\n".join([*lines, b"", body])
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    )
+    return head.encode(), body
 
 
 def too_long_a_head(limits: Serve) -> str:

@@ -43,9 +43,9 @@ class Forest:
 
     def effects(self, matrix: Floats) -> Floats:
         """Return the effect of each feature (column) on the mean log-odds of each row; with the base they sum to it."""
-        found = np.zeros((self.features, len(matrix)))
+        found = np.zeros((len(matrix), self.features))
         _add_effects(self.pieces, self.due, self._checked(matrix), found)
-        return (found / self.members).T
+        return found / self.members
 
     def _checked(self, matrix: Floats) -> Floats:
         if matrix.shape[1] != self.features:
@@ -91,19 +91,18 @@ def _add_values(pieces: Pieces, values: Floats, matrix: Floats, found: Floats) -
 
 @njit(cache=True, nogil=True)
 def _add_effects(pieces: Pieces, effects: Floats, matrix: Floats, found: Floats) -> None:
-    """Add the effects of each feature (row) on each row of the matrix (column), over all trees."""
+    """Add the effects of each feature (column) on each row of the matrix, over all trees."""
     columns, column_start, effect_start = pieces.columns, pieces.column_start, pieces.effect_start
     answers = np.empty((len(pieces.member), min(BLOCK, len(matrix))), np.int16)
     for begin in range(0, len(matrix), BLOCK):
         size = min(BLOCK, len(matrix) - begin)
         _answer(pieces, matrix[begin : begin + size], answers)
         for piece in range(len(answers)):
-            names = range(column_start[piece], column_start[piece + 1])
-            width = (effect_start[piece + 1] - effect_start[piece]) // max(len(names), 1)
-            for place in names:
-                first = effect_start[piece] + (place - column_start[piece]) * width
-                for row in range(size):
-                    found[columns[place], begin + row] += effects[first + answers[piece, row]]
+            names = columns[column_start[piece] : column_start[piece + 1]]
+            for row in range(size):
+                first = effect_start[piece] + answers[piece, row] * len(names)
+                for place in range(len(names)):
+                    found[begin + row, names[place]] += effects[first + place]
 
 
 @njit(cache=True, nogil=True)

@@ -11,18 +11,20 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
+from itertools import count
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from features.errors import ConfigError
 from features.settings import Serve
+from serving.audit import Line
 from serving.door import too_long_a_head, written
 from serving.port import LOOPBACK
 from serving.tokens import ANYONE, Keyring, Token
@@ -57,6 +59,14 @@ class Asked:
     token: Token = ANYONE
 
 
+class Ended(NamedTuple):
+    """A request that was answered."""
+
+    asked: Asked
+    status: int
+    seconds: float
+
+
 class Refused(Exception):
     """A request that is not let in."""
 
@@ -76,12 +86,14 @@ class Guard:
         limits: Serve,
         keyring: Keyring | None,
         registry: CollectorRegistry,
-        audit: Callable[[str, str, str, int, str], None],
+        audit: Callable[[Sequence[Line]], None],
     ) -> None:
         self.inner, self.way, self.limits, self.keyring, self.audit = inner, way, limits, keyring, audit
         self.draining = False
         self.waiting = 0
         self._most_bytes = round(limits.body_megabytes * 1e6)
+        self._begun, self._numbers = secrets.token_hex(4), count()
+        self._ended = list[Ended]()  # what was refused at once, until it is written down with what was let in
         self._spent: dict[str, tuple[float, float]] = {}  # of each token: when it last asked, and what it had left
         self._seconds = Histogram(
             "touchstone_request_seconds", "Seconds until a request was answered", ("path", "status"), registry=registry
@@ -128,7 +140,7 @@ class Guard:
         """Return the answer, as it is sent, to what is posted while no more may wait; None if there is room.
 
         It is asked before anything is set up for a request: at four times the load that can be worked on, the service
-        would be busy with refusing.
+        would be busy with refusing. It is written down as soon as one of those ends that take all places.
         """
         if self.waiting < self.limits.waiting or scope["method"] in SAFE:
             return None
@@ -136,7 +148,7 @@ class Guard:
         try:
             self._admit(asked)
         except Refused as refused:
-            self._note(asked, refused.status)
+            self._ended.append(_ended(asked, refused.status))
             headers = [*refused.headers, (b"x-request-id", asked.request_id), *self._last()]
             return written(refused.status, refused.sentence, headers)
         return None
@@ -144,15 +156,17 @@ class Guard:
     def _asked(self, scope: Any) -> Asked:
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
-        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8).encode()
+        request_id = given if REQUEST_ID.fullmatch(given) else f"{self._begun}{next(self._numbers):08x}".encode()
         return Asked(scope, self.way(scope["method"], scope["path"]), headers, request_id, perf_counter())
 
     def _note(self, asked: Asked, status: int) -> None:
-        """Write down what became of a request."""
-        self._seconds.labels(asked.way.name, int(status)).observe(perf_counter() - asked.begun)
-        if asked.way.scope is not None:
-            scope = asked.scope
-            self.audit(asked.token.name, scope["method"], scope["path"], int(status), asked.request_id.decode())
+        """Write down what became of a request, and of those that were refused at once since the last one."""
+        ended, self._ended = [*self._ended, _ended(asked, status)], []
+        for one in ended:
+            self._seconds.labels(one.asked.way.name, one.status).observe(one.seconds)
+        lines = [line for one in ended if (line := _line(one))]
+        if lines:
+            self.audit(lines)
 
     def _admit(self, asked: Asked) -> None:
         """Look whose request it is, and whether its head is in order."""
@@ -274,6 +288,18 @@ async def refuse(status: int, sentence: str, send: Any, headers: list[tuple[byte
     head = [(b"content-type", JSON.encode()), (b"content-length", str(len(body)).encode()), *(headers or [])]
     await send({"type": "http.response.start", "status": int(status), "headers": head})
     await send({"type": "http.response.body", "body": body})
+
+
+def _ended(asked: Asked, status: int) -> Ended:
+    return Ended(asked, int(status), perf_counter() - asked.begun)
+
+
+def _line(one: Ended) -> Line | None:
+    """Return the line of the audit log; none of what is open to anyone."""
+    asked, scope = one.asked, one.asked.scope
+    if asked.way.scope is None:
+        return None
+    return Line(asked.token.name, scope["method"], scope["path"], one.status, asked.request_id.decode())
 
 
 def _is_browser(asked: Asked) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -191,16 +190,15 @@ class Intake:
     def _ingest(self, table: str, rows: Sequence[Row], now: datetime) -> None:
         if not rows:
             return
-        with tempfile.TemporaryDirectory(dir=self.journal.folder) as folder:
-            posted = Path(folder) / f"{table}.jsonl"
+        with self.journal.room() as folder:
+            posted = folder / f"{table}.jsonl"
             posted.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
             source = Source.model_validate({"file": posted.name, "table": table})  # which bears the table's own names
-            _warn(ingest_held(self.desk.lake, self.desk.settings, posted.resolve(), source, now))
+            _warn(ingest_held(self.desk.lake, self.desk.settings, posted, source, now))
 
     def _ingest_deliveries(self, deliveries: Sequence[Delivery], now: datetime) -> None:
         desk = self.desk
-        with tempfile.TemporaryDirectory(dir=self.journal.folder) as folder:
-            files = Path(folder).resolve()
+        with self.journal.room() as files:
             for stored in take_in_held(deliveries, desk.lake, desk.settings, desk.workspace, files, now):
                 _warn(stored)
 

@@ -11,12 +11,14 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FOLDER, ENDING = "journal", ".jsonl"
+FOLDER, ENDING, ROOM = "journal", ".jsonl", "taking-in"
 
 
 class Event(NamedTuple):
@@ -57,6 +59,20 @@ class Journal:
         """Return the files that nobody writes to any more, the oldest first: of this process, and of those killed."""
         files = sorted(self.folder.glob(f"*{ENDING}"), key=lambda file: (file.stat().st_mtime_ns, file.name))
         return [file for file in files if not _is_held(file)]
+
+    @contextmanager
+    def room(self) -> Iterator[Path]:
+        """Yield an empty folder to take events in by; only who writes to the lake may, who is one at a time.
+
+        What a killed process left there is removed: it is somebody's data, and nobody would look for it.
+        """
+        folder = self.folder / ROOM
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder.resolve()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _begun(self) -> FileIO:
         """Begin a file, which has its name once it is held: it would be taken for closed, and removed, before."""

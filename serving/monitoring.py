@@ -11,6 +11,8 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from features.durable import write_durably
+
 FILE = "monitor.json"  # in a goal's room
 PARTS = ("promises", "drift", "skew", "volume")
 
@@ -22,6 +24,11 @@ def latest(room: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found
+
+
+def keep(room: Path, found: dict[str, Any]) -> None:
+    """Keep what monitoring found, for the page and for /metrics."""
+    write_durably(room / FILE, json.dumps(found, ensure_ascii=False, allow_nan=False))
 
 
 class Gauges(Collector):

@@ -40,7 +40,7 @@ class Outlook:
 def outlook(scorer: Scorer, matrix: Floats) -> Outlook:
     """Return the outlook of each row; without prospects only the score itself is known."""
     said, own = scorer.probabilities(matrix), scorer.spec.horizon_days
-    days, raw, losing = _by_hazards(scorer.forest, matrix) or _by_lines(scorer.spec, matrix)
+    days, raw, losing = _by_hazards(scorer.forest, scorer.spec.as_trees_see(matrix)) or _by_lines(scorer.spec, matrix)
     if own not in days:
         return Outlook((own,), said[None, :], np.full(len(matrix), np.nan), np.full(len(matrix), np.nan))
     main = raw[days.index(own)]

@@ -69,7 +69,7 @@ class Leaves(NamedTuple):
 def pieces_of(members: Sequence[int], trees: Sequence[Tree]) -> tuple[Pieces, Floats, Floats]:
     """Return the pieces of trees, each of a member, what they say and the effects, by piece and number of answers.
 
-    The effects of a piece are those of its first column, of its second, …
+    The effects of a piece are those of all its columns for the answers 0, for 1, …: a row reads them side by side.
 
     Raises:
         ModelError: when a tree is deeper than training grows them.
@@ -214,5 +214,5 @@ def _tabulate(  # noqa: C901  # one loop nest, compiled as a whole
                     for column in range(columns):
                         if on_way[column]:
                             factor = t * stays[column] + (1 - t) * kept[column]
-                            cell = pieces.effect_start[piece] + column * size + answers
+                            cell = pieces.effect_start[piece] + answers * columns + column
                             effects[cell] += product / factor * (stays[column] - kept[column])

@@ -50,7 +50,7 @@ class Scorer:
         share = self.spec.line_share
         margins = np.zeros((self.members, len(matrix)))
         if self.forest:
-            margins += (1 - share) * self.forest.margins(matrix)
+            margins += (1 - share) * self.forest.margins(self.spec.as_trees_see(matrix))
         if self.lines:
             margins += share * self.lines.margins(matrix)
         return margins
@@ -119,7 +119,7 @@ class Scorer:
         share = self.spec.line_share
         effects, base = np.zeros(matrix.shape), np.zeros(len(matrix))
         if self.forest:
-            effects += (1 - share) * self.forest.effects(matrix)
+            effects += (1 - share) * self.forest.effects(self.spec.as_trees_see(matrix))
             base += (1 - share) * self.forest.base
         if self.lines:
             effects += share * self.lines.effects(matrix)

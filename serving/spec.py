@@ -53,8 +53,9 @@ class Spec:
     say; ``evidence`` on what the score rests: prior, segment_rates, shrunken_model (lines alone) or model; ``ranks``
     are 101 quantiles of the probability among leads never shown to the members that scored them; ``periods`` the ends,
     in days, of those that a competing-risks model tells apart (none: its trees tell the probability itself), of which
-    ``scored_periods`` make the score; ``medians`` and ``facts`` of each feature; ``prospects`` at further horizons;
-    ``golden`` a few rows with the probability each must give.
+    ``scored_periods`` make the score; ``coarser`` the features (columns) of which lines know more levels than trees,
+    each with the code that all of these have for the trees; ``medians`` and ``facts`` of each feature; ``prospects`` at
+    further horizons; ``golden`` a few rows with the probability each must give.
     """
 
     features: tuple[Feature, ...]
@@ -71,6 +72,7 @@ class Spec:
     ranks: tuple[float, ...] = ()
     periods: tuple[float, ...] = ()
     scored_periods: int = 0
+    coarser: tuple[tuple[int, int], ...] = ()
     medians: tuple[float | None, ...] = ()
     facts: tuple[Fact, ...] = ()
     prospects: tuple[Prospect, ...] = ()
@@ -91,6 +93,15 @@ class Spec:
         """Say whether a lead's score depends on what other contacts of its account did."""
         return any(feature.of == "account" for feature in self.features)
 
+    def as_trees_see(self, matrix: Floats) -> Floats:
+        """Return rows of features in which levels that the trees do not know are "other"."""
+        if not self.coarser:
+            return matrix
+        seen = matrix.copy()
+        for column, other in self.coarser:
+            seen[:, column] = np.minimum(matrix[:, column], other)
+        return seen
+
     @cached_property
     def is_fit(self) -> Flags:
         """Say which features tell who the lead is; the others tell what it does."""
@@ -103,6 +114,7 @@ def read_spec(read: dict[str, Any]) -> Spec:
     golden = tuple((tuple(row), probability) for row, probability in read["golden"])
     tuples = {name: tuple(read[name]) for name in ("trees", "ranks", "medians", "periods")}
     lines, facts = tuple(map(read_line, read["lines"])), tuple(map(read_fact, read["facts"]))
+    coarser = tuple((column, other) for column, other in read.get("coarser", ()))
     prospects = tuple(Prospect(**one | {"line": read_line(one["line"])}) for one in read["prospects"])
     calibration = Calibration(**read["calibration"])
     rest = {
@@ -111,6 +123,7 @@ def read_spec(read: dict[str, Any]) -> Spec:
         "lines": lines,
         "facts": facts,
         "prospects": prospects,
+        "coarser": coarser,
         "calibration": calibration,
     }
     return Spec(**read | tuples | rest)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attribution.adjusted import Adjusted, _covariance, score_adjusted
-from attribution.hazard import Fit, Rows, fitted
+from attribution.hazard import FLOOR, Fit, Rows, fitted
 from attribution.journeys import Floats, Ints
 from attribution.moments import OpenTime, Touched, adstock, moments, recent
 
@@ -14,31 +14,34 @@ LEADS, DAYS = 6_000, 60
 BASE, EFFECT, KEPT = 0.0015, 0.004, 0.5 ** (1 / 10)
 
 
-def company(seed: int, *, confounded: bool = False, harvest: float = 0.0) -> tuple[OpenTime, Touched, Floats, Floats]:
+def company(
+    seed: int, *, confounded: bool = False, harvest: float = 0.0, steps: int = 8
+) -> tuple[OpenTime, Touched, Floats, Floats]:
     """Return leads whose intent is known: Email (0) works, Display (1) does not and may follow intent.
 
-    Also the closes that Email brought about, and the intent of each lead.
+    Also the closes that Email brought about, and the intent of each lead. With one step a day, all leads close at one
+    hour and are touched at another.
     """
     random = np.random.default_rng(seed)
     intent = random.gamma(2, 0.5, LEADS)
     end, won, lead, day, channel = np.full(LEADS, float(DAYS)), np.zeros(LEADS, bool), [], [], []
     left, caused = np.zeros(LEADS), 0.0
     still = np.ones(LEADS, bool)
-    for today in range(DAYS):
+    for today in np.arange(DAYS * steps) / steps:
         rates = (np.full(LEADS, 0.05), 0.05 * (intent if confounded else 1) * np.ones(LEADS))
-        hazard = intent * (BASE + EFFECT * left)
+        hazard = intent * (BASE + EFFECT * left) / steps
         closes = still & (random.random(LEADS) < 1 - np.exp(-hazard))
         caused += (EFFECT * left / (BASE + EFFECT * left))[closes].sum()
-        end[closes], won[closes] = today + 0.5, True
+        end[closes], won[closes] = today + 0.5 / steps, True
         brand = np.flatnonzero(closes & (random.random(LEADS) < harvest))
-        lead.append(brand), day.append(np.full(len(brand), today + 0.4)), channel.append(np.full(len(brand), 2))
-        left *= KEPT
+        lead.append(brand), day.append(np.full(len(brand), today + 0.4 / steps)), channel.append(np.full(len(brand), 2))
+        left *= KEPT ** (1 / steps)
         for code, rate in enumerate(rates):
             touched = np.flatnonzero(still & (random.random(LEADS) < rate))
             touched = touched[~closes[touched]]
             (
                 lead.append(touched),
-                day.append(np.full(len(touched), today + 0.6)),
+                day.append(np.full(len(touched), today + 0.6 / steps)),
                 channel.append(np.full(len(touched), code)),
             )
             if code == 0:
@@ -76,6 +79,17 @@ def test_parts_and_what_would_have_closed_anyway_add_up_to_all_closes() -> None:
     assert len(found.lead) > 500
 
 
+def test_a_few_minutes_later_the_credit_is_nearly_the_same() -> None:
+    time, touched, _, intent = company(2)
+    later = time._replace(end=np.where(time.won, time.end, time.end + 5 / 1440))
+
+    def score(lead: Ints, _day: Floats) -> Floats:
+        return 1 - np.exp(-0.1 * intent[lead])
+
+    now, then = (score_adjusted(one, touched, 3, score) for one in (time, later))
+    assert (np.abs(now.credit - then.credit)[:2] < 0.2 * now.error[:2]).all()
+
+
 def test_the_chance_to_close_later_is_the_score_of_those_whom_touches_made_close() -> None:
     time, touched, _, _ = company(1)
     by_email = np.zeros(LEADS, bool)
@@ -87,8 +101,8 @@ def test_the_chance_to_close_later_is_the_score_of_those_whom_touches_made_close
 def test_the_score_takes_away_what_intent_lends_to_a_channel() -> None:
     seeing, _ = credited(3, confounded=True)
     blind, _ = credited(3, confounded=True, blind=True)
-    assert blind.credit[1] > blind.error[1]
-    assert abs(seeing.credit[1]) < seeing.error[1]
+    assert blind.low_and_high[0, 1] > 0
+    assert seeing.low_and_high[0, 1] < 0 < seeing.low_and_high[1, 1]
 
 
 def test_touches_add_in_proportion_to_the_score_so_that_eager_leads_owe_them_no_less() -> None:
@@ -108,6 +122,13 @@ def test_effects_that_take_away_fade_out_before_a_rate_becomes_negative() -> Non
     np.testing.assert_allclose(rate, np.exp(fit.beta[0]) + fit.per_unit(rows) * x[:, 0] * fit.theta[0])
 
 
+def test_an_end_that_was_next_to_impossible_owes_no_more_than_the_floor_allows() -> None:
+    rows = Rows(1, np.array([0.0]), np.ones(1), np.ones((1, 1)), np.array([[1.0, 1.0]]))
+    fit = Fit(np.log([0.01]), np.array([5.0, -5.1]), np.eye(2), 0.0)
+    assert fit.rate(rows) < 1e-9
+    assert fit.part_per_unit(rows) * 5.1 == pytest.approx([5.1 / 0.1 / FLOOR])
+
+
 def test_a_harvest_is_flagged_earns_nothing_and_takes_nothing_from_others() -> None:
     found, caused = credited(4, harvest=0.6)
     assert found.harvests.tolist() == [False, False, True]
@@ -117,7 +138,7 @@ def test_a_harvest_is_flagged_earns_nothing_and_takes_nothing_from_others() -> N
 
 
 def test_touches_that_drive_leads_away_owe_the_closes_that_are_lost() -> None:
-    time, touched, _, intent = company(5)
+    time, touched, _, intent = company(5, steps=1)
     random = np.random.default_rng(0)
     first = np.array(
         [touched.day[a] if b > a else np.inf for a, b in zip(touched.start, touched.start[1:], strict=False)]
@@ -135,7 +156,7 @@ def test_touches_that_drive_leads_away_owe_the_closes_that_are_lost() -> None:
         OpenTime(time.born, end, won, drives), fewer, 3, lambda lead, _: 1 - np.exp(-0.1 * intent[lead])
     )
     assert found.owed[1] > 0
-    assert found.owed[0] == 0
+    assert abs(found.owed[0]) < 0.02 * found.owed[1]
     assert found.credit[1] < -found.error[1]
 
 

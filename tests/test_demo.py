@@ -17,6 +17,7 @@ from features.history import microseconds
 from features.lake import Lake
 from features.reading import read_history
 from features.settings import Settings
+from serving import monitoring
 from training.promises import served
 
 # Runs in every Python process of the demo, before anything else: an address beyond loopback, and every
@@ -65,12 +66,17 @@ def test_the_demo_ends_well_and_scores_one_lead_over_http(
 
 def test_the_demo_credits_every_close(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     answer = json.loads(demo[1].stdout)
-    totals = {
-        name: sum(row["credit"] for row in channels.values()) + answer["unattributed"]["credit"]
-        for name, channels in answer["models"].items()
-    }
-    assert len(totals) == 7
-    assert list(totals.values()) == pytest.approx([totals["first"]] * 7)
+    left = dict.fromkeys(answer["models"], answer["unattributed"]["credit"])
+    left["score_adjusted"] = answer["anyway"]["score_adjusted"]["credit"]
+    totals = [sum(row["credit"] for row in channels.values()) + left[m] for m, channels in answer["models"].items()]
+    assert totals == pytest.approx([totals[0]] * 8)
+
+
+def test_the_demo_s_ads_that_follow_everybody_earn_far_less_once_the_score_is_known(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    models = json.loads(demo[1].stdout)["models"]
+    assert models["score_adjusted"]["Display"]["credit"] < models["last"]["Display"]["credit"] / 3
 
 
 def test_the_demo_leaves_two_finished_mlflow_runs_and_a_champion(
@@ -93,6 +99,15 @@ def test_the_demo_has_served_scores_for_months_and_kept_its_promises(
     assert len(said) > 300
     spread = (said["probability"] * (1 - said["probability"])).sum() ** 0.5
     assert said["probability"].sum() == pytest.approx(said["label"].sum(), abs=4 * spread)
+
+
+def test_the_demo_has_looked_whether_promises_are_kept(
+    demo: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    found = monitoring.latest(demo[0] / "w")
+    assert found is not None
+    assert found["promises"][0]["group"] == "all"
+    assert found["promises"][0]["leads"] > 500
 
 
 def test_the_demo_s_model_beats_the_base_rate_by_far(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

@@ -19,10 +19,12 @@ from features.settings import Training
 from features.templates import learned_features
 from features.verbs import Feature, Moments
 from serving.forest import forest_of
+from serving.line import Line
 from serving.spec import Calibration, Spec, probability
 from training import ensemble
 from training.boosting import merged
 from training.ensemble import Model, fit, parts
+from training.lines import logistic_line
 from training.snapshots import Labelled
 
 Floats = NDArray[np.float64]
@@ -332,6 +334,21 @@ def test_as_few_leads_as_configured_still_make_a_model(monkeypatch: pytest.Monke
 def test_the_rate_starts_at_one_in_ten_and_is_never_certain(labels: list[int], rate: float) -> None:
     some = np.arange(len(labels))
     assert alike(Moments(world({}), some, some), labels).rate == pytest.approx(rate)
+
+
+def test_a_line_learns_from_a_sample_where_there_is_more_than_enough(
+    rows: Labelled, features: tuple[Feature, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[int] = []
+
+    def watched(matrix: Floats, *others: Any) -> Line:
+        learned.append(len(matrix))
+        return logistic_line(matrix, *others)
+
+    monkeypatch.setattr(ensemble, "logistic_line", watched)
+    monkeypatch.setattr(ensemble, "LINE_ROWS", 90)
+    fit(rows, features, 90, QUICK)
+    assert (len(learned), sum(learned)) == (3, 2 * 90)
 
 
 # One text for all members

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from features.verbs import Feature
-from training.gate import Verdict, slices_of, verdict
+from training.gate import Verdict, losses, slices_of, verdict
 from training.metrics import Metrics, metrics
 
 Floats = NDArray[np.float64]
@@ -74,6 +74,24 @@ def test_a_model_that_ranks_worse_than_the_champion_is_refused_though_its_loss_i
     assert found.why.startswith("Refused: ranks worse than the champion on later data (log loss 0.50")
 
 
+@pytest.mark.parametrize(("blurred", "promoted"), [(0.15, True), (0.3, False)])
+def test_a_model_may_rank_worse_by_a_hundredth_of_the_roc_auc(blurred: float, promoted: bool) -> None:
+    rank = np.argsort(np.argsort(TRUE)) / 2000
+    ranks_less_well = (1 - blurred) * rank + blurred * np.random.default_rng(1).permutation(rank)
+    found = judged(*(TRUE.mean() + 0.0002 * order for order in (ranks_less_well, rank)))
+    below, above = map(float, re.findall(r"ROC AUC (0\.\d{3}) against (0\.\d{3})", found.why)[0])
+    assert 0.002 < above - below < 0.05
+    assert (above - below < 0.01, found.promoted) == (promoted, promoted)
+
+
+def test_a_loss_that_chance_explains_refuses_nobody() -> None:
+    few = slice(200)
+    a_little_off = (TRUE[few] + np.random.default_rng(2).normal(0, 0.03, 200)).clip(0.01, 0.99)
+    found = verdict(says(a_little_off, LABELS[few]), base(LABELS[few]), says(TRUE[few], LABELS[few]), NO_SLICES[few])
+    new, old = map(float, re.findall(r"log loss (0\.\d{4}) against the champion's (0\.\d{4})", found.why)[0])
+    assert (new > 1.001 * old, found.promoted) == (True, True)
+
+
 def test_a_model_that_promises_less_truly_is_refused_though_it_loses_nothing() -> None:
     overconfident = 1 / (1 + np.exp(-1.5 * np.log(TRUE / (1 - TRUE))))
     found = judged(overconfident, SHUFFLED)  # which knows only half of the leads, and is true of all
@@ -100,6 +118,14 @@ def test_a_model_that_is_worse_for_one_channel_is_refused_and_the_channel_named(
     assert re.match(
         r"Refused: worse than the champion for channel Email \(log loss 0\.\d{4} against 0\.\d{4}\)", found.why
     )
+
+
+def test_a_slice_that_is_worse_by_three_standard_errors_refuses_nobody_since_many_are_asked() -> None:
+    email = (CHANNEL["channel"] == "Email").to_numpy()
+    old, new = np.where(email, TRUE, 0.35), np.where(email, 0.45 * TRUE + 0.55 * TRUE.mean(), TRUE)
+    difference = losses(says(new))[email] - losses(says(old))[email]
+    assert 2 < difference.mean() / difference.std() * np.sqrt(len(difference)) < 4
+    assert judged(new, old, CHANNEL).promoted
 
 
 def test_a_slice_too_small_to_judge_refuses_nobody() -> None:

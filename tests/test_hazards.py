@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightgbm as lgb
 import numpy as np
 import pytest
 from by_hand import day, world
@@ -21,8 +22,9 @@ from serving.hazards import Hazards, answers, chances_by_the_end
 from serving.outlook import outlook
 from serving.scorer import Scorer, load, save
 from serving.spec import probability
+from training import ensemble
 from training import hazards as learning_hazards
-from training.hazards import course, lead_periods
+from training.hazards import Course, course, lead_periods
 from training.learning import model_of
 from training.snapshots import Lives, lives
 
@@ -106,6 +108,14 @@ def test_a_lead_period_was_watched_to_its_end_and_begun_by_an_open_lead() -> Non
         (1, 0, False, False), (1, 1, False, False), (1, 2, False, True),
         (2, 0, False, False), (2, 1, False, False), (2, 2, False, False),
     ]  # fmt: skip
+
+
+def test_who_closes_as_a_period_ends_closes_in_it_and_is_not_open_in_the_next() -> None:
+    moments = Moments(world({"won": 0}), np.arange(1), np.full(1, day(0)))
+    row, period, won, lost = lead_periods(
+        Lives(moments, np.array([day(14)]), np.array([day(60)]), np.array([1])), (7, 14, 28)
+    )
+    assert (row.tolist(), period.tolist(), won.tolist(), lost.tolist()) == ([0, 0], [0, 1], [False, True], [False] * 2)
 
 
 def test_lives_end_when_the_lead_closes_or_nobody_watches_any_more() -> None:
@@ -214,6 +224,21 @@ def test_open_leads_are_learned_from(company: History) -> None:
     assert (followed.lives.how == 0).sum() > 50
     row, *_ = lead_periods(followed.lives, followed.ends)
     assert (followed.lives.how[row] == 0).sum() > 100
+
+
+def test_a_lead_is_in_one_part_for_trees_and_lines(company: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the member that judges it would have seen it."""
+    dealt: list[NDArray[np.int64]] = []
+    grow = ensemble.hazards
+
+    def watched(followed: Course, part: NDArray[np.int64], *others: Any) -> list[lgb.Booster]:
+        dealt.append(part)
+        return grow(followed, part, *others)
+
+    monkeypatch.setattr(ensemble, "hazards", watched)
+    _, rows = model_of(company, SETTINGS, day(END))
+    assert (dealt[0][rows.moments.lead] == ensemble.parts(rows, 3, SETTINGS.training.seed)).all()
+    assert set(dealt[0].tolist()) == {0, 1, 2}
 
 
 def test_a_member_leaves_out_its_part_and_who_is_won_is_not_asked_whether_it_is_lost(

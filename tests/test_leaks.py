@@ -7,7 +7,7 @@ import pytest
 from by_hand import at_age, world
 from numpy.typing import NDArray
 from tables import history as history_of_rows
-from tables import stage, version
+from tables import micros, stage, version
 
 from features.history import NEVER, History
 from features.outcomes import outcomes_of
@@ -153,6 +153,20 @@ def test_an_attribute_first_known_after_the_close_is_not_learned_from_unless_it_
     assert len(rows.labels) == 240
     assert [leak.feature for leak in model.leaks] == ([] if keep else ["contract"])
     assert {feature.column for feature in model.spec.features} & {"contract"} == looks_at
+
+
+def test_what_became_of_leads_later_does_not_tell_which_attributes_were_written_afterwards() -> None:
+    """The leads that are won on day 300 had their contract from the beginning; on day 200 nobody knows of that."""
+    leads = [f"lead-{i:03}" for i in range(120)]
+    late = [f"late-{i:03}" for i in range(60)]
+    known = [version(lead, i, {"industry": "Mining"}) for i, lead in enumerate(leads)]
+    known += [version(lead, i + 10, {"industry": "Mining", "contract": f"C{i % 3}"}) for i, lead in enumerate(leads)]
+    known += [version(lead, 1, {"industry": "Mining", "contract": f"C{i % 3}"}) for i, lead in enumerate(late)]
+    closes = [stage(lead, i + 9, ("won", "lost")[i % 2]) for i, lead in enumerate(leads)]
+    closes += [stage(lead, 300, "won") for lead in late]
+    settings = Settings.model_validate({"goal": {"horizon_days": 30}, "training": {"trees": 5}})
+    model, _ = model_of(history_of_rows(known, stages=closes), settings, micros(200))
+    assert [leak.feature for leak in model.leaks] == ["contract"]
 
 
 def test_a_report_names_a_feature_by_its_name_or_by_the_attribute_that_it_looks_at() -> None:

@@ -255,3 +255,14 @@ def test_the_audit_log_names_no_lead_whose_page_was_opened(tmp_path: Path) -> No
     asked, opened = audit.hashed("/leads/L-7"), audit.hashed("/my-leads/L-7/verdict")
     assert opened == f"/my-leads/{asked.removeprefix('/leads/')}/verdict"
     assert "L-7" not in opened
+
+
+def test_goals_and_my_leads_call_people_alike(morning: Morning) -> None:
+    listed, aimed = (
+        dict(re.findall(r'<a href="(/my-leads/[^"?]+)">([^<]+)</a>', morning.client.get(path).text))
+        for path in ("/my-leads", "/goals")
+    )
+    both = listed.keys() & aimed.keys()
+    assert len(both) > 5
+    assert {lead: aimed[lead] for lead in both} == {lead: listed[lead] for lead in both}
+    assert any(name not in lead for lead, name in aimed.items())

@@ -98,11 +98,19 @@ def test_a_pipeline_is_trued_up_lead_by_lead_as_deals_close(lake: Lake) -> None:
     score(lake, 14, bob=0.4, hal=0.5)
     rows = trued_up(lake, Settings(), moment(15), run.run_id).drop(columns="model").set_index("channel")
     assert rows.to_dict("index") == {
-        "(unattributed)": {"promised": 10, "decided": 10, "came": 60, "difference": 50, "open": 0},
-        "Direct": {"promised": 0, "decided": 0, "came": 300, "difference": 300, "open": 0},
-        "Email": {"promised": 270, "decided": 250, "came": 300, "difference": 50, "open": 80},
-        "Events": {"promised": 250, "decided": 250, "came": 300, "difference": 50, "open": 0},
+        "(unattributed)": {"promised": 10, "decided": 10, "came": 60, "difference": 50, "open": 0, "unpriced": 0},
+        "Direct": {"promised": 0, "decided": 0, "came": 300, "difference": 300, "open": 0, "unpriced": 0},
+        "Email": {"promised": 270, "decided": 250, "came": 300, "difference": 50, "open": 80, "unpriced": 0},
+        "Events": {"promised": 250, "decided": 250, "came": 300, "difference": 50, "open": 0, "unpriced": 0},
     }
+
+
+def test_what_came_of_leads_that_had_named_no_amount_breaks_no_promise(lake: Lake) -> None:
+    run = asked(lake, moment(10))
+    store(lake, run)
+    lake.append("stages", table("stages", [paid("dora", 12, "won", "500")]))
+    rows = trued_up(lake, Settings(), moment(15), run.run_id).set_index("channel")
+    assert rows.loc["Email", ["promised", "decided", "came", "difference", "unpriced"]].tolist() == [270, 0, 0, 0, 500]
 
 
 def test_a_stored_pipeline_adds_up_to_what_is_expected_and_is_no_stage_s_credit(lake: Lake) -> None:
@@ -144,5 +152,14 @@ def test_what_is_trued_up_is_a_table_of_its_own(lake: Lake) -> None:
     run = asked(lake, moment(10))
     store(lake, run)
     rows = trued_up(lake, Settings(), moment(10), run.run_id)
-    assert rows.columns.tolist() == ["model", "channel", "promised", "decided", "came", "difference", "open"]
+    assert rows.columns.tolist() == [
+        "model",
+        "channel",
+        "promised",
+        "decided",
+        "came",
+        "difference",
+        "open",
+        "unpriced",
+    ]
     pd.testing.assert_series_equal(rows["promised"], rows["open"], check_names=False)

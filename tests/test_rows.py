@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -131,6 +132,17 @@ def test_a_file_that_could_not_be_finished_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gone"):
         write_rows(broken(), [Feature("a", "count", "")], tmp_path / "rows.parquet")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_holds_the_numbers_to_the_bit_and_nothing_where_one_is_missing(tmp_path: Path) -> None:
+    matrix = np.array([[0.1, 3], [np.nan, 0], [2.5, 16_777_216]], np.float32)
+    some = Rows(pa.array(["ada", "bob", "bob"]).dictionary_encode(), np.array([1, 1, 2]), matrix)
+    write_rows([some, some], [Feature("a", "count", ""), Feature("b", "count", "")], tmp_path / "rows.parquet")
+    written = pq.read_table(tmp_path / "rows.parquet")
+    assert written["lead_id"].to_pylist() == ["ada", "bob", "bob"] * 2
+    assert (written["a"].null_count, written["b"].null_count) == (2, 0)
+    values = np.stack([np.array(written[name], np.float32) for name in ("a", "b")], axis=1)
+    assert np.array_equal(values, np.concatenate([matrix, matrix]), equal_nan=True)
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv"])

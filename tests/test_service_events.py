@@ -278,6 +278,17 @@ def test_a_file_that_is_just_begun_is_not_taken_for_closed(tmp_path: Path, monke
     assert [event.row for event in events_in(closed)] == [{"event_id": "one"}]
 
 
+def test_what_a_killed_process_was_taking_in_lies_about_no_longer(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    left = journal.folder / "taking-in" / "leads.jsonl"
+    left.parent.mkdir()
+    left.write_text('{"lead_id": "ada"}')
+    with journal.room() as folder:
+        assert list(folder.iterdir()) == []
+        (folder / "touches.jsonl").touch()
+    assert list(journal.folder.iterdir()) == []
+
+
 def test_a_line_that_could_not_be_written_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(tmp_path)
     journal.append([Event("touches", "now", {"n": 1})])

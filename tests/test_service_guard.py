@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from features.errors import ConfigError
 from features.settings import Serve, Settings
 from serving.app import Turns
-from serving.audit import Audit
+from serving.audit import Audit, Line
 from serving.guard import Guard, Way
 from serving.service import Application
 from serving.tokens import Keyring, create, listed, revoke, tokens
@@ -332,7 +332,7 @@ def test_the_audit_log_turns_over_and_keeps_its_latest_lines(tmp_path: Path, mon
     for start in (0, 5):  # a service that starts again goes on where it was
         audit = Audit(tmp_path, lambda: NOW)
         for i in range(start, start + 5):
-            audit.write("crm", "GET", "/model", 200, f"r{i}")
+            audit.write([Line("crm", "GET", "/model", 200, f"r{i}")])
         audit.close()
     logs = {file.name: file.read_text().splitlines() for file in tmp_path.glob("audit.jsonl*")}
     told = {name: [json.loads(line)["request_id"] for line in lines] for name, lines in logs.items()}
@@ -344,7 +344,7 @@ def test_a_full_disk_costs_a_line_of_the_audit_log_and_no_answer(
 ) -> None:
     (tmp_path / "audit.jsonl").symlink_to("/dev/full")
     audit = Audit(tmp_path, lambda: NOW)
-    audit.write("crm", "GET", "/model", 200, "r1")
+    audit.write([Line("crm", "GET", "/model", 200, "r1")])
     audit.close()
     assert caplog.messages == [
         f"The audit log {tmp_path / 'audit.jsonl'} lacks a line: [Errno 28] No space left on device."
@@ -353,9 +353,9 @@ def test_a_full_disk_costs_a_line_of_the_audit_log_and_no_answer(
 
 def test_the_audit_log_says_who_asked_what_and_names_nobody(tmp_path: Path) -> None:
     audit = Audit(tmp_path, lambda: NOW)
-    for lead in ("ada", "bob", "ada"):
-        audit.write("crm", "GET", f"/leads/{lead}", 200, "r1")
-    audit.write("crm", "POST", "/score", 429, "r2")
+    asked = [Line("crm", "GET", f"/leads/{lead}", 200, "r1") for lead in ("ada", "bob", "ada")]
+    audit.write(asked)
+    audit.write([Line("crm", "POST", "/score", 429, "r2")])
     audit.close()
     text = (tmp_path / "audit.jsonl").read_text()
     ada, bob, again, score = map(json.loads, text.splitlines())
@@ -440,12 +440,14 @@ def test_who_has_no_token_is_told_so_though_all_places_are_taken(keyring: Keyrin
 
 
 def test_whoever_is_refused_stands_in_the_audit_log_by_name(keyring: Keyring, tmp_path: Path) -> None:
-    log = list[tuple[Any, ...]]()
-    guarded = full(keyring, lambda *line: log.append(line))
+    log = list[Line]()
+    guarded = full(keyring, log.extend)
     token = create(tmp_path, "crm", ["score"], NOW)
     at_once(guarded, authorization=f"Bearer {token}", **{"x-request-id": "r1"})
-    ask(guarded, authorization=f"Bearer {token}", x_request_id="r2")
-    assert log == [("crm", "POST", "/score", 429, "r1"), ("crm", "POST", "/score", 429, "r2")]
+    assert log == []  # until one that was let in ends
+    for request_id in ("r2", "r3"):
+        ask(guarded, authorization=f"Bearer {token}", x_request_id=request_id)
+    assert log == [Line("crm", "POST", "/score", 429, request_id) for request_id in ("r1", "r2", "r3")]
 
 
 def test_a_service_that_stops_closes_the_connection_of_whom_it_refuses_at_once() -> None:

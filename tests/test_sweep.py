@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import history, micros, touch, version
 
-from features import sweep as sweeps
+from features import plan
 from features.history import DAY, Events, microseconds
-from features.sweep import Measure, Wanted, Where, sweep, sweep_into
+from features.plan import Measure, Wanted, Where
+from features.sweep import sweep, sweep_into
 
 LEADS = ("ada", "bob", "cy")
 KINDS = ("visit", "click")
@@ -247,10 +248,10 @@ def test_what_goes_to_a_matrix_is_what_stands_apart_whether_names_are_few_or_man
     asked, events = (lead, np.array([micros(hour / 24) for _, hour in moments])), events_of(touches)
     told = [m for m in ASKED if m.what not in {"latest", "earliest"}]  # rows of events are not for a matrix
     apart, columns = sweep(events, *asked, told), tuple((i + 1, m) for i, m in enumerate(told))
-    for few in (sweeps.FEW, 1):
+    for few in (plan.FEW, 1):
         matrix = np.full((len(lead), len(told) + 2), 4, np.float32)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sweeps, "FEW", few)
+            patch.setattr(plan, "FEW", few)
             assert sweep_into(matrix, events, *asked, Wanted(columns)).shape == (len(matrix), 0)
         expected = np.stack([apart[m] for m in told], axis=1).astype(np.float32)
         assert np.array_equal(matrix[:, 1:-1], expected, equal_nan=True)

@@ -19,6 +19,7 @@ from features.settings import Settings
 from serving import batch, ledger
 from serving.pages import pace
 from serving.pages.book import Book, Edition
+from serving.pages.channels import _table, _usual
 from serving.pages.choice import ALWAYS, Choice
 from serving.pages.pledges import trued_up
 
@@ -146,22 +147,24 @@ def paid(lead: str, day: float, name: str, amount: str) -> Row:
 
 @pytest.fixture
 def promising(tmp_path: Path) -> Lake:
-    """Open on day 10: Ada (Email, Events; 0.5 × 1,000), Bob (Email; 0.1 × 200), Cleo (no touch; 0.2 × 50).
+    """Open on day 10: Ada (Email, Events; 0.5 × 1,000), Bob (Email; 0.1 × 200), Cleo (no touch; 0.2 × 50), Dora.
 
-    Ada is won on day 12 for 900, Bob lost on day 13.
+    Ada is won on day 12 for 900, Bob lost on day 13, and Dora (Email), who had named no amount, won on day 14 for 700.
     """
     opened = [paid("ada", 4, "opportunity", "1000"), paid("bob", 5, "opportunity", "200"),
               paid("cleo", 5, "opportunity", "50")]  # fmt: skip
-    told = [{"lead_id": lead, "as_of": 9, "probability": p} for lead, p in (("ada", 0.5), ("bob", 0.1), ("cleo", 0.2))]
+    probable = {"ada": 0.5, "bob": 0.1, "cleo": 0.2, "dora": 0.3}
+    told = [{"lead_id": lead, "as_of": 9, "probability": p} for lead, p in probable.items()]
     lake = lake_of(
         tmp_path,
-        leads=[version(lead, 1) for lead in ("ada", "bob", "cleo")],
-        touches=[touch("ada", 2), touch("ada", 3, channel="Events"), touch("bob", 4)],
+        leads=[version(lead, 1) for lead in probable],
+        touches=[touch("ada", 2), touch("ada", 3, channel="Events"), touch("bob", 4), touch("dora", 4)],
         stages=opened,
         scores=told,
     )
     keep(lake, pipeline(lake, Settings(), moment(10), ["linear", "last"]), 10)
-    lake.append("stages", table("stages", [paid("ada", 12, "won", "900"), stage("bob", 13, "lost")]))
+    ended = [paid("ada", 12, "won", "900"), stage("bob", 13, "lost"), paid("dora", 14, "won", "700")]
+    lake.append("stages", table("stages", ended))
     return lake
 
 
@@ -173,15 +176,15 @@ def keep(lake: Lake, run: runs.Run, day: float) -> None:
 def test_what_open_deals_promised_is_trued_up_on_the_page_as_it_closes(promising: Lake) -> None:
     keep(promising, runs.attribute(promising, Settings(), moment(20), ["linear", "last"]), 20)
     found = trued_up(edition(promising, 20), Choice(ALWAYS), "linear")
-    names = ("promised", "decided", "came", "difference", "still_open")
+    names = ("promised", "decided", "came", "difference", "still_open", "unpriced")
     assert found is not None
     assert (found["model"], found["at"]) == ("linear", moment(10))
     assert {row["channel"]: tuple(row[name] for name in names) for row in found["rows"]} == {
-        "Email": (270.0, 270.0, 450.0, 180.0, 0.0),
-        "Events": (250.0, 250.0, 450.0, 200.0, 0.0),
-        "(unattributed)": (10.0, 0.0, 0.0, 0.0, 10.0),
+        "Email": (270.0, 270.0, 450.0, 180.0, 0.0, 700.0),
+        "Events": (250.0, 250.0, 450.0, 200.0, 0.0, 0.0),
+        "(unattributed)": (10.0, 0.0, 0.0, 0.0, 10.0, 0.0),
     }
-    assert tuple(found["total"].values()) == (530.0, 520.0, 900.0, 380.0, 10.0)
+    assert tuple(found["total"].values()) == (530.0, 520.0, 900.0, 380.0, 10.0, 700.0)
     last = trued_up(edition(promising, 20), Choice(ALWAYS), "last")
     assert last is not None
     assert {row["channel"]: row["came"] for row in last["rows"]} == {"Email": 0.0, "Events": 900.0, "(unattributed)": 0}
@@ -191,6 +194,15 @@ def test_a_model_by_which_no_pipeline_was_credited_is_answered_by_one_that_was(p
     found = trued_up(edition(promising, 20), Choice(ALWAYS), "w")
     assert found is not None
     assert (found["model"], found["total"]["came"]) == ("last", 0.0)  # nothing that closed was credited yet
+
+
+@pytest.mark.parametrize(("models", "shown"), [(["last", "linear"], "linear"), (["last", "first"], "first")])
+def test_the_page_shows_the_linear_model_unless_the_latest_run_lacks_it(
+    promising: Lake, models: list[str], shown: str
+) -> None:
+    keep(promising, runs.attribute(promising, Settings(), moment(20), models), 20)
+    book = edition(promising, 20)
+    assert (_usual(book), _table(book, Choice(ALWAYS), {"model": "nonsense"}).model) == (shown, shown)
 
 
 def test_without_a_credited_pipeline_there_is_nothing_to_true_up(tmp_path: Path) -> None:

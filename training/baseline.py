@@ -34,11 +34,12 @@ def baseline(history: History, settings: Settings, as_of: int) -> Callable[[Ints
         halves.append(fit(rows, features, settings.goal.horizon_days, settings.training).scorer())
 
     def probability(lead: Ints, moment: Ints) -> Floats:
-        found, matrix = np.empty(len(lead)), feature_matrix(features, Moments(history, lead, moment))
+        found = np.empty(len(lead))
         for half in (0, 1):
-            rows = lead % 2 == half
-            if rows.any():
-                found[rows] = halves[1 - half].probabilities(matrix[rows])
+            rows, other = lead % 2 == half, halves[1 - half]
+            if rows.any():  # what gave the answer away in the other half is not among its model's features
+                matrix = feature_matrix(other.spec.features, Moments(history, lead[rows], moment[rows]))
+                found[rows] = other.probabilities(matrix)
         return found
 
     return probability

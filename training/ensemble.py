@@ -10,7 +10,7 @@ How much is dared depends on how many leads were won, and how many were not (the
                 trees know by heart the time in which they grew, and what interpolates in time they win.
 
 A step that gains nothing on leads that it did not see is not taken, and columns that seem to know the outcome are
-left out (``leaks``).
+left out (``leaks``). What hundreds of owners or campaigns tell is learned afterwards (``levels``).
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ FEWEST_FOR_LEAKS = 20  # below, chance looks like knowledge
 FEWEST_FOR_LINES = 5  # leads won, and not won, for a logistic regression
 WORTH = 2.0  # nats over all leads that a model must gain out of fold: as many as its two slopes gain by chance (AIC)
 LEAK_ROWS, LINE_ROWS = 20_000, 60_000  # snapshots that are searched for leaks, and that a line learns from
+TOLD_ROWS = 200_000  # snapshots that medians and base rates are of
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,12 @@ def fit(
     kept = [i for i, feature in enumerate(features) if feature.name not in {leak.feature for leak in found}]
     matrix = matrix[:, kept] if found else matrix
     features = tuple(features[i] for i in kept)
-    said = facts(matrix, rows.labels, rows.weights, features, rows.rate)
-    base = replace(base, features=features, medians=_medians(matrix), facts=said)
+    some = _sample(len(matrix), TOLD_ROWS, how.seed)
+    said = facts(matrix[some], rows.labels[some], rows.weights[some], features, rows.rate)
+    base = replace(base, features=features, medians=_medians(matrix[some]), facts=said)
     ensemble = _ensemble(base, matrix, rows, how, fewest, course) if fewest >= FEWEST_FOR_LINES else None
     model = ensemble or Model(_by_segment(base, matrix, rows), "")
-    chosen = matrix[np.linspace(0, len(matrix) - 1, GOLDEN_ROWS).astype(int)]
-    return replace(with_golden(model, chosen), leaks=found)
+    return replace(with_golden(model, golden(matrix)), leaks=found)
 
 
 def _leaks(matrix: Floats, rows: Labelled, features: Sequence[Feature], how: Training) -> tuple[Leak, ...]:
@@ -109,8 +110,8 @@ def _by_segment(base: Spec, matrix: Floats, rows: Labelled) -> Spec:
     line = segment_line(matrix, rows.labels, rows.weights / snapshots[place], base.features, rows.rate)
     if line is None:
         return base
-    ranks = _ranks(probability(line.margins(matrix)))
-    return replace(base, lines=(line,), line_share=1.0, evidence="segment_rates", ranks=ranks)
+    said = probability(line.margins(matrix))
+    return replace(base, lines=(line,), line_share=1.0, evidence="segment_rates", ranks=ranks(said))
 
 
 def _ensemble(
@@ -134,7 +135,7 @@ def _ensemble(
         unseen += (1 - share) * forest.margins(matrix)[part, np.arange(len(part))]
     calibration = beta_calibration(unseen, rows.labels, rows.weights)
     log_odds = calibration.log_odds(unseen)
-    gained = _loss(np.full(len(matrix), base.base_log_odds), rows) - _loss(log_odds, rows)
+    gained = log_loss(np.full(len(matrix), base.base_log_odds), rows) - log_loss(log_odds, rows)
     if gained * base.leads < WORTH:
         return None
     spec = replace(
@@ -143,7 +144,7 @@ def _ensemble(
         line_share=share,
         calibration=calibration,
         evidence="model" if grown else "shrunken_model",
-        ranks=_ranks(probability(log_odds)),
+        ranks=ranks(probability(log_odds)),
     )
     return Model(spec, trees, unseen=log_odds)
 
@@ -193,17 +194,24 @@ def _unseen(lines: Sequence[Line], matrix: Floats, part: NDArray[np.int64]) -> F
     return margins
 
 
-def _loss(log_odds: Floats, rows: Labelled) -> float:
+def log_loss(log_odds: Floats, rows: Labelled) -> float:
+    """Return the mean log loss in nats, snapshots weighted."""
     return float(np.average(np.logaddexp(0, log_odds) - rows.labels * log_odds, weights=rows.weights))
 
 
-def _ranks(probabilities: Floats) -> tuple[float, ...]:
+def ranks(probabilities: Floats) -> tuple[float, ...]:
+    """Return percentiles, 0 to 100."""
     return tuple(np.quantile(probabilities, np.linspace(0, 1, 101)).tolist())
 
 
 def _medians(matrix: Floats) -> tuple[float | None, ...]:
     columns = (column[~np.isnan(column)] for column in matrix.T)
     return tuple(float(np.median(known)) if len(known) else None for known in columns)
+
+
+def golden(matrix: Floats) -> Floats:
+    """Return a few rows from everywhere."""
+    return np.asarray(matrix[np.linspace(0, len(matrix) - 1, GOLDEN_ROWS).astype(int)])
 
 
 def with_golden(model: Model, chosen: Floats) -> Model:

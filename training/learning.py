@@ -9,11 +9,12 @@ from features.catalogue import catalogue_of
 from features.history import History
 from features.outcomes import outcomes_of
 from features.settings import Settings
-from features.templates import learned_features
+from features.templates import MANY_LEVELS, seen_names, written_out
 from features.verbs import Feature
 from training.ensemble import Model, fit
 from training.hazards import course
 from training.leaks import Leak, written_afterwards
+from training.levels import with_levels
 from training.recalibration import recalibrated
 from training.snapshots import Labelled, learnable
 
@@ -29,10 +30,12 @@ def model_of(history: History, settings: Settings, before: int) -> tuple[Model, 
         for leak in written_afterwards(history, outcomes_of(history, settings.goal, before), before)
         if leak.feature not in how.keep_columns
     ]
-    features = learned_features(history, before, catalogue_of(settings.features))
+    seen, catalogue = seen_names(history, before), catalogue_of(settings.features)
+    features = written_out(seen, catalogue)
     innocent = tuple(feature for feature in features if not named([feature], late))
     followed = course(history, settings, before) if how.model == "competing_risks" else None
     model = fit(rows, innocent, settings.goal.horizon_days, how, followed)
+    model = with_levels(model, rows, written_out(seen, catalogue, MANY_LEVELS), how.seed)
     model = recalibrated(model, rows, history, settings, before)
     return replace(model, leaks=(*model.leaks, *late)), rows
 

@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 SPREAD = 0.35  # prior variance of the log-odds that all terms explain together
 NEWTON_STEPS, CLOSE_ENOUGH = 25, 1e-7  # log-odds
 LOOSE = 0.01  # L2 of the intercept: enough to keep it finite
+MOST_LEVELS = 60  # of a category; the rarer count as "other" (training/levels.py tells them apart)
 FLAT = 1e-9  # standard deviation of a column that says nothing
 PRIOR_LEADS = 20.0  # of the base rate, that the rate of a segment starts from, and as many more as
 PRIOR_WINS = 1.0  # are needed to see so many wins: a segment without a win yet is not one that never wins
@@ -72,10 +73,10 @@ class _Column:
 
     def __init__(self, values: Floats, feature: Feature) -> None:
         unknown = np.isnan(values)
-        self.levels = len(feature.levels) + 1 if feature.levels else 0
+        self.levels = min(len(feature.levels), MOST_LEVELS) + 1 if feature.levels else 0
         self.centre, self.scale = 0.0, 1.0
         if self.levels:
-            known = values[:, None] == np.arange(self.levels)
+            known = np.minimum(values, self.levels - 1)[:, None] == np.arange(self.levels)
         else:
             logs = logarithm(values[~unknown])
             spread = float(logs.std()) if len(logs) else 0.0

@@ -95,8 +95,7 @@ def learnable(history: History, settings: Settings, before: int) -> Labelled:
     if settings.snapshots.mature_when == "closed" or not (observed > horizon).any():
         return labelled(history, settings, before)
     known = needed < observed
-    as_old = 1 - np.searchsorted(np.sort(observed), needed[known], "right") / len(observed)
-    weights = 1 / as_old.clip(RAREST)
+    weights = _as_old(needed[known], observed)
     return replace(rows.chosen(known), weights=weights / weights.mean())
 
 
@@ -128,13 +127,24 @@ def lives(history: History, settings: Settings, before: int) -> Lives:
     return Lives(moments, np.minimum(closed, watched), np.full(len(moments), watched), how)
 
 
-def settled(history: History, settings: Settings, before: int) -> Labelled:
-    """Return the snapshots of ``labelled`` that are so old that hardly any lead is there for having closed early."""
+def so_far(history: History, settings: Settings, before: int) -> tuple[Labelled, Floats]:
+    """Return snapshots with whether each was won so far, and the share of all wins that show as early as it could.
+
+    Of ``mature_when = "closed"``, which knows no end, only those that are so old that all but a few are closed.
+    """
     rows, needed, observed = _followed(history, settings, before)
     known = needed < np.minimum(observed, NEVER)
-    if not known.any():
-        return rows.chosen(known)
-    return rows.chosen(known & (observed > np.quantile(needed[known], SETTLED)))
+    if settings.snapshots.mature_when == "closed":
+        old = observed > np.quantile(needed[known], SETTLED) if known.any() else known
+        return rows.chosen(known & old), np.ones((known & old).sum())
+    won = known & (rows.labels == 1)
+    if not won.any():
+        return rows.chosen(won), np.empty(0)
+    order, weights = np.argsort(needed[won]), _as_old(needed[won], observed)
+    share = np.concatenate([[0.0], np.cumsum(weights[order])]) / weights.sum()
+    early = share[np.searchsorted(needed[won][order], observed)]
+    may = early > 0
+    return replace(rows, labels=won.astype(np.float64)).chosen(may), early[may]
 
 
 def _followed(history: History, settings: Settings, before: int) -> tuple[Labelled, Ints, Ints]:
@@ -153,6 +163,12 @@ def _followed(history: History, settings: Settings, before: int) -> tuple[Labell
     refused = (no_fit < NEVER) & (no_fit > moments.as_of) & ~labels
     needed = np.where(refused, np.minimum(needed, no_fit - moments.as_of), needed)
     return Labelled(moments, labels.astype(np.float64), np.ones(len(moments))), needed, observed
+
+
+def _as_old(needed: Ints, observed: Ints) -> Floats:
+    """Return how much each outcome counts, for all snapshots that are too young to show one that takes as long."""
+    as_old = 1 - np.searchsorted(np.sort(observed), needed, "right") / len(observed)
+    return np.asarray(1 / as_old.clip(RAREST))
 
 
 def _open_and_known(history: History, settings: Settings, before: int) -> tuple[Moments, Ints, Ints, Ints]:

@@ -48,13 +48,14 @@ def judged(lake: Lake, company: Company) -> tuple[dict[str, float], dict[str, fl
     known, features = labelled(history, Settings(), cut), learned_features(history, cut)
     exact = truth(company, NOW, [HORIZON])
     p, lead = exact["probability"].to_numpy(), history.positions(list(exact["lead_id"]), cut)
-    now = feature_matrix(features, Moments(history, lead, np.full(len(lead), cut)))
+    open_now = Moments(history, lead, np.full(len(lead), cut))
+    now = feature_matrix(features, open_now)
     regret, rank = {}, {"truth": expected_auc(p, p)}
     for name, says in rivals(known, features):
         q = says(now)
         regret[name], rank[name] = divergence(p, q), expected_auc(p, q)
     scorer = model_of(history, Settings(), cut)[0].scorer()
-    margins = scorer.margins(now[:, [features.index(one) for one in scorer.spec.features]])
+    margins = scorer.margins(feature_matrix(scorer.spec.features, open_now))
     regret["ours"], rank["ours"] = (
         divergence(p, scorer.calibrated(margins)),
         expected_auc(p, scorer.calibrated(margins)),

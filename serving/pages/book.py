@@ -45,6 +45,11 @@ KNOWN = f"""
     FROM leads JOIN whole USING (lead_id)
     WHERE observed_at < $as_of AND observed_at >= coalesce(since, observed_at) GROUP BY lead_id
 """
+PEOPLE = """
+    CREATE TABLE people AS
+    SELECT lead_id, coalesce(attributes ->> '$.name', attributes ->> '$.email') AS name,
+           attributes ->> '$.company' AS company FROM known
+"""
 ORIGINS = """
     CREATE TEMP TABLE reached AS
     SELECT lead_id, count(*) AS touches,
@@ -183,7 +188,7 @@ STEPS_TAKEN = """
     FROM entered WINDOW one AS (PARTITION BY lead_id ORDER BY entered_at, stage <> 'created')
 """
 STATEMENTS = (
-    KNOWN, ORIGINS, MOVES, VERDICTS, SAID, DEALS, PURSUED, EXPLORED, WORTH, BOOK, STEPS_TAKEN, JOURNEYS, CREDIT,
+    KNOWN, PEOPLE, ORIGINS, MOVES, VERDICTS, SAID, DEALS, PURSUED, EXPLORED, WORTH, BOOK, STEPS_TAKEN, JOURNEYS, CREDIT,
     PLEDGED, PROMISES, SPENT, TRAITS, HEARD,
 )  # fmt: skip
 FRESHNESS = {"leads": "observed_at", "touches": "received_at", "stages": "received_at", "spend": "received_at",

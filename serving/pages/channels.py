@@ -11,13 +11,13 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving import ledger
 from serving.pages import drawing
 from serving.pages.book import STEPS, Edition
 from serving.pages.choice import CAMPAIGN, PERIODS, SEGMENT, Choice, chosen
 from serving.pages.pace import by_first_touch
 from serving.pages.pledges import trued_up
 from serving.pages.site import Form, Site, asked
+from serving.pages.together import together
 from serving.pages.words import NOTHING, money, number, percent, plain, span
 
 USUAL_MODEL = "linear"
@@ -111,15 +111,16 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
             f"{money(table.total['cost'], currency)} of spend.")  # fmt: skip
     if best and best["credit"]:
         said += f" {best['channel']} earned most of them, by {plain(table.model).lower()}."
-    matrix, whole_only = _matrix(site, table)
     return site.show(
         request, "channels.html", query=query, said=said, as_of=edition.as_of, period_said=choice.said(edition.as_of),
-        periods=PERIODS, models=[(name, plain(name)) for name in edition.models if name != USUAL_MODEL],
+        periods=PERIODS, models=[(name, plain(name)) for name in edition.models if name != _usual(edition)],
+        usual=plain(_usual(edition)).lower(),
         segments=[(f"{name}={value}", f"{plain(name)}: {value}") for name, value in edition.segments],
         campaigns=[(name, name) for name in edition.campaigns], model=table.model, book_rows=table.rows,
         total=table.total,
         top_credit=max((row["credit"] for row in table.rows), default=1), flip=_flip(table), agree=_agree(table),
-        compared=[name for name, _ in table.compared], matrix=matrix, whole_only=whole_only,
+        compared=[name for name, _ in table.compared], matrix=_matrix(table),
+        together=together(site.desk.workspace, [name for name, _ in table.compared]),
         quality=quality, top_quality=max((max(row["promised"], row["realised"]) for row in quality), default=1),
         closing=[(row["channel"], span(row["days"]), row["days"], (number(row["touches"]), number(row["won"])))
                  for row in closing],
@@ -164,9 +165,9 @@ class Table:
 
 
 def _table(edition: Edition, choice: Choice, query: dict[str, str]) -> Table:
-    model = query.get("model", USUAL_MODEL)
+    model = query.get("model", "")
     if model not in edition.models:
-        model = USUAL_MODEL if USUAL_MODEL in edition.models or not edition.models else edition.models[0]
+        model = _usual(edition)
     by_model = _credited(edition, choice)
     (won,) = edition.rows(WON, choice.values())
     brought = {row["channel"]: row for row in edition.rows(BROUGHT, choice.values())}
@@ -190,6 +191,11 @@ def _table(edition: Edition, choice: Choice, query: dict[str, str]) -> Table:
     }  # fmt: skip
     compared = sorted(by_model.items(), key=lambda item: (item[0] != model, item[0]))
     return Table(model, rows, total, compared, cost)
+
+
+def _usual(edition: Edition) -> str:
+    """Return the model that is shown unless another is asked for."""
+    return USUAL_MODEL if USUAL_MODEL in edition.models or not edition.models else edition.models[0]
 
 
 def _row(name: str, one: Credited, brought: dict[str, Any], cost: float | None, realized: float) -> dict[str, Any]:
@@ -253,8 +259,8 @@ def _agree(table: Table) -> str:
     return f"they are furthest apart on {name}: {', '.join(parts)}"
 
 
-def _matrix(site: Site, table: Table) -> tuple[list[tuple[str, list[dict[str, Any]]]], str]:
-    """Return the share of closes by channel (row) and model, and what is said of models that cannot be filtered."""
+def _matrix(table: Table) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return the share of closes by channel (row) and model."""
     total = table.total["won"] or 1
     names = [
         row["channel"]
@@ -262,12 +268,7 @@ def _matrix(site: Site, table: Table) -> tuple[list[tuple[str, list[dict[str, An
         if not row["apart"] and any(one.closes.get(row["channel"]) for _, one in table.compared)
     ]
     top = max((one.high.get(name, 0) / total for name in names for _, one in table.compared), default=1)
-    matrix = [(name, [_cell(one, name, total, top) for _, one in table.compared]) for name in names]
-    run = ledger.run(site.desk.workspace) or {"models": {}}
-    whole = [model for model in run["models"] if model not in dict(table.compared)]
-    said = "; ".join(_best_three(model, run["models"][model]) for model in whole)
-    why = "These models judge all closes together and cannot be filtered; closes of all time: "
-    return matrix, f"{why}{said}." if said else ""
+    return [(name, [_cell(one, name, total, top) for _, one in table.compared]) for name in names]
 
 
 def _worth(table: Table, currency: str) -> list[tuple[str, ...]]:
@@ -280,15 +281,6 @@ def _worth(table: Table, currency: str) -> list[tuple[str, ...]]:
     paid = sorted((name for name, cost in table.cost.items() if cost > 0), key=lambda name: -table.cost[name])
     return [(name, money(table.cost[name], currency), *(said(one, name, table.cost[name]) for _, one in table.compared))
             for name in paid]  # fmt: skip
-
-
-def _best_three(model: str, given: dict[str, dict[str, float]]) -> str:
-    """Return the channels to which a model gives most, with their closes and intervals."""
-    best = sorted(given.items(), key=lambda item: -item[1]["credit"])[:3]
-    parts = (
-        f"{name} {number(one['credit'], 1)} ({number(one['low'], 1)} to {number(one['high'], 1)})" for name, one in best
-    )
-    return f"{plain(model)}: {', '.join(parts)}"
 
 
 def _cell(one: Credited, name: str, total: float, top: float) -> dict[str, Any]:

@@ -29,9 +29,11 @@ AIMS = f"""
 """
 SIDE_BY_SIDE = f"""
     WITH {LATEST}
-    SELECT lead_id, max(probability) FILTER (NOT coalesce(withheld, false)) AS best,
+    SELECT lead_id, any_value(name) AS name, any_value(company) AS company,
+           max(probability) FILTER (NOT coalesce(withheld, false)) AS best,
            map_from_entries(list({{'k': goal, 'v': CASE WHEN withheld THEN NULL ELSE probability END}})) AS chances
-    FROM now_open GROUP BY lead_id ORDER BY count(*) DESC, best DESC NULLS LAST, lead_id LIMIT {SHOWN}
+    FROM now_open LEFT JOIN people USING (lead_id)
+    GROUP BY lead_id ORDER BY count(*) DESC, best DESC NULLS LAST, lead_id LIMIT {SHOWN}
 """
 REACHED = "SELECT count(DISTINCT lead_id) AS leads FROM moves WHERE list_contains($stages, stage)"
 
@@ -58,8 +60,6 @@ def goals(site: Site, request: Request, _form: Form) -> Response:
     edition, settings = site.book.edition(site.clock()), site.desk.settings
     if edition is None:
         return site.show(request, "wait.html")
-    rows = [
-        {"lead_id": row["lead_id"], "chances": dict(row["chances"])} for row in edition.rows(SIDE_BY_SIDE)
-    ]  # fmt: skip
+    rows = [row | {"chances": dict(row["chances"])} for row in edition.rows(SIDE_BY_SIDE)]
     named = [(name, plain(name or settings.goal.won[0])) for name in (MAIN, *settings.goals)]
     return site.show(request, "goals.html", aims=aims(edition, settings), named=named, rows=rows, as_of=edition.as_of)

@@ -11,6 +11,7 @@ NOTHING = "–"
 SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
 DAY = timedelta(days=1)
 ATTRIBUTE = re.compile(r"^(\w+) of the lead, as known then")
+OF_KIND = re.compile(r"^Touches of kind (\w+)")
 USUAL = re.compile(r" \(usually [^)]*\)$")
 HOUR_SECONDS = 3600
 ARROWS = {"improving": "↗", "steady": "→", "declining": "↘"}
@@ -147,12 +148,12 @@ def fact(text: str) -> tuple[str, str]:
 
 
 def about(text: str) -> str:
-    """Return what a feature means, with an attribute called as people call it.
+    """Return what a feature means, with attributes and kinds of touches called as people call them.
 
-    >>> about("landing_page of the lead, as known then")
-    'Landing page'
+    >>> about("landing_page of the lead, as known then"), about("Touches of kind email_open in the last 7 days: 2")
+    ('Landing page', 'Opened an e-mail in the last 7 days: 2')
     """
-    return ATTRIBUTE.sub(lambda match: plain(match[1]), text)
+    return OF_KIND.sub(lambda match: kind(match[1]), ATTRIBUTE.sub(lambda match: plain(match[1]), text))
 
 
 def brief(text: str) -> str:
