@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attribution.adjusted import Adjusted, score_adjusted
+from attribution.adjusted import Adjusted, _covariance, score_adjusted
 from attribution.hazard import FLOOR, Fit, Rows, fitted
 from attribution.journeys import Floats, Ints
 from attribution.moments import OpenTime, Touched, adstock, moments, recent
@@ -192,3 +192,12 @@ def test_the_likeliest_rates_of_two_groups_are_their_closes_by_days() -> None:
     fit = fitted(Rows(40, days, np.ones(140), z, np.zeros((140, 1))))
     np.testing.assert_allclose(np.exp(fit.beta), [30 / 100, 10 / 100], rtol=1e-5)
     assert fit.theta.tolist() == [0]
+
+
+def test_errors_of_channels_go_together_as_those_of_their_slopes_do() -> None:
+    """Two channels with a slope of the same period and one of earlier touches each: weighed sums of slopes."""
+    of_slopes = np.array([[4.0, 1, 0, 2], [1, 9, 1, 0], [0, 1, 1, 0.5], [2, 0, 0.5, 16]])
+    by_slope, weight = np.array([[1.0, 0, 2, 0], [0, 3, 0, 1]]), np.array([1.0, 2])
+    sums = np.array([[1.0, 0, 2, 0], [0, 6, 0, 2]])  # of each channel
+    found = _covariance(weight, by_slope, Fit(np.zeros(0), np.zeros(4), of_slopes, 0.0), 2)
+    np.testing.assert_allclose(found, sums @ of_slopes @ sums.T)
