@@ -19,10 +19,10 @@ from features.templates import MOST_LEVELS
 from features.verbs import Feature, Moments
 from serving.scorer import save
 from serving.spec import probability
-from training.ensemble import Model
+from training.ensemble import Model, parts
 from training.learning import model_of
 from training.levels import SPREADS, level_effects, member_tables, with_levels
-from training.snapshots import Labelled
+from training.snapshots import Labelled, labelled
 
 Floats = NDArray[np.float64]
 LEADS, OWNERS = 6_000, 200
@@ -155,6 +155,18 @@ def test_what_is_saved_says_the_same_of_a_lead_alone_and_among_others(
     matrix = feature_matrix(model.spec.features, moments)[:200]
     together = model.scorer().probabilities(matrix)
     assert [scorer.probabilities(matrix[i : i + 1])[0] for i in range(200)] == together.tolist()
+
+
+def test_what_is_judged_on_unseen_leads_is_what_the_members_say(matters: tuple[Model, Moments, Floats]) -> None:
+    model, moments, _ = matters
+    rows = labelled(moments.history, SETTINGS, day(400))
+    part, matrix = parts(rows, 3, SETTINGS.training.seed), feature_matrix(model.spec.features, rows.moments)
+    said = model.scorer().margins(matrix)[part, np.arange(len(part))]
+    assert model.unseen == pytest.approx(
+        model.moved[1] ** -1 * (model.spec.calibration.log_odds(said) - model.moved[0])
+    )
+    column = model.spec.coarser[0][0]  # centred on the leads that each member learned from
+    assert [line.effects(matrix)[:, column].mean() for line in model.spec.lines] == pytest.approx([0] * 3, abs=0.005)
 
 
 def test_the_effect_of_a_level_is_a_reason_like_others_and_they_add_up(matters: tuple[Model, Moments, Floats]) -> None:
