@@ -10,6 +10,7 @@ import typer
 import terminal
 
 Rows = Sequence[dict[str, Any]]
+ALL = "(all)"
 
 
 def show_credit(document: dict[str, Any]) -> None:
@@ -76,11 +77,12 @@ def _show_months(rows: Rows, _models: tuple[str, ...]) -> None:
     if not rows:  # no model here credits touches
         return
     model = rows[0]["model"]
-    lines = [(row["month"][:7], row["channel"], f"{row['spend']:,.2f}", f"{row['revenue']:,.2f}",
-              terminal.figure(row["roi"]), f"{row['realized']:,.2f}", terminal.figure(row["realized_roi"]))
-             for row in rows if row["model"] == model]  # fmt: skip
-    head = ("month", "channel", "spend", "closed in it", "ROI", "brought by its touches", "realized ROI")
-    terminal.show_table(f"Spend by month and what came of it ({_plain((model,))[0]})", head, lines)
+    lines = [(row["month"][:7], f"{row['spend']:,.2f}", f"{row['revenue']:,.2f}", _gain(row["roi"]),
+              f"{row['realized']:,.2f}", _gain(row["realized_roi"]))
+             for row in rows if row["model"] == model and row["channel"] == ALL]  # fmt: skip
+    head = ("month", "spend", "closed in it", "ROI", "brought by its touches", "realized ROI")
+    terminal.show_table(f"Month by month, by {_plain((model,))[0]}", head, lines)
+    typer.echo("• --json tells the months of each channel.")
 
 
 def _show_places(rows: Rows, _models: tuple[str, ...]) -> None:
@@ -121,6 +123,10 @@ def _plain(models: tuple[str, ...]) -> tuple[str, ...]:
 
 def _moved(row: dict[str, Any] | None) -> str:
     return "–" if row is None else f"{row['moved']:.0%} ({row['channel']} {row['before']:.0%} → {row['after']:.0%})"
+
+
+def _gain(roi: float | None) -> str:
+    return "–" if roi is None else f"{roi:,.0%}"
 
 
 def _worth(line: dict[str, Any] | None) -> str:

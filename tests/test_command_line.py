@@ -241,7 +241,7 @@ def test_attribute_sets_credit_beside_spend_tells_velocity_and_draws(
     printed = command(*words, workspace=workspace)[1]
     assert "Days that half of the leads took" in printed
     assert "50.00 · 2.0×" in printed
-    assert "Spend by month and what came of it (last)" in printed
+    assert "│ 2026-01 │ 50.00 │ 100.01 │ 100% │  100.01 │     100% │" in printed
 
 
 def test_attribute_says_at_which_place_channels_earn_in_a_lake_and_in_a_file(
