@@ -19,7 +19,7 @@ def of(credit: float, low: float, high: float) -> dict[str, float]:
 
 MODELS = {
     "linear": {"Email": of(40, 30, 50), "Display": of(60, 50, 70)},
-    "markov:1": {"Email": of(55, 45, 65), "Display": of(45, 35, 55)},
+    "markov:1": {"Email": of(50, 40, 60), "Display": of(45, 35, 55), "Events": of(5, 1, 9)},
     "score_adjusted": {"Email": of(30, 12, 41.26), "Display": of(-2, -9, 4)},
 }
 RUN: dict[str, Any] = {
@@ -37,8 +37,9 @@ def test_score_adjusted_comes_first_and_no_effect_is_hidden(tmp_path: Path) -> N
     assert (found.as_of.isoformat(), found.models) == (AT, ["score_adjusted", "markov:1"])
     shown = [(name, *((cell["closes"], cell["interval"]) for cell in cells)) for name, cells in found.rows]
     assert shown == [
-        ("Email", ("30.0", "12.0 to 41.3"), ("55.0", "45.0 to 65.0")),
+        ("Email", ("30.0", "12.0 to 41.3"), ("50.0", "40.0 to 60.0")),
         ("Display", ("-2.0", "-9.0 to 4.0"), ("45.0", "35.0 to 55.0")),
+        ("Events", ("–", ""), ("5.0", "1.0 to 9.0")),  # of which the first says nothing
     ]
 
 

@@ -38,7 +38,7 @@ def together(workspace: Path, filtered: Collection[str]) -> Together | None:
     models = sorted(given, key=lambda name: (name != FIRST, name))
     anyway, nobody = run.get("anyway", {}), run["unattributed"]["credit"]
     left = {name: anyway.get(name, {}).get("credit", nobody) for name in models}
-    channels = sorted(given[models[0]], key=lambda name: -given[models[0]][name]["credit"])
+    channels = dict.fromkeys(name for model in models for name in _best_first(given[model]))
     top = max(one["high"] for said in given.values() for one in said.values())
     return Together(
         datetime.fromisoformat(run["as_of"]),
@@ -48,6 +48,10 @@ def together(workspace: Path, filtered: Collection[str]) -> Together | None:
         [number(sum(one["credit"] for one in given[name].values()) + left[name], 1) for name in models],
         [*map(_harvests, run.get("harvests", ())), *map(_moved, run.get("experiments", ()))],
     )
+
+
+def _best_first(credited: dict[str, dict[str, float]]) -> list[str]:
+    return sorted(credited, key=lambda name: -credited[name]["credit"])
 
 
 def _cell(one: dict[str, float] | None, top: float) -> dict[str, Any]:
