@@ -15,6 +15,8 @@ ALL = "(all)"
 
 def show_credit(document: dict[str, Any]) -> None:
     """Print each channel's closes under each model; the columns add up to all that closed."""
+    from serving.ledger import notes
+
     models, nobody = document["models"], document["unattributed"]["credit"]
     best_first = next(iter(models.values()))
     rows = [
@@ -31,15 +33,8 @@ def show_credit(document: dict[str, Any]) -> None:
     said = {"won": "Closes credited to channels", "open": "Closes expected of open leads, by channel"}
     title = f"{said.get(stage, f'Entries of {stage} credited to channels')} (run {document['run_id']})"
     terminal.show_table(title, ("channel", *(model.replace("_", " ") for model in models)), rows)
-    for channel in document.get("harvests", ()):
-        typer.echo(
-            f"• {channel} comes right before closes that were decided: score_adjusted gives it nothing for that."
-        )
-    for one in document.get("experiments", ()):
-        typer.echo(
-            f"• {one['channel']}: the experiment of {one['since']} to {one['until']} says {one['says']:,.1f} closes; "
-            f"its weight of {one['weight']:.0%} moves score_adjusted from {one['before']:,.1f} to {one['after']:,.1f}."
-        )
+    for note in notes(document):
+        typer.echo(f"• {note}")
     if "decision" in document:
         typer.echo(f"• {document['decision']['sentence']}")
     if "pipeline" in document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,19 @@ def run(workspace: Path, run_id: str | None = None) -> dict[str, Any] | None:
     if latest is None or file.parent != workspace / FOLDER or not file.exists():
         return None
     return _read(file, file.stat().st_mtime_ns)
+
+
+def notes(said: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each channel that only harvests, and for each experiment that moved the credit of a run."""
+    harvests = [
+        f"{channel} comes right before closes that were decided: score_adjusted gives it nothing for that."
+        for channel in said.get("harvests", ())
+    ]
+    return harvests + [
+        f"{one['channel']}: the experiment of {one['since']} to {one['until']} says {one['says']:,.1f} closes; "
+        f"its weight of {one['weight']:.0%} moves score_adjusted from {one['before']:,.1f} to {one['after']:,.1f}."
+        for one in said.get("experiments", ())
+    ]
 
 
 @lru_cache(16)

@@ -56,10 +56,10 @@ def test_a_harvesting_channel_and_an_experiment_are_told(tmp_path: Path) -> None
     assert found is not None
     harvests, experiment = found.notes
     assert harvests == (
-        "Brand Search comes right before closes that were decided: score adjusted gives it nothing for that."
+        "Brand Search comes right before closes that were decided: score_adjusted gives it nothing for that."
     )
     assert experiment == (
-        "Email: an experiment of 2026-01-01 to 2026-02-01 says 25.0 closes; its weight of 40% moves score adjusted "
+        "Email: the experiment of 2026-01-01 to 2026-02-01 says 25.0 closes; its weight of 40% moves score_adjusted "
         "from 33.3 to 30.0."
     )
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from serving import ledger
 from serving.pages import drawing
-from serving.pages.words import NOTHING, number, plain
+from serving.pages.words import NOTHING, number
 
 FIRST = "score_adjusted"  # of which the rest are the contrast
 WIDTH = 90
@@ -46,7 +46,7 @@ def together(workspace: Path, filtered: Collection[str]) -> Together | None:
         [(channel, [_cell(given[name].get(channel), top) for name in models]) for channel in channels],
         [number(left[name], 1) if name in anyway else NOTHING for name in models] if anyway else [],
         [number(sum(one["credit"] for one in given[name].values()) + left[name], 1) for name in models],
-        [*map(_harvests, run.get("harvests", ())), *map(_moved, run.get("experiments", ()))],
+        ledger.notes(run),
     )
 
 
@@ -61,15 +61,3 @@ def _cell(one: dict[str, float] | None, top: float) -> dict[str, Any]:
     says = f"{closes} closes, 90 % interval {low} to {high}"
     drawn = drawing.interval(max(one["credit"], 0), max(one["low"], 0), max(one["high"], 0), top, says, width=WIDTH)
     return {"closes": closes, "drawn": drawn, "interval": f"{low} to {high}"}
-
-
-def _harvests(channel: str) -> str:
-    return f"{channel} comes right before closes that were decided: {plain(FIRST).lower()} gives it nothing for that."
-
-
-def _moved(one: dict[str, Any]) -> str:
-    return (
-        f"{one['channel']}: an experiment of {one['since']} to {one['until']} says {number(one['says'], 1)} closes; "
-        f"its weight of {one['weight']:.0%} moves {plain(FIRST).lower()} from {number(one['before'], 1)} to "
-        f"{number(one['after'], 1)}."
-    )
