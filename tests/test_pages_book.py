@@ -11,7 +11,7 @@ from features.lake import Lake
 from features.settings import Settings
 from serving.pages import drawing
 from serving.pages.book import Book, Edition
-from serving.pages.channels import _flows
+from serving.pages.flows import flows_of
 from serving.pages.lead import _timeline
 
 
@@ -74,7 +74,7 @@ def test_a_version_that_names_only_what_changed_leaves_a_lead_in_its_other_segme
 
 
 def test_as_many_flow_into_a_channel_as_out_of_it() -> None:
-    flows = _flows([{"path": ["Events", "Email", "Direct"], "leads": 3}, {"path": ["Email"], "leads": 2}])
+    flows = flows_of([{"path": ["Events", "Email", "Direct"], "leads": 3}, {"path": ["Email"], "leads": 2}])
     assert flows == [
         (0, "Events", "Email", 3), (0, "Email", "Won", 2), (1, "Email", "Direct", 3), (2, "Direct", "Won", 3),
     ]  # fmt: skip

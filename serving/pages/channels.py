@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from starlette.responses import Response
 from serving.pages import drawing
 from serving.pages.book import STEPS, Edition
 from serving.pages.choice import CAMPAIGN, PERIODS, SEGMENT, Choice, chosen
+from serving.pages.flows import flow_says, flows_of
 from serving.pages.pace import by_first_touch
 from serving.pages.pledges import trued_up
 from serving.pages.site import Form, Site, asked
@@ -23,7 +23,7 @@ from serving.pages.words import NOTHING, money, number, percent, plain, span
 USUAL_MODEL = "linear"
 NOBODY, REST = "(unattributed)", "(other campaigns, or nobody)"
 BUCKETS, DRAWS, SEED = 100, 200, 0
-FLOW_CHANNELS, FLOW_STEPS = 6, 3
+FLOW_STEPS = 3
 FEWEST = 10  # leads of which a share is worth telling
 SHOWN_PATHS = 12
 LEAST_SPEND = 0.05  # of all spend; a channel below it is no place for a budget
@@ -105,7 +105,7 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
     quality = edition.rows(QUALITY, choice.values(horizon=int(horizon), as_of=edition.as_of))
     closing, paths = (edition.rows(sql, choice.values()) for sql in (CLOSING, PATHS))
     velocity = edition.rows(VELOCITY, choice.values())
-    flows = _flows(edition.rows(WON_PATHS, choice.values()))
+    flows = flows_of(edition.rows(WON_PATHS, choice.values()))
     names = [f"{plain(row['before'])} → {plain(row['stage'])}" for row in velocity]
     said = (f"{number(table.total['won'])} deals closed, worth {money(table.total['value'], currency)}, for "
             f"{money(table.total['cost'], currency)} of spend.")  # fmt: skip
@@ -125,7 +125,7 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
         closing=[(row["channel"], span(row["days"]), row["days"], (number(row["touches"]), number(row["won"])))
                  for row in closing],
         top_closing=max((row["days"] for row in closing), default=1),
-        flows=flows, flow_chart=drawing.sankey(flows, _flow_says(flows)),
+        flows=flows, flow_chart=drawing.sankey(flows, flow_says(flows)),
         flow_rows=[(source, target, number(step + 1), number(count)) for step, source, target, count in flows],
         paths=[row | {"rate": row["won"] / row["leads"]} for row in paths],
         velocity=[(name, span(row["days"]), row["days"], (number(row["leads"]),))
@@ -287,28 +287,6 @@ def _cell(one: Credited, name: str, total: float, top: float) -> dict[str, Any]:
     share, low, high = (part.get(name, 0) / total for part in (one.closes, one.low, one.high))
     says = f"{percent(share)}, 90 % interval {percent(low)} to {percent(high)}"
     return {"share": share, "low": low, "high": high, "drawn": drawing.interval(share, low, high, top, says, width=90)}
-
-
-def _flows(found: Sequence[dict[str, Any]]) -> list[tuple[int, str, str, float]]:
-    """Return how many won leads went from one channel to the next, or to the win; rare channels together."""
-    often: dict[str, float] = {}
-    for row in found:
-        for name in row["path"]:
-            often[name] = often.get(name, 0) + row["leads"]
-    kept = set(sorted(often, key=lambda name: (-often[name], name))[:FLOW_CHANNELS])
-    flows: dict[tuple[int, str, str], float] = {}
-    for row in found:
-        steps = [name if name in kept else "Other" for name in row["path"]] + [drawing.WON]
-        for step, (source, target) in enumerate(pairwise(steps)):
-            flows[step, source, target] = flows.get((step, source, target), 0) + row["leads"]
-    return sorted(((*link, count) for link, count in flows.items()), key=lambda flow: (flow[0], -flow[3]))
-
-
-def _flow_says(flows: Sequence[tuple[int, str, str, float]]) -> str:
-    strong = sorted(flows, key=lambda flow: -flow[3])[:3]
-    return "Journeys of won leads, channel by channel. Strongest: " + "; ".join(
-        f"{a} to {b} {c:,.0f}" for _, a, b, c in strong
-    )
 
 
 def _cohorts(edition: Edition, choice: Choice) -> list[list[str]]:
