@@ -77,7 +77,10 @@ class Refused(Exception):
 
 
 class Guard:
-    """An ASGI app around another, which finds whose token it is in ``scope["touchstone.token"]``."""
+    """An ASGI app around another, which finds whose token it is in ``scope["touchstone.token"]``.
+
+    ``scope["touchstone.alone"]`` says that nobody else waits.
+    """
 
     def __init__(
         self,
@@ -261,7 +264,7 @@ class Guard:
         self.waiting += 1
         try:
             await asyncio.sleep(0)  # all that has arrived is counted before one is worked on
-            await self.inner(scope, _replayed(body), send)
+            await self.inner(scope | {"touchstone.alone": self.waiting == 1}, _replayed(body), send)
         finally:
             self.waiting -= 1
 

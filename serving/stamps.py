@@ -111,7 +111,7 @@ READ_ONLY = types.Array(types.uint8, 1, "C", readonly=True)
 
 @njit(types.boolean(READ_ONLY, types.int64[::1]), cache=True, nogil=True)  # compiled before anybody asks
 def _read(text: Text, found: Ints) -> bool:
-    """Write the moment of each line; say whether all lines, no more and no fewer, are moments."""
+    """Write the moment of each line; say whether all lines are moments, and no more than there is room for."""
     at, lines = 0, 0
     for place in range(len(text)):
         if text[place] == END:
@@ -121,4 +121,4 @@ def _read(text: Text, found: Ints) -> bool:
             if found[lines] == MALFORMED:
                 return False
             at, lines = place + 1, lines + 1
-    return lines == len(found)
+    return True

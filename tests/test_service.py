@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -198,8 +198,13 @@ def test_touches_of_any_year_are_answered(client: httpx.Client, year: str) -> No
 def test_what_was_said_lately_is_said_at_once_and_all_else_in_its_turn(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken, take = list[Turns](), Turns.take
-    monkeypatch.setattr(Turns, "take", lambda turns: taken.append(turns) or take(turns))  # type: ignore[func-returns-value]
+    taken, done = list[Turns](), Turns.done
+
+    async def counted(turns: Turns, piece: Callable[[], Any], *, alone: bool) -> Any:
+        taken.append(turns)
+        return await done(turns, piece, alone=alone)
+
+    monkeypatch.setattr(Turns, "done", counted)
     (lead, *_) = client.get("/leads").json()["leads"]
     for _ in range(3):
         replies(client, lead_ids=[lead["lead_id"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,13 @@ from hypothesis import strategies as st
 
 from features.events import Events
 from features.history import history_of
+from features.lake import Lake
+from features.matrix import feature_matrix
+from features.verbs import Feature
 from serving.brought import Alone, Brought, request_of
+from serving.groups import sent
 from serving.messages import Lead, ScoreRequest, tables
+from serving.spec import Spec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TOUCH = {"occurred_at": START.isoformat(), "kind": "page_view", "channel": "Email"}
@@ -161,6 +167,14 @@ def test_the_longest_texts_are_taken_by_their_characters() -> None:
     asked = request_of(json.dumps({"leads": [GOOD | {"touches": [TOUCH | {"kind": "Ä" * 2000}]}]}).encode())
     assert isinstance(asked, Brought)
     assert asked.leads[0].history.touches.names["kind"] == ("Ä" * 2000,)
+
+
+def test_a_model_of_what_touches_say_reads_all_of_them(tmp_path: Path) -> None:
+    body = json.dumps({"leads": [GOOD | {"touches": [TOUCH | {"campaign": "spring"}]}]}).encode()
+    features = Feature("spring", "count", "Touches of a campaign", where=(("campaign", "spring"),))
+    spec = Spec((features,), 90.0, 0.0, leads=1)
+    (group,) = sent(Lake(tmp_path), request_of(body).leads, START + timedelta(days=1), spec)
+    assert feature_matrix((features,), group.moments).tolist() == [[1.0]]
 
 
 def test_a_lead_without_anything_is_a_history_too() -> None:

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from features.errors import ConfigError
 from features.settings import Serve, Settings
-from serving.app import Turns
+from serving.app import LOOK_SECONDS, Turns
 from serving.audit import Audit, Line
 from serving.guard import Guard, Way
 from serving.service import Application
@@ -254,24 +255,55 @@ def test_those_who_wait_too_many_are_told_so_at_once_and_slow_bodies_do_not_coun
     assert refused[2] == {"error": "Too many requests wait already. Ask again in a second."}
 
 
-def test_between_two_answers_the_loop_looks_who_else_has_come() -> None:
+def test_the_loop_looks_every_few_milliseconds_who_else_has_come() -> None:
     done, turns = list[str](), Turns()
 
+    def piece(kind: str, seconds: float) -> None:
+        time.sleep(seconds)
+        done.append(kind)
+
     async def look() -> None:
-        for _ in range(4):
+        for _ in range(100):
             done.append("look")
             await asyncio.sleep(0)
 
-    async def answer() -> None:
-        async with turns.take():
-            done.append("answer")
-
     async def all_at_once() -> None:
-        await asyncio.gather(*(answer() for _ in range(3)), look())
+        quick = [turns.done(partial(piece, "quick", 0), alone=False) for _ in range(3)]
+        slow = [turns.done(partial(piece, "slow", LOOK_SECONDS * 1.1), alone=False) for _ in range(3)]
+        await asyncio.gather(*quick, *slow, look())
 
     asyncio.run(all_at_once())
-    assert done.count("answer") == 3
-    assert ("answer", "answer") not in pairwise(done)
+    assert [kind for kind in done if kind != "look"] == ["quick"] * 3 + ["slow"] * 3
+    assert done[done.index("quick") :][:3] == ["quick"] * 3
+    assert ("slow", "slow") not in pairwise(done)
+
+
+def test_who_is_alone_need_not_wait_for_the_loop_and_who_comes_after_others_does() -> None:
+    async def first_and_second() -> list[str]:
+        done, turns = list[str](), Turns()
+        asyncio.get_running_loop().call_soon(done.append, "the loop")
+        await turns.done(lambda: done.append("alone"), alone=True)
+        await asyncio.gather(
+            turns.done(lambda: done.append("first"), alone=False), turns.done(lambda: done.append("second"), alone=True)
+        )
+        return done
+
+    assert asyncio.run(first_and_second()) == ["alone", "the loop", "first", "second"]
+
+
+def test_a_piece_of_work_that_fails_fails_for_who_asked_and_for_nobody_else() -> None:
+    async def all_at_once() -> list[Any]:
+        turns = Turns()
+        pieces: list[Callable[[], Any]] = [lambda: 1, lambda: 1 / 0, lambda: 3]
+        asking = [asyncio.create_task(turns.done(piece, alone=False)) for piece in pieces]
+        gone = asyncio.create_task(turns.done(lambda: pytest.fail("it was worked on for nobody"), alone=False))
+        await asyncio.sleep(0)
+        gone.cancel()
+        return await asyncio.gather(*asking, return_exceptions=True)
+
+    one, failed, three = asyncio.run(all_at_once())
+    assert (one, three) == (1, 3)
+    assert isinstance(failed, ZeroDivisionError)
 
 
 def test_who_cannot_be_served_now_need_not_send_the_body() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from random import Random
-from typing import Any
+from typing import cast
 
 from benchmarks.service.servers import Serving
 
@@ -64,37 +65,67 @@ def with_history(touches: int, n: int) -> bytes:
     return json.dumps({"leads": [{"lead_id": "x", "created_at": created, "touches": told}]}).encode()
 
 
+class Client(asyncio.Protocol):
+    """One of several connections. It asks when it is free, and tells what it was answered; 0 if it broke."""
+
+    def __init__(self, told: Callable[[Client, float, float, int], None]) -> None:
+        self.told, self.transport = told, cast("asyncio.Transport", None)
+        self._asked, self._reply = 0.0, b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the connection."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def ask(self, request: bytes) -> None:
+        """Ask, without waiting."""
+        self._asked, self._reply = time.perf_counter(), b""
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        """Take the answer, once it is whole."""
+        self._reply += data
+        head, end, body = self._reply.partition(b"\r\n\r\n")
+        if end and len(body) >= int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]):
+            self.told(self, self._asked, time.perf_counter() - self._asked, int(head[9:12]))
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """Tell that it broke."""
+        self.told(self, self._asked, time.perf_counter() - self._asked, 0)
+
+
 async def stream(
     port: int, bodies: Sequence[bytes], rate: float, seconds: float, connections: int
 ) -> list[tuple[float, float, int]]:
-    """Ask at a rate, whether answers come or not; return (asked at, seconds, status); 0 for a connection that broke."""
-    found, free = list[tuple[float, float, int]](), asyncio.Queue[Any]()
-    heads = [HEAD + b"%d\r\n\r\n" % len(body) + body for body in bodies]
+    """Ask at a rate, whether answers come or not, as long as a connection is free.
+
+    Return of each request when it was asked (seconds from the beginning), how long the answer took, and its status, 0
+    for a connection that broke.
+    """
+    found, free, loop = list[tuple[float, float, int]](), deque[Client](), asyncio.get_running_loop()
+    requests = [HEAD + b"%d\r\n\r\n" % len(body) + body for body in bodies]
+    begun = time.perf_counter()
+
+    def told(client: Client, asked: float, took: float, status: int) -> None:
+        found.append((asked - begun, took, status))
+        if status:
+            free.append(client)
+        else:
+            loop.create_task(connect())
+
+    async def connect() -> None:
+        _, client = await loop.create_connection(lambda: Client(told), "127.0.0.1", port)
+        free.append(client)
+
     for _ in range(connections):
-        free.put_nowait(await asyncio.open_connection("127.0.0.1", port, limit=1 << 20))
-
-    async def one(at: float, n: int) -> None:
-        reader, writer = await free.get()
-        begun = time.perf_counter()
-        try:
-            writer.write(heads[n % len(heads)])
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-            status = int(head[9:12])
-        except (OSError, asyncio.IncompleteReadError):
-            status = 0
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-        found.append((at, time.perf_counter() - begun, status))
-        free.put_nowait((reader, writer))
-
-    begun, tasks = time.perf_counter(), set[asyncio.Task[None]]()
-    for n in range(round(rate * seconds)):
-        due = begun + n / rate
-        if due > time.perf_counter():
-            await asyncio.sleep(due - time.perf_counter())
-        task = asyncio.create_task(one(n / rate, n))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    await asyncio.wait(tasks, timeout=30)
+        await connect()
+    begun, asked = time.perf_counter(), 0
+    while (now := time.perf_counter() - begun) < seconds:
+        for _ in range(min(round(now * rate) - asked, len(free))):
+            free.popleft().ask(requests[asked % len(requests)])
+            asked += 1
+        await asyncio.sleep(0.0005)
+    for _ in range(3000):
+        if len(found) >= asked:
+            break
+        await asyncio.sleep(0.01)
     return found
