@@ -132,13 +132,11 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one loop nest, compiled as a whole
                             continue
                         name = np.uint64(events.set_offset[cell] + code)
                         counted = until[name] - first
-                        if counted >= leaves:
-                            continue
+                        leaves = max(leaves, counted)
                         until[name] = first + leaves
-                        if counted > i:
-                            leaving[np.uint64(counted), cell] -= 1
-                            leaving[np.uint64(leaves), cell] += 1
-                            continue
+                        again = np.int32(counted > i)  # no branch, for no processor could foretell which
+                        count[cell] -= again
+                        leaving[np.uint64(max(i, counted)), cell] -= again
                     count[cell] += 1
                     leaving[np.uint64(leaves), cell] += 1
                 for s in range(steps.slot_start[g], steps.slot_start[g + np.uint64(1)]):
