@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from features import walk
 from features.events import Events
 from features.merges import Ints
-from features.passes import are_in_order
+from features.passes import are_in_order, never_falls
 from features.plan import Measure, Wanted, planned
 from features.walk import Floats, Matrix
 
@@ -89,6 +89,6 @@ def _rows(columns: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
 
 def _arrivals(events: Events) -> Ints:
     """Return the events of each lead in the order in which they became known; none if that is their own order."""
-    in_order = events.known[1:] >= events.known[:-1]
-    in_order[events.start[1:-1][(events.start[1:-1] > 0) & (events.start[1:-1] < len(events.known))] - 1] = True
-    return np.empty(0, np.int64) if in_order.all() else np.lexsort((events.known, events.leads()))
+    if never_falls(events.start, events.known):
+        return np.empty(0, np.int64)
+    return np.lexsort((events.known, events.leads()))
