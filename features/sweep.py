@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -36,22 +37,23 @@ def sweep_into(matrix: Matrix, events: Events, lead: Ints, as_of: Ints, wanted: 
     """Write measures to their columns of a matrix of moments × features; return the others, as columns."""
     answers = np.empty((len(wanted.apart), len(lead))).T  # each measure's answers lie together
     if len(lead) and (wanted.columns or wanted.apart):
-        some = events.of_leads(lead.min(), lead.max() + 1)
+        first = lead.min()
+        some = events.of_leads(first, lead.max() + 1)
         if not len(some.occurred):  # as in most requests, which must be quick
             columns, nothing, apart = _of_nothing(wanted)
             matrix[:, columns], answers[:] = nothing, apart
             return answers
-        _walk(matrix, answers, some, lead - lead.min(), as_of, wanted)
+        _walk(matrix, answers, some, lead - first, as_of, wanted)
         for place, measure in enumerate(wanted.apart):
             if measure.what in {"latest", "earliest"}:
-                answers[:, place] += events.start[lead.min()]
+                answers[:, place] += events.start[first]
     return answers
 
 
 def _walk(matrix: Matrix, answers: Floats, events: Events, lead: Ints, as_of: Ints, wanted: Wanted) -> None:
     """Write measures to their columns of a matrix, and the others to the answers."""
     plan, group = planned(events, wanted)
-    offsets = np.cumsum([0, *(len(events.names[column]) for column in plan.set_names)])
+    offsets = np.array([*accumulate((len(events.names[column]) for column in plan.set_names), initial=0)])
     walked = walk.Walked(
         events.start, events.occurred, events.known, _arrivals(events), group,
         _rows([events.codes[column] for column in plan.names], np.int32),
