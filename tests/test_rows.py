@@ -128,6 +128,7 @@ def test_who_objects_and_who_was_erased_is_in_no_feature_table() -> None:
     asked = Moments(seen, np.arange(3), np.full(3, micros(2)))
     rows = rows_at(FIXED, asked)
     assert (rows.lead_id.to_pylist(), rows.as_of.tolist(), len(rows.matrix)) == (["ada"], [micros(2)], 1)
+    assert len(rows_at(FIXED, Moments(seen, np.arange(2, 3), np.full(1, micros(2)))).lead_id) == 0
 
 
 def test_a_file_that_could_not_be_finished_is_not_there(tmp_path: Path) -> None:
