@@ -17,7 +17,7 @@ from features import walk
 from features.events import DAY, Events
 from features.merges import Ints
 from features.passes import take
-from features.walk import Codes
+from features.walk import Codes, Indices
 
 Where = tuple[tuple[str, str | tuple[str, ...]], ...]  # coded column = name, or one of several names; all of them
 What = Literal[
@@ -92,7 +92,7 @@ class Plan(NamedTuple):
 Vocabulary = dict[str, dict[str, int]]  # column → name that is asked for → its number, from 1 on; 0 is every other
 
 
-def planned(events: Events, wanted: Wanted) -> tuple[Plan, Codes]:
+def planned(events: Events, wanted: Wanted) -> tuple[Plan, Indices]:
     """Return the plan, and the group of each event: all that is asked of its names."""
     vocabulary = _vocabulary(wanted)
     group = np.zeros(len(events.occurred), np.int64)
@@ -102,9 +102,9 @@ def planned(events: Events, wanted: Wanted) -> tuple[Plan, Codes]:
         take(meant, events.codes[column], of_row)  # an empty one takes the last
         group = group * (len(numbers) + 1) + of_row
     if math.prod(len(numbers) + 1 for numbers in vocabulary.values()) <= FEW:
-        return _plan(wanted), group.astype(np.int32)
+        return _plan(wanted), group.astype(np.uint32)
     encoded = pa.array(group).dictionary_encode()  # only those that occur
-    return _plan_of(wanted, vocabulary, encoded.dictionary.to_numpy()), encoded.indices.to_numpy()
+    return _plan_of(wanted, vocabulary, encoded.dictionary.to_numpy()), encoded.indices.to_numpy().astype(np.uint32)
 
 
 @lru_cache(maxsize=64)
@@ -137,23 +137,23 @@ def _plan_of(wanted: Wanted, vocabulary: Vocabulary, groups: Ints) -> Plan:
     wheres = _places(m.where for m in measures)
     matches = _matches(list(wheres), vocabulary, groups)
 
-    def lists(members: Sequence[int], when: Sequence[int], where: Sequence[Where], times: int) -> tuple[Codes, Codes]:
-        """Return where the list of each group and time starts, and the members in the lists."""
-        of, group = np.nonzero(matches[np.array([wheres[one] for one in where], np.int64)])
-        keys = group * times + np.array(when, np.int64)[of]
-        order = np.argsort(keys, kind="stable")
-        start = np.searchsorted(keys[order], np.arange(times * len(groups) + 1))
-        return start.astype(np.int32), np.array(members, np.int32)[of[order]]
+    def lists(members: Sequence[Where]) -> tuple[Indices, Ints]:
+        """Return where the list of each group starts, and which members are in the lists."""
+        group, listed = np.nonzero(matches[np.array([wheres[member] for member in members], np.int64)].T)
+        return np.searchsorted(group, np.arange(len(groups) + 1)).astype(np.uint32), listed
 
-    slot_start, of_slots = lists(range(len(slots)), [0] * len(slots), list(slots), 1)
+    by_window = sorted(cells, key=lambda cell: windows[cell[1]])
+    change_start, changed = lists([where for where, _, _ in by_window])
+    slot_start, listed = lists(list(slots))
     steps = walk.Steps(
         np.array([_microseconds(days) for days in windows], np.int64),
-        *lists(range(len(cells)), [windows[days] for _, days, _ in cells], [where for where, _, _ in cells],
-               len(windows)),
-        set_column=np.array([names[column] for _, _, column in sets], np.int32),
+        change_start,
+        np.array([cells[cell] for cell in by_window], np.uint32)[changed],
+        np.array([windows[days] for _, days, _ in by_window], np.uint32)[changed],
+        set_column=np.array([names[column] for _, _, column in sets], np.uint32),
         slot_start=slot_start,
-        slots=of_slots,
-        fade_start=np.searchsorted([slots[where] for where, _ in fades], np.arange(len(slots) + 1)).astype(np.int32),
+        slots=listed.astype(np.uint32),
+        fade_start=np.searchsorted([slots[where] for where, _ in fades], np.arange(len(slots) + 1)).astype(np.uint32),
         half_lives=np.array([days * DAY for _, days in fades], np.float64),
         matches=matches,
     )  # fmt: skip

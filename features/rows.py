@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from features.contract import ARROW
 from features.errors import ConfigError
 from features.lake import Lake
-from features.matrix import feature_matrix
+from features.matrix import BLOCK, feature_matrix
 from features.merges import NEVER, Ints
 from features.moments import Chosen, MomentsOf
 from features.objections import profiled
@@ -25,9 +27,7 @@ from features.templates import Seen, added, seen_names, written_out
 from features.verbs import Feature, Moments, columns_of
 from features.walk import Matrix
 
-# Of the leads that are measured together: at twelve moments of each, some forty features are one block that
-# features/memory.py keeps. A larger one is taken from the system again for each part.
-TOUCHES = 600_000
+TOUCHES = 600_000  # of the leads that are read together
 
 
 class Rows(NamedTuple):
@@ -47,19 +47,28 @@ def feature_rows(
     """
     together = any(feature.of == "account" for feature in features)
     chunks = history_chunks(lake, touches, columns_of(features), accounts=together)
-    with ThreadPoolExecutor(1) as reader:
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(os.cpu_count()) as threads:
         ahead = reader.submit(next, chunks, None)
         while (history := ahead.result()) is not None:
             ahead = reader.submit(next, chunks, None)
-            yield rows_at(features, moments_of(history))
+            moments = moments_of(history)
+            yield from threads.map(partial(rows_at, features), [moments] if together else _blocks(moments))
+
+
+def _blocks(moments: Moments) -> Iterator[Moments]:
+    """Yield moments block by block: the features of one are written where those of another were, which is quicker."""
+    for start in range(0, len(moments), BLOCK):
+        rows = slice(start, start + BLOCK)
+        yield Moments(moments.history, moments.lead[rows], moments.as_of[rows])
 
 
 def rows_at(features: Sequence[Feature], asked: Moments) -> Rows:
     """Return the features at moments of one history, without those of who objects to profiling or was erased."""
     may = profiled(asked.history, NEVER)[asked.lead]
     moments = asked if may.all() else Moments(asked.history, asked.lead[may], asked.as_of[may])
-    names = pa.array(moments.history.lead_ids, pa.string())
-    leads = pa.DictionaryArray.from_arrays(moments.lead.astype(np.int32), names)
+    low, high = (moments.lead.min(), moments.lead.max() + 1) if len(moments) else (0, 0)
+    names = pa.array(moments.history.lead_ids[low:high], pa.string())
+    leads = pa.DictionaryArray.from_arrays((moments.lead - low).astype(np.int32), names)
     return Rows(leads, moments.as_of, feature_matrix(features, moments))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from features import walk
 from features.events import Events
 from features.merges import Ints
-from features.passes import are_in_order
+from features.passes import are_in_order, never_falls
 from features.plan import Measure, Wanted, planned
 from features.walk import Floats, Matrix
 
@@ -36,22 +37,23 @@ def sweep_into(matrix: Matrix, events: Events, lead: Ints, as_of: Ints, wanted: 
     """Write measures to their columns of a matrix of moments × features; return the others, as columns."""
     answers = np.empty((len(wanted.apart), len(lead))).T  # each measure's answers lie together
     if len(lead) and (wanted.columns or wanted.apart):
-        some = events.of_leads(lead.min(), lead.max() + 1)
+        first = lead.min()
+        some = events.of_leads(first, lead.max() + 1)
         if not len(some.occurred):  # as in most requests, which must be quick
             columns, nothing, apart = _of_nothing(wanted)
             matrix[:, columns], answers[:] = nothing, apart
             return answers
-        _walk(matrix, answers, some, lead - lead.min(), as_of, wanted)
+        _walk(matrix, answers, some, lead - first, as_of, wanted)
         for place, measure in enumerate(wanted.apart):
             if measure.what in {"latest", "earliest"}:
-                answers[:, place] += events.start[lead.min()]
+                answers[:, place] += events.start[first]
     return answers
 
 
 def _walk(matrix: Matrix, answers: Floats, events: Events, lead: Ints, as_of: Ints, wanted: Wanted) -> None:
     """Write measures to their columns of a matrix, and the others to the answers."""
     plan, group = planned(events, wanted)
-    offsets = np.cumsum([0, *(len(events.names[column]) for column in plan.set_names)])
+    offsets = np.array([*accumulate((len(events.names[column]) for column in plan.set_names), initial=0)])
     walked = walk.Walked(
         events.start, events.occurred, events.known, _arrivals(events), group,
         _rows([events.codes[column] for column in plan.names], np.int32),
@@ -92,6 +94,6 @@ def _rows(columns: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
 
 def _arrivals(events: Events) -> Ints:
     """Return the events of each lead in the order in which they became known; none if that is their own order."""
-    in_order = events.known[1:] >= events.known[:-1]
-    in_order[events.start[1:-1][(events.start[1:-1] > 0) & (events.start[1:-1] < len(events.known))] - 1] = True
-    return np.empty(0, np.int64) if in_order.all() else np.lexsort((events.known, events.leads()))
+    if never_falls(events.start, events.known):
+        return np.empty(0, np.int64)
+    return np.lexsort((events.known, events.leads()))

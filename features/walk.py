@@ -18,6 +18,7 @@ from features.events import DAY
 from features.merges import Ints
 
 Codes = NDArray[np.int32]
+Indices = NDArray[np.uint32]  # of an index that may be below 0, numba asks each time whether it counts from the end
 Floats = NDArray[np.float64]
 Matrix = NDArray[Any]  # float32, which what reads it may compute with in float64
 
@@ -31,7 +32,7 @@ class Walked(NamedTuple):
     occurred: Ints
     known: Ints
     arrivals: Ints  # rows in the order in which they became known; empty if that is the order of the rows
-    group: Codes
+    group: Indices
     codes: Codes  # (columns of distinct names, events)
     numbers: Floats  # (properties, events), NaN where there is none
     set_offset: Ints  # of each set, where its names are numbered from; and their number in all
@@ -41,12 +42,13 @@ class Steps(NamedTuple):
     """What an event of a group changes when it enters or leaves; lists of lists are in compressed rows."""
 
     windows: Ints  # microseconds, from the longest to the shortest
-    change_start: Codes  # at [group × windows + window]: the cells that change
-    changes: Codes
-    set_column: Codes  # in codes, of the first cells, which count different names; the others count events
-    slot_start: Codes  # at [group]: the slots, each a where, that it is the latest event of
-    slots: Codes
-    fade_start: Codes  # at [slot]: its decayed sums
+    change_start: Indices  # at [group]: the cells that change, those of the longest window first
+    changes: Indices
+    change_window: Indices  # of each change: the window of its cell
+    set_column: Indices  # in codes, of the first cells, which count different names; the others count events
+    slot_start: Indices  # at [group]: the slots, each a where, that it is the latest event of
+    slots: Indices
+    fade_start: Indices  # at [slot]: its decayed sums
     half_lives: Floats  # of each decayed sum, microseconds
     matches: NDArray[np.bool_]  # (wheres, groups), of what is looked up
 
@@ -96,6 +98,7 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one loop nest, compiled as a whole
         first_row[:] = -1
         last_row[:] = -1
         left[:] = 0
+        before = edge = np.iinfo(np.int64).min
 
         for i in range(moments):
             moment, now, leave = order[first + i], at[i], leaving[i]
@@ -104,37 +107,39 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one loop nest, compiled as a whole
                 leave[cell] = 0
             while arrived < end:  # events enter when they become known
                 row = arrived if in_order else arrivals[arrived]
-                if known[row] >= now:
+                event = np.uint64(row)
+                if known[event] >= now:
                     break
-                g, then = group[row], occurred[row]
-                for w in range(len(windows)):
-                    leaves, window = left[w], windows[w]
-                    while at[leaves] - window <= then:
-                        leaves += 1
-                    while leaves > 0 and at[leaves - 1] - window > then:
-                        leaves -= 1
-                    left[w] = leaves
+                g, then = np.uint64(group[event]), occurred[event]
+                if not before <= then < edge:  # up to the next edge of a window, events leave together
+                    edge = np.iinfo(np.int64).max
+                    for w in range(len(windows)):
+                        leaves, window = left[w], windows[w]
+                        while at[leaves] - window <= then:
+                            leaves += 1
+                        while leaves > 0 and at[leaves - 1] - window > then:
+                            leaves -= 1
+                        left[w] = leaves
+                        edge = min(edge, at[leaves] - window)
+                before = then
+                for c in range(change_start[g], change_start[g + np.uint64(1)]):
+                    cell, leaves = changes[c], left[steps.change_window[c]]
                     if leaves <= i:  # and so it has left all shorter windows
                         break
-                    k = g * len(windows) + w
-                    for c in range(change_start[k], change_start[k + 1]):
-                        cell = changes[c]
-                        if cell < sets:  # a name counts once, until the last event that bears it leaves
-                            code = events.codes[steps.set_column[cell], row]
-                            if code < 0:
-                                continue
-                            name = events.set_offset[cell] + code
-                            counted = until[name] - first
-                            if counted >= leaves:
-                                continue
-                            until[name] = first + leaves
-                            if counted > i:
-                                leaving[counted, cell] -= 1
-                                leaving[leaves, cell] += 1
-                                continue
-                        count[cell] += 1
-                        leaving[leaves, cell] += 1
-                for s in range(steps.slot_start[g], steps.slot_start[g + 1]):
+                    if cell < sets:  # a name counts once, until the last event that bears it leaves
+                        code = events.codes[steps.set_column[cell], event]
+                        if code < 0:
+                            continue
+                        name = np.uint64(events.set_offset[cell] + code)
+                        counted = until[name] - first
+                        leaves = max(leaves, counted)
+                        until[name] = first + leaves
+                        again = np.int32(counted > i)  # no branch, for no processor could foretell which
+                        count[cell] -= again
+                        leaving[np.uint64(max(i, counted)), cell] -= again
+                    count[cell] += 1
+                    leaving[np.uint64(leaves), cell] += 1
+                for s in range(steps.slot_start[g], steps.slot_start[g + np.uint64(1)]):
                     slot = steps.slots[s]
                     last = last_row[slot]
                     for h in range(steps.fade_start[slot], steps.fade_start[slot + 1]):
@@ -193,7 +198,7 @@ def _sought(  # noqa: C901, PLR0912  # compiled
     what: int,
     occurred: Ints,
     known: Ints,
-    group: Codes,
+    group: Indices,
     matching: NDArray[np.bool_],
     number: Floats,
     begin: int,

@@ -30,6 +30,7 @@ from touchstone import app
 
 ERASED = "erased-" + "0" * 32 + "-000000000"
 FIXED = tuple(line for line in CATALOGUE if not line.each)
+ALONE = tuple(line for line in FIXED if line.of == "lead")
 LEADS = [
     *(version(f"l{i}", i / 10, {"country": "DE"}, account=("acme", "beta", None)[i % 3]) for i in range(9)),
     version("l1", 5, account="beta"),
@@ -55,12 +56,17 @@ def by_row(rows: list[Rows]) -> dict[tuple[str, int], Any]:
     }
 
 
+@pytest.mark.parametrize("features", [FIXED, ALONE], ids=["all", "alone"])
 @pytest.mark.parametrize("touches", [1, 30, 1000])
-def test_a_lake_in_parts_has_the_rows_of_the_lake_as_a_whole(lake: Lake, touches: int) -> None:
+def test_a_lake_in_parts_has_the_rows_of_the_lake_as_a_whole(
+    lake: Lake, touches: int, features: tuple[Feature, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = every(3, micros(0), micros(20))(read_history(lake))
-    matrix = feature_matrix(FIXED, whole)
-    found = by_row(list(feature_rows(lake, FIXED, every(3, micros(0), micros(20)), touches)))
-    assert len(found) == len(whole)
+    matrix = feature_matrix(features, whole)
+    monkeypatch.setattr("features.rows.BLOCK", 4)
+    parts = list(feature_rows(lake, features, every(3, micros(0), micros(20)), touches))
+    found = by_row(parts)
+    assert len(found) == len(whole) == sum(len(part.matrix) for part in parts)
     for lead, as_of, row in zip(whole.lead, whole.as_of.tolist(), matrix, strict=True):
         assert np.array_equal(found[whole.history.lead_ids[lead], as_of], row, equal_nan=True)
 
@@ -122,6 +128,7 @@ def test_who_objects_and_who_was_erased_is_in_no_feature_table() -> None:
     asked = Moments(seen, np.arange(3), np.full(3, micros(2)))
     rows = rows_at(FIXED, asked)
     assert (rows.lead_id.to_pylist(), rows.as_of.tolist(), len(rows.matrix)) == (["ada"], [micros(2)], 1)
+    assert len(rows_at(FIXED, Moments(seen, np.arange(2, 3), np.full(1, micros(2)))).lead_id) == 0
 
 
 def test_a_file_that_could_not_be_finished_is_not_there(tmp_path: Path) -> None:

@@ -135,6 +135,12 @@ def test_distinct_names_are_counted_once_as_long_as_one_of_their_events_is_in_th
     assert measured(events_of(twice), asked, *moments) == [[1, 2, 0, 0], [1, 2, 2, 0]]
 
 
+def test_a_name_leaves_with_its_latest_event_though_an_earlier_one_became_known_after_it() -> None:
+    late = events_of([Touched("ada", 24 * day, 24 * known, "visit", "Email") for day, known in ((3, 3), (2, 4))])
+    moments = [("ada", day) for day in (3.5, 4.5, 5.5, 6.5)]
+    assert measured(late, [Measure("distinct", days=3, column="kind")], *moments) == [[1, 1, 1, 0]]
+
+
 def test_where_names_must_all_match() -> None:
     asked = [Measure("count", where) for where in ((), EMAIL, (("kind", "visit"),), EMAIL_VISIT, NOBODY_DID)]
     assert measured(ADA, asked, ("ada", 9)) == [[3], [1], [2], [1], [0]]
