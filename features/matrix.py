@@ -14,7 +14,7 @@ from features.events import DAY, Events
 from features.merges import Ints
 from features.passes import are_in_order
 from features.plan import Wanted
-from features.sweep import sweep_into
+from features.sweep import nothing, sweep_into
 from features.verbs import VERBS, Feature, Moments, Table
 from features.walk import Floats, Matrix
 
@@ -31,7 +31,7 @@ def feature_matrix(features: Sequence[Feature], moments: Moments, into: Matrix |
         order = np.lexsort((moments.as_of, moments.lead))
         matrix[order] = feature_matrix(features, Moments(moments.history, moments.lead[order], moments.as_of[order]))
         return matrix
-    own, of_account = _plans(tuple(features))
+    own, of_account = _plans(_Same(tuple(features)))
     starts = range(0, len(moments), BLOCK)
 
     def block(start: int) -> None:
@@ -56,7 +56,7 @@ def _own(plans: Plans, moments: Moments, matrix: Matrix) -> None:
 
 def _of_account(plans: Plans, moments: Moments, matrix: Matrix) -> None:
     """Write the features that are made of the events of all contacts; they are missing without an account."""
-    columns = [column for plan in plans.values() for column in plan.columns]
+    columns = [column for plan in plans.values() for column in plan.columns.tolist()]
     matrix[:, columns] = np.nan
     if not len(moments.history.contacts.lead):  # as in most requests, which must be quick
         return
@@ -73,6 +73,9 @@ def _of_account(plans: Plans, moments: Moments, matrix: Matrix) -> None:
 
 def _write(plan: TablePlan, events: Events, position: Ints, moments: Moments, matrix: Matrix) -> None:
     """Write the features that are made of some events, those at a position for each moment."""
+    if plan.nothing is not None and not len(events.occurred):  # as in most requests, which must be quick
+        matrix[:, plan.columns] = plan.nothing
+        return
     answers = sweep_into(matrix, events, position, moments.as_of, plan.wanted)
     if plan.made:
         age = (moments.as_of - moments.history.created[moments.lead])[:, None] / DAY
@@ -82,21 +85,42 @@ def _write(plan: TablePlan, events: Events, position: Ints, moments: Moments, ma
         matrix[:, column] = read(feature, events, answers[:, place])
 
 
-class TablePlan(NamedTuple):
-    """How the features that are made of one table of events are measured."""
+Reading = tuple[int, Feature, Callable[[Feature, Events, Floats], Floats], int]  # column, and of which measure apart
 
-    columns: tuple[int, ...]
+
+class TablePlan(NamedTuple):
+    """How the features that are made of one table of events are measured, and what they are where nothing happened.
+
+    Where one depends on the lead's age, it differs from lead to lead.
+    """
+
+    columns: Ints
     wanted: Wanted
     made: tuple[tuple[Ints, Callable[..., Floats], list[Ints]], ...]  # of measures, at places apart
-    read: tuple[tuple[int, Feature, Callable[[Feature, Events, Floats], Floats], int], ...]
+    read: tuple[Reading, ...]
+    nothing: Matrix | None
 
 
 Plans = Mapping[Table, TablePlan]
 
 
+class _Same:
+    """Features, compared by identity: to compare hundreds of them would take longer than to measure a lead."""
+
+    def __init__(self, features: tuple[Feature, ...]) -> None:
+        self.features = features
+
+    def __hash__(self) -> int:
+        return id(self.features)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.features is self.features
+
+
 @lru_cache(maxsize=32)
-def _plans(features: tuple[Feature, ...]) -> tuple[Plans, Plans]:
+def _plans(same: _Same) -> tuple[Plans, Plans]:
     """Return how the features are measured that are made of a lead's events, and of those of its account."""
+    features = same.features
     of_lead, of_account = (
         {
             table: _plan([(column, f) for column, f in enumerate(features) if (f.of, f.table) == (of, table)])
@@ -125,4 +149,14 @@ def _plan(chosen: Sequence[tuple[int, Feature]]) -> TablePlan:
         if (verb := VERBS[feature.verb]).read
     ]
     wanted = Wanted(tuple((column, needs[column][0]) for column in plain), apart)
-    return TablePlan(tuple(needs), wanted, tuple(made), tuple(read))
+    every = np.array(tuple(needs), np.int64)
+    return TablePlan(every, wanted, tuple(made), tuple(read), None if made else _nothing(every, wanted, read))
+
+
+def _nothing(columns: Ints, wanted: Wanted, read: Sequence[Reading]) -> Matrix:
+    """Return the features of a lead to whom nothing happened."""
+    row, nobody = np.empty((1, columns.max() + 1), np.float32), nothing(wanted)
+    answers = sweep_into(row, nobody, np.zeros(1, np.int64), np.zeros(1, np.int64), wanted)
+    for column, feature, value, place in read:
+        row[:, column] = value(feature, nobody, answers[:, place])
+    return np.asarray(row[0, columns])

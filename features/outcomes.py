@@ -44,10 +44,12 @@ def open_moments(history: History, outcomes: Outcomes, moments: Moments) -> Mome
 def _first(history: History, names: list[str], before: int) -> tuple[Ints, Ints]:
     """Return of each lead when the first of some stages occurred, and when one of them was first known."""
     stages = history.stages
+    occurred, known = np.full((2, len(history.lead_ids)), NEVER)
+    if not len(stages.occurred):  # as in most requests, which must be quick
+        return occurred, known
     means = np.array([*(name in names for name in stages.names["stage"]), False])  # the last is for no stage
     meant = means[stages.codes["stage"]] & (stages.known < before)
     leads = stages.leads()[meant]
-    occurred, known = np.full((2, len(history.lead_ids)), NEVER)
     np.minimum.at(occurred, leads, stages.occurred[meant])
     np.minimum.at(known, leads, stages.known[meant])
     return occurred, known

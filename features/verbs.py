@@ -127,9 +127,16 @@ def _span(feature: Feature) -> list[Measure]:
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    ratio = np.full(numerator.shape, np.nan)
+    ratio = _unknown(numerator.shape)
     np.divide(numerator, denominator, out=ratio, where=denominator > 0)
     return ratio
+
+
+def _unknown(shape: tuple[int, ...]) -> Floats:
+    """Return as many NaN; ``np.full`` takes three times as long for the few of one lead."""
+    values = np.empty(shape)
+    values.fill(np.nan)
+    return values
 
 
 def _trend(_age: Floats, recent: Floats, longer: Floats) -> Floats:
@@ -186,7 +193,7 @@ def _filled(_feature: Feature, events: Events, row: Floats) -> Floats:
 
 def _name_at(feature: Feature, events: Events, row: Floats, code: Callable[[str], float]) -> Floats:
     """Return the feature's column at some rows of the events, coded; NaN where there is no row or no name."""
-    values = np.full(len(row), np.nan)
+    values = _unknown(row.shape)
     if feature.column in events.codes:
         known, names = ~np.isnan(row), events.names[feature.column]
         codes = events.codes[feature.column][row[known].astype(np.int64)].tolist()

@@ -21,10 +21,11 @@ from starlette.routing import Match, Route, Router
 from features.errors import DataError
 from serving import pages, webhooks
 from serving.api import CALLS, DOCS, METRICS, OPEN, Call
+from serving.brought import Brought, request_of
 from serving.desk import Desk
 from serving.groups import is_quick
 from serving.guard import Way, refuse
-from serving.messages import ScoreRequest, sentence
+from serving.messages import Message, ScoreRequest, sentence
 from serving.openapi import document
 
 Clock = Callable[[], datetime]
@@ -126,12 +127,12 @@ class App:
         The rest is worked on one at a time, and read no sooner, or the objects of all that wait would be in the way.
         """
         if len(body) > LARGE:
-            return await self._beside(lambda: self._answer(call, call.asks.model_validate_json(body)))
-        if len(body) <= SMALL and self._is_at_hand(request := call.asks.model_validate_json(body)):
-            return self._answer(call, request)
+            return await self._beside(lambda: self._answer(call, _read(call, body)))
+        if len(body) <= SMALL and self._is_at_hand(small := call.asks.model_validate_json(body)):
+            return self._answer(call, small)
         async with self._turns.take():
-            request = call.asks.model_validate_json(body)
-            if isinstance(request, ScoreRequest) and is_quick(self.desk.residence, request):
+            request = _read(call, body)
+            if isinstance(request, ScoreRequest | Brought) and is_quick(self.desk.residence, request):
                 return self._answer(call, request)
         return await self._beside(lambda: self._answer(call, request))
 
@@ -174,6 +175,10 @@ class App:
         }
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         return Response(to_json(said), status, media_type="application/json")
+
+
+def _read(call: Call, body: bytes) -> Message | Brought:
+    return request_of(body) if call.asks is ScoreRequest else call.asks.model_validate_json(body)
 
 
 def _matches(route: Route, method: str, path: str) -> bool:

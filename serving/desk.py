@@ -19,6 +19,7 @@ from features.lake import Lake
 from features.matrix import feature_matrix
 from features.settings import Exploration, Goal, Settings
 from serving import dossier, groups, ledger
+from serving.brought import Brought
 from serving.champion import Champion
 from serving.changes import changes
 from serving.doubts import problems, still_open
@@ -68,7 +69,7 @@ class Desk:
 
     # What is asked
 
-    def scored(self, request: ScoreRequest, now: datetime) -> bytes:
+    def scored(self, request: ScoreRequest | Brought, now: datetime) -> bytes:
         """Return a ScoresReply as JSON.
 
         Raises:
@@ -90,7 +91,7 @@ class Desk:
         return _scores_reply([*stored, *sent])
 
     def _answers(
-        self, request: ScoreRequest, now: datetime, scorer: Scorer, goal: Goal, exploration: Exploration = OFF
+        self, request: ScoreRequest | Brought, now: datetime, scorer: Scorer, goal: Goal, exploration: Exploration = OFF
     ) -> tuple[list[bytes], list[bytes]]:
         """Return the scores, as JSON, of the leads that were asked by id, and of those that were sent along."""
         as_of = request.as_of or now

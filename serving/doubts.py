@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import compress
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from features.objections import objecting
 from features.outcomes import open_moments, outcomes_of
 from features.settings import Exploration, Goal
 from features.verbs import Moments
+from serving.brought import Brought
 from serving.exploration import OFF, WHY, withheld
 from serving.groups import Group
 from serving.messages import MOST_LEADS, ScoreRequest
@@ -18,33 +20,33 @@ from serving.messages import MOST_LEADS, ScoreRequest
 NAMED = 5  # leads that an error names
 
 
-def problems(request: ScoreRequest, groups: Sequence[Group], goal: Goal, exploration: Exploration = OFF) -> list[str]:
+def problems(
+    request: ScoreRequest | Brought, groups: Sequence[Group], goal: Goal, exploration: Exploration = OFF
+) -> list[str]:
     """Return a sentence for everything that is wrong with a request."""
     count = len(request.lead_ids) + len(request.leads)
-    sent_ids = Counter(lead.lead_id for lead in request.leads)
-    twice = [lead_id for lead_id, times in sent_ids.items() if times > 1]
-    unknown = _in_order((place, lead_id) for group in groups for place, lead_id, at in _placed(group) if at < 0)
-    here = [_here(group.moments) for group in groups]
-    not_open = _in_order(
-        found for group, known in zip(groups, here, strict=True) for found in _closed(group, known, goal)
-    )
-    objectors = [lead_id for known in here for lead_id in _objectors(known)]
-    kept_back = [
-        lead_id for lead_id, no in zip(request.lead_ids, withheld(request.lead_ids, exploration), strict=True) if no
-    ]
-    sentences = (
-        (count == 0, "Name at least one lead in lead_ids, or send one along in leads."),
-        (count > MOST_LEADS, f"{count} leads are more than the {MOST_LEADS} of one request. Send several requests."),
-        (unknown, f"{_listed(unknown)} not in the lake. Ingest first, or send the history along in leads."),
-        (twice, f"{_listed(twice)} sent along more than once. Send each lead once."),
-        (objectors, f"{_listed(objectors)} not scored, since the person objected to profiling."),
-        (kept_back, f"{_listed(kept_back)} not scored: {WHY}."),
-        (not_open, f"{_listed(not_open)} not open as of then: not created yet, or already won or lost."),
-    )
-    return [
-        *(sentence for broken, sentence in sentences if broken),
-        *(sentence for known in here for sentence in _duplicates(known)),
-    ]
+    doubtful = [group for group in groups if not _are_all_open(group.moments, goal)]  # none, in most requests
+    said = []
+    if count == 0:
+        said.append("Name at least one lead in lead_ids, or send one along in leads.")
+    if count > MOST_LEADS:
+        said.append(f"{count} leads are more than the {MOST_LEADS} of one request. Send several requests.")
+    if unknown := _in_order(found for group in doubtful for found in _unknown(group)):
+        said.append(f"{_listed(unknown)} not in the lake. Ingest first, or send the history along in leads.")
+    if twice := [lead_id for lead_id, times in Counter(lead.lead_id for lead in request.leads).items() if times > 1]:
+        said.append(f"{_listed(twice)} sent along more than once. Send each lead once.")
+    if objectors := [lead_id for group in groups for lead_id in _objectors(_here(group.moments))]:
+        said.append(f"{_listed(objectors)} not scored, since the person objected to profiling.")
+    if kept_back := [*compress(request.lead_ids, withheld(request.lead_ids, exploration))]:
+        said.append(f"{_listed(kept_back)} not scored: {WHY}.")
+    if not_open := _in_order(found for group in doubtful for found in _closed(group, goal)):
+        said.append(f"{_listed(not_open)} not open as of then: not created yet, or already won or lost.")
+    return [*said, *(sentence for group in doubtful for sentence in _duplicates(_here(group.moments)))]
+
+
+def _unknown(group: Group) -> list[tuple[int, str]]:
+    """Return the leads that are not known, with their places in the request."""
+    return [(place, lead_id) for place, lead_id, at in _placed(group) if at < 0]
 
 
 def _placed(group: Group) -> Iterable[tuple[int, str, int]]:
@@ -55,14 +57,19 @@ def _in_order(found: Iterable[tuple[int, str]]) -> list[str]:
     return [lead_id for _, lead_id in sorted(found, key=lambda one: one[0])]
 
 
-def _closed(group: Group, here: Moments, goal: Goal) -> list[tuple[int, str]]:
+def _are_all_open(moments: Moments, goal: Goal) -> bool:
+    """Say whether all leads are known, no duplicates, and open as of then."""
+    if (moments.lead < 0).any():
+        return False
+    return len(open_moments(moments.history, outcomes_of(moments.history, goal), moments)) == len(moments)
+
+
+def _closed(group: Group, goal: Goal) -> list[tuple[int, str]]:
     """Return the leads that are known, no duplicates, and not open as of then, with their places in the request."""
-    history = here.history
+    history, here = group.moments.history, _here(group.moments)
     live = history.live(here.lead, here.as_of)
     asked = Moments(history, here.lead[live], here.as_of[live])
     still = open_moments(history, outcomes_of(history, goal), asked).lead
-    if len(still) == len(group.lead_ids):  # as in most requests
-        return []
     gone = {*asked.lead.tolist()} - {*still.tolist()}
     return [(place, history.lead_ids[at]) for place, _, at in _placed(group) if at in gone]
 

@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from features.errors import ModelError
-from serving.pieces import NUMBER, NUMBER_MISSING_LEFT, NUMBER_OR_ZERO, Floats, Pieces, pieces_of
+from serving.pieces import NUMBER, NUMBER_MISSING_LEFT, NUMBER_OR_ZERO, Floats, Halves, Ints, Pieces, pieces_of
 from serving.trees import Tree, read_trees
 
 Answers = NDArray[np.int16]
@@ -33,7 +33,7 @@ class Forest:
     base: float
     pieces: Pieces
     said: Floats
-    due: Floats  # to the features
+    due: Halves  # to the features
 
     def margins(self, matrix: Floats) -> Floats:
         """Return the raw log-odds by each member (row) for each row of the matrix (column)."""
@@ -43,9 +43,13 @@ class Forest:
 
     def effects(self, matrix: Floats) -> Floats:
         """Return the effect of each feature (column) on the mean log-odds of each row; with the base they sum to it."""
-        found = np.zeros((len(matrix), self.features))
-        _add_effects(self.pieces, self.due, self._checked(matrix), found)
-        return found / self.members
+        return self.told(matrix, np.arange(len(matrix)))[1]
+
+    def told(self, matrix: Floats, rows: Ints) -> tuple[Floats, Floats]:
+        """Return the margins of the matrix and the effects of some of its rows, in order: who asks once, pays once."""
+        margins, effects = np.zeros((self.members, len(matrix))), np.zeros((len(rows), self.features))
+        _add_both(self.pieces, self.said, self.due, self._checked(matrix), rows, margins, effects)
+        return margins, effects / self.members
 
     def _checked(self, matrix: Floats) -> Floats:
         if matrix.shape[1] != self.features:
@@ -90,19 +94,26 @@ def _add_values(pieces: Pieces, values: Floats, matrix: Floats, found: Floats) -
 
 
 @njit(cache=True, nogil=True)
-def _add_effects(pieces: Pieces, effects: Floats, matrix: Floats, found: Floats) -> None:
-    """Add the effects of each feature (column) on each row of the matrix, over all trees."""
+def _add_both(
+    pieces: Pieces, values: Floats, due: Halves, matrix: Floats, rows: Ints, margins: Floats, effects: Floats
+) -> None:
+    """Add what the trees say of each row of the matrix, and over all trees the effects of each feature on some rows."""
     columns, column_start, effect_start = pieces.columns, pieces.column_start, pieces.effect_start
     answers = np.empty((len(pieces.member), min(BLOCK, len(matrix))), np.int16)
+    done = np.int64(0)
     for begin in range(0, len(matrix), BLOCK):
         size = min(BLOCK, len(matrix) - begin)
         _answer(pieces, matrix[begin : begin + size], answers)
+        end = done + np.searchsorted(rows[done:], begin + size)
         for piece in range(len(answers)):
-            names = columns[column_start[piece] : column_start[piece + 1]]
             for row in range(size):
-                first = effect_start[piece] + answers[piece, row] * len(names)
-                for place in range(len(names)):
-                    found[begin + row, names[place]] += effects[first + place]
+                margins[pieces.member[piece], begin + row] += values[pieces.value_start[piece] + answers[piece, row]]
+            names = columns[column_start[piece] : column_start[piece + 1]]
+            for place in range(done, end):
+                first = effect_start[piece] + answers[piece, rows[place] - begin] * len(names)
+                for name in range(len(names)):
+                    effects[place, names[name]] += due[first + name]
+        done = end
 
 
 @njit(cache=True, nogil=True)

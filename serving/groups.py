@@ -15,7 +15,7 @@ from features.history import History, history_of, microseconds
 from features.lake import Lake
 from features.reading import read_history, tables_of_accounts
 from features.verbs import Moments
-from serving.brought import history_brought
+from serving.brought import Alone, Brought
 from serving.messages import Lead, ScoreRequest, tables
 from serving.resident import Residence
 from serving.spec import Spec
@@ -50,13 +50,15 @@ def stored(residence: Residence, lead_ids: Sequence[str], as_of: datetime, spec:
     return groups
 
 
-def sent(lake: Lake, leads: list[Lead], as_of: datetime, spec: Spec) -> list[Group]:
+def sent(lake: Lake, brought: Sequence[Lead | Alone], as_of: datetime, spec: Spec) -> list[Group]:
     """Return leads whose history came along; what their accounts' other contacts did is in the lake."""
-    if not leads:
+    if not brought:
         return []
-    if len(leads) == 1 and not leads[0].account_id and not spec.columns:
-        moments = Moments(history_brought(leads[0]), np.zeros(1, np.int64), np.array([microseconds(as_of)]))
-        return [_group(moments, [(0, leads[0].lead_id)])]
+    first = brought[0]
+    if isinstance(first, Alone) and not spec.columns:
+        moments = Moments(first.history, np.zeros(1, np.int64), np.array([microseconds(as_of)]))
+        return [_group(moments, [(0, first.lead_id)])]
+    leads = [lead.whole() if isinstance(lead, Alone) else lead for lead in brought]
     lead_ids, told = [lead.lead_id for lead in leads], tables(leads)
     accounts = sorted({lead.account_id for lead in leads if lead.account_id})
     if accounts and spec.looks_at_accounts:
@@ -64,7 +66,7 @@ def sent(lake: Lake, leads: list[Lead], as_of: datetime, spec: Spec) -> list[Gro
     return [_group(_asked(history_of(*told, more=spec.columns), lead_ids, as_of), list(enumerate(lead_ids)))]
 
 
-def is_quick(residence: Residence, request: ScoreRequest) -> bool:
+def is_quick(residence: Residence, request: ScoreRequest | Brought) -> bool:
     """Say whether nothing has to wait for the answer: few leads, and none to be read from the lake."""
     now, alone = residence.now, not any(lead.account_id for lead in request.leads)
     here = now is not None and all(i in now.place and i not in now.stale for i in request.lead_ids)

@@ -14,6 +14,7 @@ import numpy as np
 
 from features.errors import ModelError
 from serving.forest import Forest, forest_of, planted
+from serving.pieces import Ints
 from serving.spec import Floats, Spec, probability
 from serving.trees import read_trees
 
@@ -65,6 +66,10 @@ class Hazards:
         over = self.margins(matrix).mean(axis=0) - self.base - found.sum(axis=1)
         size = np.abs(found) + NEARLY
         return np.asarray(found + over[:, None] * size / size.sum(axis=1, keepdims=True))
+
+    def told(self, matrix: Floats, rows: Ints) -> tuple[Floats, Floats]:
+        """Return the margins of the matrix and the effects of some of its rows."""
+        return self.margins(matrix), self.effects(matrix[rows])
 
     def _chances(self, matrix: Floats) -> tuple[Floats, Floats]:
         """Return the hazards of winning and losing, by period, member and row."""

@@ -54,13 +54,12 @@ def scores(scorer: Scorer, moments: Moments) -> list[Score]:
     """Return the score at each moment, from what was known before it."""
     asked, now, existed = _with_a_week_before(moments)
     matrix = feature_matrix(scorer.spec.features, asked)  # one walk over the history of a lead answers both
-    margins = scorer.margins(matrix)
+    margins, effects = scorer.told(matrix, now)
     said = scorer.log_odds(margins)
     moved = np.where(existed, said[now] - said[now - 1], np.nan)
     matrix, margins, probabilities = matrix[now], margins.take(now, axis=1), probability(said[now])
     low, high = scorer.intervals(margins)
     percentiles = scorer.percentiles(probabilities)
-    effects = scorer.effects(matrix, margins)
     is_fit = scorer.spec.is_fit
     return [
         Score(
@@ -103,15 +102,16 @@ def _trend(moved: float) -> str:
 
 def _reasons(spec: Spec, row: Floats, effects: Floats) -> tuple[Reason, ...]:
     order = np.argsort(effects, kind="stable")
-    up = [i for i in order[::-1][:REASONS] if effects[i] > 0]
-    down = [i for i in order[:REASONS] if effects[i] < 0]
-    return tuple(_reason(spec, int(i), float(row[i]), float(effects[i])) for i in (*up, *down))
+    strongest = np.concatenate([order[: -REASONS - 1 : -1], order[:REASONS]])
+    told = [*zip(strongest.tolist(), row[strongest].tolist(), effects[strongest].tolist(), strict=True)]
+    half = len(told) // 2
+    up, down = [one for one in told[:half] if one[2] > 0], [one for one in told[half:] if one[2] < 0]
+    return tuple(_reason(spec, *one) for one in (*up, *down))
 
 
 def _reason(spec: Spec, i: int, value: float, effect: float) -> Reason:
-    feature, median = spec.features[i], spec.medians[i]
+    feature = spec.features[i]
     said = feature.said(value)
-    usual = "" if median is None or feature.levels else f" (usually {feature.said(median)})"
     fact = ""
     if spec.facts:
         fact = f"; of such leads {spec.facts[i].rate(value):.0%} close, of all {spec.base_rate:.0%}"
@@ -120,5 +120,5 @@ def _reason(spec: Spec, i: int, value: float, effect: float) -> Reason:
         feature=feature.name,
         value=None if math.isnan(value) else said if feature.levels else value,
         effect=effect,
-        text=f"{feature.about}: {said}{usual}, {direction} the odds {math.exp(abs(effect)):.2f} times{fact}",
+        text=f"{feature.about}: {said}{spec.usually[i]}, {direction} the odds {math.exp(abs(effect)):.2f} times{fact}",
     )

@@ -103,6 +103,19 @@ class Spec:
         return seen
 
     @cached_property
+    def usually(self) -> tuple[str, ...]:
+        """Return what a reason says of each feature's median."""
+        return tuple(
+            "" if median is None or feature.levels else f" (usually {feature.said(median)})"
+            for feature, median in zip(self.features, self.medians, strict=True)
+        )
+
+    @cached_property
+    def quantiles(self) -> tuple[Floats, Floats]:
+        """Return the ranks, and of each which share of leads (in percent) it parts from the others."""
+        return np.array(self.ranks), np.linspace(0, 100, len(self.ranks))
+
+    @cached_property
     def is_fit(self) -> Flags:
         """Say which features tell who the lead is; the others tell what it does."""
         return np.array([feature.group == "fit" for feature in self.features], bool)

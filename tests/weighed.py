@@ -13,6 +13,7 @@ from serving.scorer import Scorer
 from serving.spec import Spec
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 class Weighed:
@@ -30,6 +31,10 @@ class Weighed:
     def effects(self, matrix: Floats) -> Floats:
         """Return each feature's part of it."""
         return np.nan_to_num(matrix, nan=self.missing) * self.weights
+
+    def told(self, matrix: Floats, rows: Ints) -> tuple[Floats, Floats]:
+        """Return what both say, and each feature's part of what they say of some rows."""
+        return self.margins(matrix), self.effects(matrix[rows])
 
 
 def weighing(
