@@ -91,8 +91,7 @@ def score_adjusted(time: OpenTime, touched: Touched, channels: int, score: Score
     parts = np.mean(each, axis=0)
     owed, of_owed = _owed(time, touched, channels, score)
     own = _covariance(np.ones(len(parts)), slopes[MIDDLE], models[MIDDLE].fit, channels)
-    apart = np.cov([some.sum(axis=0) for some in each], rowvar=False, ddof=0)  # of half-lives alike likely: no sample
-    apart = apart.reshape(channels, channels)
+    apart = np.cov([some.sum(axis=0) for some in each], rowvar=False).reshape(channels, channels)
     return Adjusted(
         lead=models[MIDDLE].moments.lead[: len(parts)],
         part=parts,

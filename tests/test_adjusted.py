@@ -90,7 +90,7 @@ def test_a_few_minutes_later_the_credit_is_nearly_the_same() -> None:
     assert (np.abs(now.credit - then.credit)[:2] < 0.2 * now.error[:2]).all()
 
 
-def test_half_lives_are_alternatives_alike_likely_and_their_distance_is_part_of_the_covariance(
+def test_credit_is_the_mean_over_half_lives_and_their_variance_is_part_of_its_covariance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     time, touched, _, intent = company(1, steps=1)
@@ -100,9 +100,9 @@ def test_half_lives_are_alternatives_alike_likely_and_their_distance_is_part_of_
         return score_adjusted(time, touched, 3, lambda lead, _: 1 - np.exp(-0.1 * intent[lead]))
 
     both, short, middle = by(7, 10), by(7, 7), by(10, 10)
-    away = (middle.credit - short.credit) / 2
+    apart = middle.credit - short.credit
     np.testing.assert_allclose(both.credit, (middle.credit + short.credit) / 2)
-    np.testing.assert_allclose(both.covariance, middle.covariance + np.outer(away, away))
+    np.testing.assert_allclose(both.covariance, middle.covariance + np.outer(apart, apart) / 2)
 
 
 def test_the_chance_to_close_later_is_the_score_of_those_whom_touches_made_close() -> None:
