@@ -186,17 +186,17 @@ def _no_moments(rows: int) -> pd.DatetimeIndex:
 def _by_channel(each: Earned, rows: pd.DataFrame, channels: Sequence[str]) -> pd.DataFrame:
     """One row a channel, the best first."""
     cents = rows.groupby("channel")["cents"].sum().reindex(list(channels), fill_value=0).to_numpy(np.int64)
-    table = pd.DataFrame(
+    best = np.argsort(-each.credit, kind="stable")
+    return pd.DataFrame(
         {
             "model": each.model,
-            "channel": list(channels),
-            "credit": each.credit,
-            "value": _money(cents),
-            "low": np.minimum(each.low, each.credit),
-            "high": np.maximum(each.high, each.credit),
+            "channel": [channels[code] for code in best],
+            "credit": each.credit[best],
+            "value": _money(cents[best]),
+            "low": np.minimum(each.low, each.credit)[best],
+            "high": np.maximum(each.high, each.credit)[best],
         }
     )
-    return table.iloc[np.argsort(-each.credit, kind="stable")].reset_index(drop=True)
 
 
 def _money(cents: Ints) -> Names:

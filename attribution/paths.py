@@ -21,7 +21,7 @@ REQUIRED = ("path", "conversions")
 COLUMNS = (*REQUIRED, "value", "nulls")
 REMEDY = 'Write paths as "Email > Webinar", counts as numbers of 0 or more, amounts as 1234.50.'
 LARGEST = 10**15  # of a count, and of an amount in cents: what floats still hold exactly
-ROWS_AT_ONCE = 100_000
+ROWS_AT_ONCE = 50_000
 
 
 def read_paths(file: Path) -> Journeys:
@@ -64,7 +64,7 @@ def path_parts(file: Path) -> Iterator[Journeys]:
 def _parts(file: Path) -> Iterator[Journeys]:
     known, problems, done = lexicon(), Problems(), 0
     for table in _tables(file):
-        texts = table["path"].combine_chunks().cast(pa.large_string())
+        texts = table["path"].cast(pa.large_string())
         texts = pc.fill_null(texts, "") if texts.null_count else texts
         paths, known = parsed(texts, known)
         conversions, nulls = _counts(table["conversions"]), _counts(table["nulls"], missing=0.0)
@@ -106,7 +106,7 @@ class Problems:
     def __init__(self) -> None:
         self.found: dict[tuple[str, str], tuple[int, str]] = {}
 
-    def add(self, column: str, values: pa.ChunkedArray, wrong: Flags, claim: str, before: int) -> None:
+    def add(self, column: str, values: pa.Array, wrong: Flags, claim: str, before: int) -> None:
         """Note the wrong ones among values of a column that stand ``before`` rows down the file."""
         if wrong.any():
             first = int(wrong.argmax())
@@ -130,16 +130,15 @@ def _shown(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _tables(file: Path) -> Iterator[pa.Table]:
+def _tables(file: Path) -> Iterator[pa.RecordBatch]:
     """Yield tables of some rows each, with COLUMNS; those that a file may lack are empty."""
     if file.suffix.lower() == ".parquet":
-        parquet = pq.ParquetFile(file)
+        parquet = pq.ParquetFile(file, pre_buffer=False)  # which is quick with files that are far away
         present = _present(file, parquet.schema_arrow.names)
-        for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=present, use_threads=False):
-            yield _complete(pa.table(batch))
+        yield from map(_complete, parquet.iter_batches(ROWS_AT_ONCE, columns=present, use_threads=False))
     else:
         texts = _csv(file)
-        yield _complete(pa.Table.from_pandas(texts[_present(file, list(texts.columns))], preserve_index=False))
+        yield _complete(pa.RecordBatch.from_pandas(texts[_present(file, list(texts.columns))], preserve_index=False))
 
 
 def _present(file: Path, columns: list[str]) -> list[str]:
@@ -152,8 +151,8 @@ def _present(file: Path, columns: list[str]) -> list[str]:
     return [name for name in COLUMNS if name in columns]
 
 
-def _complete(table: pa.Table) -> pa.Table:
-    absent = [name for name in COLUMNS if name not in table.column_names]
+def _complete(table: pa.RecordBatch) -> pa.RecordBatch:
+    absent = [name for name in COLUMNS if name not in table.schema.names]
     for name in absent:
         table = table.append_column(name, pa.nulls(len(table), pa.float64()))
     return table
@@ -167,14 +166,14 @@ def _csv(file: Path) -> pd.DataFrame:
     return rows
 
 
-def _is_text(column: pa.ChunkedArray) -> bool:
+def _is_text(column: pa.Array) -> bool:
     return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
 
 
-def _counts(column: pa.ChunkedArray, missing: float = np.nan) -> Floats:
+def _counts(column: pa.Array, missing: float = np.nan) -> Floats:
     """Numbers of a column; NaN where there is none, and ``missing`` where it is empty."""
     if not _is_text(column):
-        return np.asarray(pc.fill_null(column.cast(pa.float64()), missing).to_numpy())
+        return np.asarray(pc.fill_null(column.cast(pa.float64()), missing).to_numpy(zero_copy_only=False))
     texts = column.to_pandas().str.strip()
     return np.asarray(pd.to_numeric(texts, errors="coerce").mask(texts == "", missing), dtype=np.float64)
 
@@ -183,14 +182,14 @@ def _is_count(numbers: Floats) -> Flags:
     return (numbers >= 0) & (numbers <= LARGEST)
 
 
-def _cents(column: pa.ChunkedArray) -> tuple[Ints, Flags]:
+def _cents(column: pa.Array) -> tuple[Ints, Flags]:
     """Cents of amounts in main units, rounded half to even, 0 where empty; and whether they are amounts.
 
     A float means its shortest decimal: 0.575 is 57.5 cents, though its bits are a little less. Only where that may
     decide, the text is asked.
     """
     if pa.types.is_floating(column.type):
-        amount = pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy()
+        amount = pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy(zero_copy_only=False)
         amount = np.where(np.isnan(amount), 0.0, amount)
         exact = 100 * amount
         is_amount = np.abs(exact) <= LARGEST

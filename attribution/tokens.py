@@ -75,23 +75,29 @@ def parsed(paths: pa.LargeStringArray, known: Lexicon) -> tuple[Parsed, Lexicon]
     """Return paths in codes of a lexicon, which grows as new names are met."""
     _, offsets, letters = paths.buffers()
     offset = np.frombuffer(offsets, np.int64)[paths.offset : paths.offset + len(paths) + 1]
-    first, offset = offset[0], offset - offset[0]
-    text = np.zeros(offset[-1] + WORD, np.uint8)  # a word may be read that begins at the last byte
-    if offset[-1]:
-        text[:-WORD] = np.frombuffer(letters, np.uint8)[first : first + offset[-1]]
+    text = np.frombuffer(letters or b"", np.uint8)[: offset[-1]]
+    found = Parsed(
+        start=np.zeros(len(offset), np.int64),
+        channel=np.empty(len(paths) + int(offset[-1] - offset[0]) // 2, np.int32),  # a step takes two bytes, or is last
+        state=np.zeros(len(paths), np.int8),
+    )
+    inner = max(int(np.searchsorted(offset, offset[-1] - WORD, side="right")) - 1, 0)
+    known = _added(found, 0, offset[: inner + 1], text, known) if inner else known
+    end = np.append(text[offset[inner] :], np.zeros(WORD, np.uint8))  # a word is read that begins at the last byte
+    known = _added(found, inner, offset[inner:] - offset[inner], end, known)
+    return found._replace(channel=found.channel[: found.start[-1]]), known
+
+
+def _added(found: Parsed, row: int, offset: Ints, text: Bytes, known: Lexicon) -> Lexicon:
+    """Write the codes of rows from one on; a word may be read that begins at any of their bytes."""
+    start, state, done = found.start[row:], found.state[row:], 0
+    text.setflags(write=False)
     words = as_strided(text[:WORD].view(U), (len(text) - WORD + 1,), (1,), writeable=False)
-    return _all_parsed(offset, text, words, known)
-
-
-def _all_parsed(offset: Ints, text: Bytes, words: Words, known: Lexicon) -> tuple[Parsed, Lexicon]:
-    rows = len(offset) - 1
-    start, state = np.zeros(rows + 1, np.int64), np.zeros(rows, np.int8)
-    channel = np.empty(rows + int(offset[-1]) // 2, np.int32)  # a step takes two bytes, but for the last
-    done = _parse(0, offset, text, words, start, channel, state, *known)
-    while done < rows:
+    while True:
+        done = _parse(done, offset, text, words, start, found.channel, state, *known)
+        if done == len(offset) - 1:
+            return known
         known = larger(known)
-        done = _parse(done, offset, text, words, start, channel, state, *known)
-    return Parsed(start, channel[: start[-1]], state), known
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -107,6 +113,8 @@ def _parse(  # noqa: C901, PLR0912, PLR0915  # one loop nest: a call with so man
     slots: Ints, heads: Words, tails: Words, name_start: Ints, names: Bytes, size: Ints,
 ) -> int:  # fmt: skip
     """Parse from a row on; return the rows done, which are not all when the lexicon is full."""
+    if words.strides[0] != 1:  # never; but now the compiler knows, and need not multiply by it
+        raise ValueError
     for j in range(row, len(offset) - 1):
         at, i, end, gap = start[j], offset[j], offset[j + 1], False
         while True:

@@ -1,6 +1,6 @@
 """Judged against truth: the simulation's own claims first, then the score and the attribution on its companies.
 
-    python benchmarks/truth.py [--quick] [truth channels score attribution]   (default: all)
+    python benchmarks/truth.py [--quick] [truth channels score attribution experiments]   (default: all)
 
 All questions have bars, and a missed one ends with status 1. ``--quick`` asks of small companies. Each question is a
 function in ``benchmarks/truths/``.
@@ -16,6 +16,7 @@ sys.path[0] = str(Path(__file__).parents[1])  # not this folder, whose simulatio
 
 from benchmarks.truths.attribution import the_credit_is_true  # noqa: E402
 from benchmarks.truths.companies import FULL, QUICK  # noqa: E402
+from benchmarks.truths.experiments import experiments_help  # noqa: E402
 from benchmarks.truths.law import the_channels_are_true, the_truth_is_true  # noqa: E402
 from benchmarks.truths.score import the_score_is_true  # noqa: E402
 
@@ -24,6 +25,7 @@ QUESTIONS = {
     "channels": the_channels_are_true,
     "score": the_score_is_true,
     "attribution": the_credit_is_true,
+    "experiments": experiments_help,
 }
 
 

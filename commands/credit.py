@@ -66,6 +66,10 @@ def attribute(
     quiet: Quiet = False,
 ) -> None:
     """Credit the channels with what closed."""
+    if paths:
+        from features.memory import keep_freed_memory
+
+        keep_freed_memory()  # a file of any length goes part by part
     from attribution import pipeline as pipelines
     from attribution import runs
     from features.history import microseconds

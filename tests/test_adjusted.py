@@ -7,7 +7,7 @@ import pytest
 
 from attribution.adjusted import Adjusted, _covariance, score_adjusted
 from attribution.hazard import FLOOR, Fit, Rows, fitted
-from attribution.journeys import Floats, Ints
+from attribution.journeys import Flags, Floats, Ints
 from attribution.moments import OpenTime, Touched, adstock, moments, recent
 
 LEADS, DAYS = 6_000, 60
@@ -90,6 +90,21 @@ def test_a_few_minutes_later_the_credit_is_nearly_the_same() -> None:
     assert (np.abs(now.credit - then.credit)[:2] < 0.2 * now.error[:2]).all()
 
 
+def test_credit_is_the_mean_over_half_lives_and_their_variance_is_part_of_its_covariance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    time, touched, _, intent = company(1, steps=1)
+
+    def by(*half_lives: float) -> Adjusted:
+        monkeypatch.setattr("attribution.adjusted.HALF_LIVES_DAYS", half_lives)
+        return score_adjusted(time, touched, 3, lambda lead, _: 1 - np.exp(-0.1 * intent[lead]))
+
+    both, short, middle = by(7, 10), by(7, 7), by(10, 10)
+    apart = middle.credit - short.credit
+    np.testing.assert_allclose(both.credit, (middle.credit + short.credit) / 2)
+    np.testing.assert_allclose(both.covariance, middle.covariance + np.outer(apart, apart) / 2)
+
+
 def test_the_chance_to_close_later_is_the_score_of_those_whom_touches_made_close() -> None:
     time, touched, _, _ = company(1)
     by_email = np.zeros(LEADS, bool)
@@ -152,12 +167,27 @@ def test_touches_that_drive_leads_away_owe_the_closes_that_are_lost() -> None:
     keeps = touched.day < np.repeat(end, np.diff(touched.start))
     leads = np.repeat(np.arange(LEADS), np.diff(touched.start))[keeps]
     fewer = Touched(np.searchsorted(leads, np.arange(LEADS + 1)), touched.day[keeps], touched.channel[keeps])
-    found = score_adjusted(
-        OpenTime(time.born, end, won, drives), fewer, 3, lambda lead, _: 1 - np.exp(-0.1 * intent[lead])
-    )
+
+    def with_losses(lost: Flags) -> Adjusted:
+        return score_adjusted(
+            OpenTime(time.born, end, won, lost), fewer, 3, lambda lead, _: 1 - np.exp(-0.1 * intent[lead])
+        )
+
+    found = with_losses(drives)
     assert found.owed[1] > 0
     assert abs(found.owed[0]) < 0.02 * found.owed[1]
     assert found.credit[1] < -found.error[1]
+    assert found.covariance[1, 1] > with_losses(np.zeros(LEADS, bool)).covariance[1, 1]
+
+
+def test_losses_that_come_whatever_touches_there_were_are_owed_by_nobody() -> None:
+    time, touched, _, intent = company(5, steps=1)
+    random = np.random.default_rng(0)
+    lost = random.random(LEADS) < 0.1
+    end = np.where(lost, time.end * random.random(LEADS), time.end)
+    found = score_adjusted(OpenTime(time.born, end, time.won & ~lost, lost), touched, 3,
+                           lambda lead, _: 1 - np.exp(-0.1 * intent[lead]))  # fmt: skip
+    assert found.owed.tolist() == [0, 0, 0]
 
 
 def test_open_time_is_sampled_evenly_and_stands_for_all_of_it() -> None:

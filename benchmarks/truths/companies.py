@@ -27,17 +27,20 @@ class Size(NamedTuple):
     effects: int  # leads whose effects are the true ones
     companies: dict[int, int]  # leads → seeds, for the score
     credited: dict[int, int]  # leads → seeds, for the attribution
+    tested: dict[int, int]  # leads → seeds, for experiments
     learned: int  # leads of another company that the attribution's baseline has learned from
 
 
-FULL = Size(200_000, 10_000, 100_000, {2_000: 5, 20_000: 2}, {60_000: 3}, 20_000)
-QUICK = Size(2_000, 500, 2_000, {500: 1}, {2_000: 1}, 1_000)
+FULL = Size(200_000, 10_000, 100_000, {2_000: 5, 20_000: 2}, {60_000: 3}, {60_000: 6}, 20_000)
+QUICK = Size(2_000, 500, 2_000, {500: 1}, {2_000: 1}, {2_000: 2}, 1_000)
 
 
-def ingested(name: str, world: World, companies: dict[int, int]) -> Iterator[tuple[dict[str, Any], Company, Lake]]:
-    """Yield companies of a world and their lakes."""
+def ingested(
+    name: str, world: World, companies: dict[int, int], first: int = 0
+) -> Iterator[tuple[dict[str, Any], Company, Lake]]:
+    """Yield companies of a world, their seeds counted from the first one, and their lakes."""
     for leads, seeds in companies.items():
-        for seed in range(seeds):
+        for seed in range(first, first + seeds):
             company = Company(NOW, leads, DAYS, seed=seed, world=world)
             with tempfile.TemporaryDirectory() as folder:
                 lake = Lake(Path(folder) / "lake")
