@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
 from pathlib import Path
 from random import Random
 
@@ -43,7 +44,7 @@ def events(workspace: Path) -> None:
                 try:
                     if server.ask("POST", "/events", json.dumps({"touches": [touch]}).encode())[0] == 200:
                         acknowledged.add(named)
-                except OSError:
+                except (OSError, HTTPException):  # killed, perhaps in the middle of an answer
                     return
 
         posting = [threading.Thread(target=post, args=(n,)) for n in range(4)]
