@@ -53,14 +53,15 @@ def sweep_into(matrix: Matrix, events: Events, lead: Ints, as_of: Ints, wanted: 
 def _walk(matrix: Matrix, answers: Floats, events: Events, lead: Ints, as_of: Ints, wanted: Wanted) -> None:
     """Write measures to their columns of a matrix, and the others to the answers."""
     plan, group = planned(events, wanted)
+    occurred, known = _fixed(events.occurred), _fixed(events.known)
     offsets = np.array([*accumulate((len(events.names[column]) for column in plan.set_names), initial=0)])
     walked = walk.Walked(
-        events.start, events.occurred, events.known, _arrivals(events), group,
+        events.start, occurred, known, _arrivals(events, known), group,
         _rows([events.codes[column] for column in plan.names], np.int32),
         _rows([events.numbers(column) for column in plan.numbers], np.float64),
         offsets,
     )  # fmt: skip
-    walk.walk(walked, plan.steps, plan.asked, in_order(lead, as_of), lead, as_of, matrix, answers)
+    walk.walk(walked, plan.steps, plan.asked, in_order(lead, as_of), lead, as_of, matrix, answers.T)
 
 
 @lru_cache(maxsize=64)
@@ -88,12 +89,19 @@ def in_order(lead: Ints, as_of: Ints) -> Ints:
 def _rows(columns: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
     """Return columns of the events as rows of one array; one empty row where there is none."""
     if len(columns) == 1:
-        return columns[0][None]
-    return np.stack(columns) if columns else np.empty((1, 0), dtype)
+        return _fixed(columns[0][None])
+    return _fixed(np.stack(columns) if columns else np.empty((1, 0), dtype))
 
 
-def _arrivals(events: Events) -> Ints:
+def _arrivals(events: Events, known: Ints) -> Ints:
     """Return the events of each lead in the order in which they became known; none if that is their own order."""
-    if never_falls(events.start, events.known):
+    if never_falls(events.start, known):
         return np.empty(0, np.int64)
-    return np.lexsort((events.known, events.leads()))
+    return np.lexsort((known, events.leads()))
+
+
+def _fixed(column: NDArray[Any]) -> NDArray[Any]:
+    """Return a column that is not written to, as those of Arrow are not: for another kind, all is compiled again."""
+    fixed = column[:]
+    fixed.flags.writeable = False
+    return fixed

@@ -66,7 +66,7 @@ class Asked(NamedTuple):
 def walk(  # noqa: C901, PLR0912, PLR0915  # one loop nest, compiled as a whole
     events: Walked, steps: Steps, asked: Asked, order: Ints, lead: Ints, as_of: Ints, matrix: Matrix, apart: Floats
 ) -> None:
-    """Write what is asked at the moments, taken in ``order`` (by lead and time), to ``matrix`` or to ``apart``."""
+    """Write what is asked at the moments, in ``order`` (by lead and time), to ``matrix`` or to a row of ``apart``."""
     start, occurred, known, arrivals, group = events.start, events.occurred, events.known, events.arrivals, events.group
     windows, change_start, changes = steps.windows, steps.change_start, steps.changes
     in_order = len(arrivals) == 0
@@ -179,7 +179,7 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one loop nest, compiled as a whole
                 if asked.moved[a, 4]:
                     matrix[moment, column] = value
                 else:
-                    apart[moment, column] = value
+                    apart[column, moment] = value
             for a in range(len(asked.sought)):
                 matching, number = steps.matches[asked.sought[a, 1]], events.numbers[asked.sought[a, 2]]
                 value = _sought(
@@ -188,7 +188,7 @@ def walk(  # noqa: C901, PLR0912, PLR0915  # one loop nest, compiled as a whole
                 if asked.sought[a, 4]:
                     matrix[moment, asked.sought[a, 3]] = value
                 else:
-                    apart[moment, asked.sought[a, 3]] = value
+                    apart[asked.sought[a, 3], moment] = value
         leaving[moments] = 0
         first = end_place
 

@@ -5,6 +5,7 @@ It holds the champion, the resident history, the scores said lately and the work
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from features.lake import Lake
 from features.matrix import feature_matrix
 from features.settings import Exploration, Goal, Settings
 from serving import dossier, groups, ledger
-from serving.brought import Brought
+from serving.brought import Brought, request_of
 from serving.champion import Champion
 from serving.changes import changes
 from serving.doubts import problems, still_open
@@ -66,6 +67,14 @@ class Desk:
         self.worklist = Worklist(self.lake, settings.goal, explores=settings.exploration.share > 0)
         self.intake = Intake(self, clock)
         self.said = Said(lambda: (self.champion.scorer.version, tuple(sorted(self.residence.versions().items()))))
+
+    def warm_up(self, now: datetime) -> None:
+        """Score a lead that does not exist: what is compiled at its first use is compiled before anybody asks."""
+        told = {"occurred_at": (now - timedelta(days=1)).isoformat(), "kind": "page_view", "channel": "Direct"}
+        lead = {"lead_id": "nobody", "created_at": (now - timedelta(days=30)).isoformat(), "touches": [told]}
+        scorer, body = self.champion.scorer, json.dumps({"leads": [lead]}).encode()
+        (group,) = groups.sent(self.lake, request_of(body).leads, now, scorer.spec)
+        scores(scorer, group.moments)
 
     # What is asked
 

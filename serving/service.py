@@ -121,6 +121,7 @@ class Application:
         return self.guard.refused_at_once(scope)
 
     def _begin(self) -> None:
+        self.desk.warm_up(now())
         self.desk.intake.start()
         self.watch.start()
         gc.collect()

@@ -24,10 +24,12 @@ from features.errors import ConfigError, ModelError
 from features.history import microseconds
 from features.lake import Lake
 from features.settings import Settings
+from features.verbs import Moments
 from serving import desk as desk_module
 from serving import groups
 from serving.app import Turns
 from serving.batch import open_leads
+from serving.scorer import Scorer
 from serving.scores import Score, scores
 from serving.service import listen, server
 
@@ -212,6 +214,20 @@ def test_what_was_said_lately_is_said_at_once_and_all_else_in_its_turn(
     replies(client, lead_ids=[lead["lead_id"]], as_of=NOW.isoformat())
     assert at_most_once <= 1
     assert len(taken) == at_most_once + 1
+
+
+def test_a_service_has_scored_before_it_says_that_it_is_ready(
+    trained_company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored = list[str]()
+
+    def noted(scorer: Scorer, moments: Moments) -> list[Score]:
+        scored.extend(moments.history.lead_ids)
+        return scores(scorer, moments)
+
+    monkeypatch.setattr(desk_module, "scores", noted)
+    with serving(trained_company.workspace, trained_company.settings):
+        assert scored == ["nobody"]
 
 
 def test_the_lake_is_read_only_for_leads_in_it(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
