@@ -124,10 +124,8 @@ def _brought(body: bytes) -> Brought:
 def _history(lead: _Lead) -> History:
     touches, stages, feedback = lead.touches, lead.stages, lead.feedback
     for touch in touches:
-        if touch.properties is not NOTHING:
-            FACTS.validate_json(
-                bytes(touch.properties)
-            )  # what cannot be right is refused, though nothing of it is used
+        if touch.properties is not NOTHING:  # nothing of them is used, but they have to be right
+            FACTS.validate_json(bytes(touch.properties))
     told = FACTS.validate_json(bytes(lead.attributes))
     texts = {name: text for name, value in told.items() if (text := _text(value)) is not None}
     at = _moments(lead)
