@@ -39,7 +39,7 @@ LOOK_SECONDS = 0.01  # of work, after which the loop looks who else has come
 class Turns:
     """Work on the loop, piece after piece; every few milliseconds the loop looks who else has come, and refuses them.
 
-    To look after each piece would cost a fifth of what is done at all, once many have come.
+    To look after each piece would take a seventh of what can be done, once many have come.
     """
 
     def __init__(self) -> None:
