@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from prometheus_client import CollectorRegistry
 
 from features.errors import ConfigError
@@ -255,7 +256,8 @@ def test_those_who_wait_too_many_are_told_so_at_once_and_slow_bodies_do_not_coun
     assert refused[2] == {"error": "Too many requests wait already. Ask again in a second."}
 
 
-def test_the_loop_looks_every_few_milliseconds_who_else_has_come() -> None:
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_the_loop_looks_every_few_milliseconds_who_else_has_come(run: Callable[[Any], None]) -> None:
     done, turns = list[str](), Turns()
 
     def piece(kind: str, seconds: float) -> None:
@@ -272,7 +274,7 @@ def test_the_loop_looks_every_few_milliseconds_who_else_has_come() -> None:
         slow = [turns.done(partial(piece, "slow", LOOK_SECONDS * 1.1), alone=False) for _ in range(3)]
         await asyncio.gather(*quick, *slow, look())
 
-    asyncio.run(all_at_once())
+    run(all_at_once())
     assert [kind for kind in done if kind != "look"] == ["quick"] * 3 + ["slow"] * 3
     assert done[done.index("quick") :][:3] == ["quick"] * 3
     assert ("slow", "slow") not in pairwise(done)
