@@ -14,7 +14,7 @@ from features.events import DAY, Events
 from features.merges import Ints
 from features.passes import are_in_order
 from features.plan import Wanted
-from features.sweep import nothing, sweep_into
+from features.sweep import no_events, sweep_into
 from features.verbs import VERBS, Feature, Moments, Table
 from features.walk import Floats, Matrix
 
@@ -155,7 +155,7 @@ def _plan(chosen: Sequence[tuple[int, Feature]]) -> TablePlan:
 
 def _nothing(columns: Ints, wanted: Wanted, read: Sequence[Reading]) -> Matrix:
     """Return the features of a lead to whom nothing happened."""
-    row, nobody = np.empty((1, columns.max() + 1), np.float32), nothing(wanted)
+    row, nobody = np.empty((1, columns.max() + 1), np.float32), no_events(wanted)
     answers = sweep_into(row, nobody, np.zeros(1, np.int64), np.zeros(1, np.int64), wanted)
     for column, feature, value, place in read:
         row[:, column] = value(feature, nobody, answers[:, place])

@@ -69,11 +69,11 @@ def _of_nothing(wanted: Wanted) -> tuple[Ints, Matrix, Floats]:
     """Return what is measured where nothing happened: columns of a matrix, what stands there, and what apart."""
     columns = np.array([column for column, _ in wanted.columns], np.int64)
     row, answers = np.empty((1, columns.max(initial=-1) + 1), np.float32), np.empty((len(wanted.apart), 1)).T
-    _walk(row, answers, nothing(wanted), np.zeros(1, np.int64), np.zeros(1, np.int64), wanted)
+    _walk(row, answers, no_events(wanted), np.zeros(1, np.int64), np.zeros(1, np.int64), wanted)
     return columns, row[0, columns], answers[0]
 
 
-def nothing(wanted: Wanted) -> Events:
+def no_events(wanted: Wanted) -> Events:
     """Return the events, none, of one lead, with the columns that measures look at."""
     names = {name for measure in wanted.measures for name in (measure.column, *dict(measure.where))}
     none = np.empty(0, np.int64)

@@ -71,7 +71,7 @@ def test_a_forest_says_of_every_row_what_lightgbm_says_to_the_last_bit(kind: str
 @pytest.mark.parametrize("kind", KINDS)
 def test_effects_are_the_shap_values_that_lightgbm_takes_so_long_to_find(kind: str) -> None:
     found = np.asarray(BOOSTERS[kind].predict(MATRIX, pred_contrib=True))
-    assert np.abs(FORESTS[kind].effects(MATRIX) - found[:, :-1]).max() < 1e-6
+    assert np.abs(FORESTS[kind].effects(MATRIX) - found[:, :-1]).max() < 1e-7
     assert FORESTS[kind].base == pytest.approx(found[0, -1], abs=1e-12)
 
 
@@ -108,7 +108,7 @@ def test_each_member_speaks_for_itself_and_their_mean_has_the_effects() -> None:
     said = [member.predict(MATRIX, raw_score=True).tolist() for member in members]
     assert forest.margins(MATRIX).tolist() == said
     total = forest.effects(MATRIX).sum(axis=1) + forest.base
-    assert total == pytest.approx(np.mean(said, axis=0), abs=1e-6)
+    assert total == pytest.approx(np.mean(said, axis=0), abs=1e-7)
 
 
 @pytest.mark.parametrize("kind", KINDS)

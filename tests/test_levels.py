@@ -175,7 +175,7 @@ def test_the_effect_of_a_level_is_a_reason_like_others_and_they_add_up(matters: 
     margins = scorer.margins(matrix)
     effects = scorer.effects(matrix, margins)
     told = scorer.log_odds(margins) - effects.sum(axis=1)
-    assert np.ptp(told) < 1e-6
+    assert np.ptp(told) < 1e-8
     assert effects[:, model.spec.coarser[0][0]].std() > 0.5
 
 
