@@ -12,6 +12,7 @@ Journeys may come part by part, so that a file of any length takes little memory
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -176,7 +177,8 @@ def _sorted(found: Counts, channels: tuple[str, ...], by_name: tuple[str, ...]) 
 def _add(journeys: Journeys, rules: Sequence[Rule], where: Spread, found: Counts) -> None:
     """Add journeys to the sums; leading rules that only ask for places are looked up, which is quick."""
     longest = int(np.diff(journeys.start).max(initial=0))
-    placed = _parts_by_place(list(takewhile(lambda rule: by_place_alone(rule, journeys), rules)))
+    leading = takewhile(lambda rule: by_place_alone(rule, journeys), rules)
+    placed = _parts_by_place(tuple((rule.form, rule.numbers) for rule in leading))
     met = np.zeros((len(journeys.channels), 2), np.int64)
     tally(journeys.start, journeys.channel, journeys.value_cents, np.empty(longest), met, where.bucket, where.outcomes,
           where.exact, placed, *weighing(journeys, rules), *found)  # fmt: skip
@@ -187,9 +189,10 @@ def by_place_alone(rule: Rule, journeys: Journeys) -> bool:
     return rule.form == ENDS or (rule.form == DECAY and journeys.age_days is None)
 
 
-def _parts_by_place(rules: Sequence[Rule]) -> Floats:
+@lru_cache
+def _parts_by_place(rules: tuple[tuple[int, tuple[float, ...]], ...]) -> Floats:
     """Return the parts of the touches of journeys of 1 touch, 2 touches, …, one below the other (t, r)."""
     start = np.append(0, np.cumsum(np.arange(1, LOOKED_UP + 1)))
     none, nothing = np.zeros(LOOKED_UP), np.zeros(LOOKED_UP, np.int64)
     each = Journeys(("any",), start, np.zeros(start[-1], np.int32), None, none, none, nothing)
-    return np.array([shares(each, rule) for rule in rules]).reshape(len(rules), start[-1]).T.copy()
+    return np.array([shares(each, Rule(*rule)) for rule in rules]).reshape(len(rules), start[-1]).T.copy()

@@ -8,18 +8,21 @@ from decimal import Decimal
 from difflib import get_close_matches
 from itertools import chain, islice
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from attribution.counting import Counted, counted, counted_in_parts
-from attribution.journeys import Ints, Journeys, Names
+from attribution.journeys import Floats, Ints, Journeys, Names
 from attribution.models import BEST_ORDER, MARKOV, MODELS, OF_LEAD_DAYS, Earned, counted_alone, counting_for, earned
 from attribution.paths import joined
 from attribution.rules import HALF_LIFE_DAYS, RULES, Rule, shares, time_decay
 from attribution.shares import split_cents, whole
 from features.errors import DataError
+
+Column = NDArray[Any]
 
 
 class Unattributed(TypedDict):
@@ -77,13 +80,12 @@ def credit(
     _admit(models, rules, stages, half_life_days, replicates)
     asked = list(dict.fromkeys(models))
     seen, complete = _counted(journeys, asked, rules)
-    by_model = [(each, _rows(each, rules.get(each.model), seen, complete))
-                for each in earned(seen, complete, asked, rules, replicates, seed)]  # fmt: skip
-    touches = pd.concat([rows for _, rows in by_model], ignore_index=True)
+    by_model = list(earned(seen, complete, asked, rules, replicates, seed))
+    rows = [_rows(each, rules.get(each.model), seen, complete) for each in by_model]
     return Attribution(
-        models=tuple(each.model for each, _ in by_model),
-        channels=pd.concat([_by_channel(each, rows, seen.channels) for each, rows in by_model], ignore_index=True),
-        touches=touches.drop(columns="cents").assign(value=_money(touches["cents"].to_numpy())),
+        models=tuple(each.model for each in by_model),
+        channels=_by_channel(by_model, rows, seen.channels),
+        touches=_touches(by_model, rows, seen.channels),
         unattributed={"credit": seen.untouched, "value": _money(np.array([seen.untouched_cents]))[0]},
     )
 
@@ -156,45 +158,81 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     return f'Model "{name}" is not known' + (f'; did you mean "{nearest[0]}"?' if nearest else ".")
 
 
-def _rows(each: Earned, rule: Rule | None, seen: Counted, journeys: Journeys | None) -> pd.DataFrame:
-    """Return what earned something: model, lead_id, event_id, channel, credit, cents, touched_at, closed_at."""
+class Rows(NamedTuple):
+    """What earned something under a model: touches, or channels where it credits these."""
+
+    channel: Ints  # places in channels
+    credit: Floats
+    cents: Ints
+    lead_id: Names
+    event_id: Names
+    touched_at: Column  # moments in UTC
+    closed_at: Column
+
+
+def _rows(each: Earned, rule: Rule | None, seen: Counted, journeys: Journeys | None) -> Rows:
     if rule is None or journeys is None or journeys.event_id is None or journeys.lead_id is None:
         total = np.array([seen.value_cents])
-        credit, cents = each.credit, whole(each.cents, total, np.array([0, len(each.cents)]))
-        rows, channel = np.flatnonzero((credit != 0) | (cents != 0)), np.arange(len(seen.channels))
-        lead_id = event_id = np.full(len(rows), None)
-        touched_at = closed_at = _no_moments(len(rows))
-    else:
-        share, journey = shares(journeys, rule), journeys.journey
-        credit, cents = share * journeys.conversions[journey], split_cents(journeys.value_cents, share, journeys.start)
-        rows, channel = np.flatnonzero((credit > 0) | (cents != 0)), journeys.channel.astype(np.int64)
-        lead_id = journeys.lead_id[journey[rows]] if journeys.contact is None else journeys.contact[rows]
-        event_id = journeys.event_id[rows]
-        touched_at = _no_moments(len(rows)) if journeys.touched_at is None else journeys.touched_at[rows]
-        closed_at = _no_moments(len(rows)) if journeys.ended_at is None else journeys.ended_at[journey[rows]]
-    names = np.array(seen.channels, dtype=object)[channel[rows]]
-    texts = {"lead_id": lead_id, "event_id": event_id, "channel": names}
-    return pd.DataFrame({"model": each.model, **texts}, dtype="str").assign(
-        credit=credit[rows], cents=cents[rows], touched_at=touched_at, closed_at=closed_at
+        cents = whole(each.cents, total, np.array([0, len(each.cents)]))
+        channel = np.flatnonzero((each.credit != 0) | (cents != 0))
+        nobody, never = np.full(len(channel), None), _no_moments(len(channel))
+        return Rows(channel, each.credit[channel], cents[channel], nobody, nobody, never, never)
+    share, journey = shares(journeys, rule), journeys.journey
+    credit, cents = share * journeys.conversions[journey], split_cents(journeys.value_cents, share, journeys.start)
+    rows = np.flatnonzero((credit > 0) | (cents != 0))
+    lead_id = journeys.lead_id[journey[rows]] if journeys.contact is None else journeys.contact[rows]
+    touched_at, closed_at = (
+        _no_moments(len(rows)) if when is None else when.as_unit("us").tz_convert(None).to_numpy()[of]
+        for when, of in ((journeys.touched_at, rows), (journeys.ended_at, journey[rows]))
+    )
+    return Rows(journeys.channel[rows].astype(np.int64), credit[rows], cents[rows], lead_id, journeys.event_id[rows],
+                touched_at, closed_at)  # fmt: skip
+
+
+def _no_moments(rows: int) -> Column:
+    return np.full(rows, "NaT", "datetime64[us]")
+
+
+def _touches(models: Sequence[Earned], rows: Sequence[Rows], channels: Sequence[str]) -> pd.DataFrame:
+    """One row a touch and model."""
+    all_of = Rows(*map(np.concatenate, zip(*rows, strict=True)))
+    model = np.repeat(np.array([each.model for each in models], object), [len(one.cents) for one in rows])
+    texts = {
+        "model": model,
+        "lead_id": all_of.lead_id,
+        "event_id": all_of.event_id,
+        "channel": np.array(channels, object)[all_of.channel],
+    }
+    return pd.DataFrame(
+        {name: pd.array(column, dtype="str") for name, column in texts.items()}
+        | {
+            "credit": all_of.credit,
+            "value": _money(all_of.cents),
+            "touched_at": pd.DatetimeIndex(all_of.touched_at, tz="UTC"),
+            "closed_at": pd.DatetimeIndex(all_of.closed_at, tz="UTC"),
+        }
     )
 
 
-def _no_moments(rows: int) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(np.full(rows, "NaT", "datetime64[us]"), tz="UTC")
+def _by_channel(models: Sequence[Earned], rows: Sequence[Rows], channels: Sequence[str]) -> pd.DataFrame:
+    """One row a channel and model, a model's best first."""
+    names, k = np.array(channels, object), len(channels)
+    best = [np.argsort(-each.credit, kind="stable") for each in models]
+    cents = np.zeros((len(models), k), np.int64)
+    for total, one in zip(cents, rows, strict=True):
+        np.add.at(total, one.channel, one.cents)
 
+    def column(of_models: Iterable[Column]) -> Column:
+        return np.concatenate([of_model[order] for of_model, order in zip(of_models, best, strict=True)])
 
-def _by_channel(each: Earned, rows: pd.DataFrame, channels: Sequence[str]) -> pd.DataFrame:
-    """One row a channel, the best first."""
-    cents = rows.groupby("channel")["cents"].sum().reindex(list(channels), fill_value=0).to_numpy(np.int64)
-    best = np.argsort(-each.credit, kind="stable")
     return pd.DataFrame(
         {
-            "model": each.model,
-            "channel": [channels[code] for code in best],
-            "credit": each.credit[best],
-            "value": _money(cents[best]),
-            "low": np.minimum(each.low, each.credit)[best],
-            "high": np.maximum(each.high, each.credit)[best],
+            "model": pd.array(np.repeat(np.array([each.model for each in models], object), k), dtype="str"),
+            "channel": pd.array(column([names] * len(models)), dtype="str"),
+            "credit": column(each.credit for each in models),
+            "value": _money(column(cents)),
+            "low": column(np.minimum(each.low, each.credit) for each in models),
+            "high": column(np.maximum(each.high, each.credit) for each in models),
         }
     )
 

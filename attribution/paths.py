@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numba import njit
 
 from attribution.journeys import Codes, Flags, Floats, Ints, Journeys
 from attribution.tokens import EMPTY, GAP, lexicon, parsed
@@ -21,7 +22,7 @@ REQUIRED = ("path", "conversions")
 COLUMNS = (*REQUIRED, "value", "nulls")
 REMEDY = 'Write paths as "Email > Webinar", counts as numbers of 0 or more, amounts as 1234.50.'
 LARGEST = 10**15  # of a count, and of an amount in cents: what floats still hold exactly
-ROWS_AT_ONCE = 50_000
+ROWS_AT_ONCE, BYTES_AT_ONCE = 25_000, 1 << 16  # fresh memory costs more than reading what is in it
 
 
 def read_paths(file: Path) -> Journeys:
@@ -133,7 +134,7 @@ def _shown(value: object) -> str:
 def _tables(file: Path) -> Iterator[pa.RecordBatch]:
     """Yield tables of some rows each, with COLUMNS; those that a file may lack are empty."""
     if file.suffix.lower() == ".parquet":
-        parquet = pq.ParquetFile(file, pre_buffer=False)  # which is quick with files that are far away
+        parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=BYTES_AT_ONCE)
         present = _present(file, parquet.schema_arrow.names)
         yield from map(_complete, parquet.iter_batches(ROWS_AT_ONCE, columns=present, use_threads=False))
     else:
@@ -172,6 +173,8 @@ def _is_text(column: pa.Array) -> bool:
 
 def _counts(column: pa.Array, missing: float = np.nan) -> Floats:
     """Numbers of a column; NaN where there is none, and ``missing`` where it is empty."""
+    if pa.types.is_integer(column.type) and not column.null_count:  # as most are, and Arrow's cast takes its time
+        return np.asarray(column.to_numpy(), dtype=np.float64)
     if not _is_text(column):
         return np.asarray(pc.fill_null(column.cast(pa.float64()), missing).to_numpy(zero_copy_only=False))
     texts = column.to_pandas().str.strip()
@@ -189,20 +192,32 @@ def _cents(column: pa.Array) -> tuple[Ints, Flags]:
     decide, the text is asked.
     """
     if pa.types.is_floating(column.type):
-        amount = pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy(zero_copy_only=False)
-        amount = np.where(np.isnan(amount), 0.0, amount)
-        exact = 100 * amount
-        is_amount = np.abs(exact) <= LARGEST
-        exact = np.where(is_amount, exact, 0.0)
-        cents = np.rint(exact).astype(np.int64)
-        near_half = np.abs(np.abs(exact - np.floor(exact)) - 0.5) <= 1e-6 + 1e-15 * np.abs(exact)
-        for row in np.flatnonzero(near_half & is_amount):
-            cents[row] = _cents_of(repr(float(amount[row])))
+        amount = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
+        cents, is_amount, near_half = _rounded(amount)
+        for row in np.flatnonzero(near_half):
+            cents[row] = _cents_of(repr(float(amount[row]))) or 0
         return cents, is_amount
     code, texts = pd.factorize(column.cast(pa.large_string()).to_pandas().fillna("").str.strip())
     distinct = [0 if text == "" else _cents_of(text) for text in texts]
     is_amount = np.array([cents is not None for cents in distinct], np.bool_)
     return np.array([cents or 0 for cents in distinct], np.int64)[code], is_amount[code]
+
+
+@njit(cache=True, nogil=True)
+def _rounded(amount: Floats) -> tuple[Ints, Flags, Flags]:
+    """Return cents, whether it is an amount (NaN is none of money), and whether a half cent may be in doubt."""
+    cents, is_amount, near_half = (
+        np.zeros(len(amount), np.int64),
+        np.zeros(len(amount), np.bool_),
+        np.zeros(len(amount), np.bool_),
+    )
+    for row in range(len(amount)):
+        exact = 0.0 if np.isnan(amount[row]) else 100 * amount[row]
+        is_amount[row] = abs(exact) <= LARGEST
+        if is_amount[row]:
+            cents[row] = np.int64(np.rint(exact))
+            near_half[row] = abs(exact - np.floor(exact) - 0.5) <= 1e-6 + 1e-15 * abs(exact)
+    return cents, is_amount, near_half
 
 
 def _cents_of(amount: str) -> int | None:
