@@ -14,7 +14,7 @@ import typer
 import terminal
 from commands.clock import moment
 from commands.credited import show_credit
-from commands.options import HERE, AsOf, Engine, Json, Quiet, Workspace
+from commands.options import HERE, AnyWorkspace, AsOf, Engine, Json, Quiet, there
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def attribute(
-    workspace: Workspace = HERE,
+    workspace: AnyWorkspace = HERE,
     as_of: AsOf = None,
     model: Annotated[
         list[str] | None, typer.Option(help="Model to run; repeat for several. Default: as configured.")
@@ -70,6 +70,8 @@ def attribute(
         from features.memory import keep_freed_memory
 
         keep_freed_memory()  # a file of any length goes part by part
+    else:
+        there(workspace)
     from attribution import pipeline as pipelines
     from attribution import runs
     from features.history import microseconds

@@ -13,12 +13,12 @@ from commands.clock import now
 from commands.credited import show_credit
 from commands.history import show_ingested
 from commands.learning import show_trained
-from commands.options import HERE, Json, Port, Quiet, Workspace
+from commands.options import HERE, AnyWorkspace, Json, Port, Quiet
 from commands.scores import show_scores, show_synced
 
 
 def demo(
-    workspace: Workspace = HERE,
+    workspace: AnyWorkspace = HERE,
     once: Annotated[bool, typer.Option("--once", help="Score one lead over HTTP, print it, and stop.")] = False,
     export: Annotated[Path | None, typer.Option(help="Only write the company's files to this folder.")] = None,
     with_crm: Annotated[

@@ -10,7 +10,7 @@ import typer
 
 import terminal
 from commands.clock import moment, now
-from commands.options import HERE, Engine, Json, Quiet, Workspace
+from commands.options import HERE, AnyWorkspace, Engine, Json, Quiet, Workspace, lake_with_leads
 from commands.statuses import NOTHING_TO_DO, REFUSED
 
 
@@ -19,7 +19,7 @@ def ingest(
         list[Path] | None,
         typer.Argument(help="Files or folders (CSV, Parquet, JSON Lines), or hubspot, salesforce, marketo, mailchimp."),
     ] = None,
-    workspace: Workspace = HERE,
+    workspace: AnyWorkspace = HERE,
     retry: Annotated[
         bool, typer.Option("--retry", help="Take quarantined rows again, after a mapping is mended.")
     ] = False,
@@ -108,7 +108,6 @@ def features(
     from features.catalogue import catalogue_of
     from features.dictionary import write_dictionary
     from features.history import microseconds
-    from features.lake import Lake
     from features.moments import chosen
     from features.rows import write_features
     from features.settings import read_settings
@@ -120,7 +119,7 @@ def features(
     if output or not dictionary:
         asked = chosen(moments, every, *(microseconds(moment(date)) if date else None for date in (start, end)))
         with terminal.progress(quiet, "Measuring leads"):
-            document |= write_features(Lake(workspace / "lake"), catalogue, asked, output, engine)
+            document |= write_features(lake_with_leads(workspace), catalogue, asked, output, engine)
     terminal.finish(document, json, quiet, lambda: show_features(document))
 
 

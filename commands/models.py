@@ -39,7 +39,7 @@ def models_compare(
     from features.reading import read_history
     from features.verbs import columns_of
     from serving.scorer import load
-    from training.registry import compared
+    from training.backtest import compared
 
     settings, room = towards(goal, workspace)
     one, other = (load(room / "models" / version) for version in versions)
@@ -79,6 +79,9 @@ def models_rollback(workspace: Workspace = HERE, goal: Goal = None, json: Json =
 
 def show_models(found: Sequence[dict[str, Any]]) -> None:
     """Print every model, the latest first, with what was measured on its later data."""
+    if not found:
+        typer.echo("There is no model yet. Run `touchstone train`.")
+        return
     figures = ("n", "roc_auc", "log_loss", "ece")
     rows = [
         (

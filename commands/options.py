@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from features.lake import Lake
     from features.settings import Settings
 
 
@@ -22,9 +23,19 @@ def _up_to_date(workspace: Path) -> Path:
     return workspace
 
 
-Workspace = Annotated[
-    Path, typer.Option(help="Folder of touchstone.toml, the lake and the models.", callback=_up_to_date)
-]
+def there(workspace: Path) -> Path:
+    """Return a workspace that is there: of a mistyped one nothing is known, which would look like an answer."""
+    from features.errors import ConfigError
+
+    if not workspace.is_dir():
+        remedy = f"Name that of your workspace, or begin one: touchstone init --workspace {workspace}"
+        raise ConfigError(f"There is no folder {workspace}. {remedy}")
+    return _up_to_date(workspace)
+
+
+FOLDER = "Folder of touchstone.toml, the lake and the models."
+Workspace = Annotated[Path, typer.Option(help=FOLDER, callback=there)]
+AnyWorkspace = Annotated[Path, typer.Option(help=FOLDER, callback=_up_to_date)]  # of what makes it, or may do without
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 AsOf = Annotated[
@@ -43,3 +54,14 @@ def towards(goal: str | None, workspace: Path) -> tuple[Settings, Path]:
 
     settings = read_settings(workspace)
     return (settings if goal is None else settings.for_goal(goal)), room_of(workspace, goal or "")
+
+
+def lake_with_leads(workspace: Path) -> Lake:
+    """Return the lake of a workspace, for what would be an empty answer without leads."""
+    from features.errors import DataError
+    from features.lake import Lake
+
+    lake = Lake(workspace / "lake")
+    if lake.table("leads") is None:
+        raise DataError("The lake holds no leads. Ingest some first: touchstone ingest FILE.")
+    return lake

@@ -10,7 +10,7 @@ import typer
 
 import terminal
 from commands.clock import moment
-from commands.options import HERE, AsOf, Goal, Json, Quiet, Workspace, towards
+from commands.options import HERE, AsOf, Goal, Json, Quiet, Workspace, lake_with_leads, towards
 from commands.statuses import REFUSED
 
 
@@ -54,13 +54,12 @@ def report(
 ) -> None:
     """Say how sales and marketing stand together: the hand-over, the funnel, what each channel brought."""
     from features.durable import write_durably
-    from features.lake import Lake
     from features.settings import read_settings
     from serving.pages.report import page
     from serving.pages.report import report as together
 
     with terminal.progress(quiet, "Counting"):
-        told = together(workspace, Lake(workspace / "lake"), read_settings(workspace), moment(as_of))
+        told = together(workspace, lake_with_leads(workspace), read_settings(workspace), moment(as_of))
     if output:
         write_durably(output, page(told))
     terminal.finish(told, json, quiet, lambda: show_report(told))

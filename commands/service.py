@@ -74,5 +74,8 @@ def tokens_revoke(
 
 def show_tokens(found: Sequence[dict[str, Any]]) -> None:
     """Print every token: whose it is, what it may do and when it was made."""
+    if not found:
+        typer.echo("There is no token. Make one: touchstone tokens create NAME --scope score")
+        return
     rows = [(str(one["name"]), ", ".join(one["scopes"]), str(one["created_at"])) for one in found]
     terminal.show_table("Tokens", ("name", "scopes", "made"), rows)

@@ -11,11 +11,11 @@ import typer
 
 import terminal
 from commands.clock import now
-from commands.options import HERE, Json, Quiet, Workspace
+from commands.options import HERE, AnyWorkspace, Json, Quiet
 
 
 def init(
-    workspace: Workspace = HERE,
+    workspace: AnyWorkspace = HERE,
     sheet: Annotated[
         Path | None, typer.Option("--from", help="Guess how this CSV export, with one row a lead, is to be read.")
     ] = None,
@@ -52,7 +52,7 @@ def init(
 
 def join(
     store: Annotated[str, typer.Argument(help="Address of an object store, such as s3://bucket/touchstone.")],
-    workspace: Workspace = HERE,
+    workspace: AnyWorkspace = HERE,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

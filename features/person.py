@@ -107,7 +107,8 @@ def records_of(lake: Lake, connection: duckdb.DuckDBPyConnection, name: str) -> 
     if not ids and connection.sql(f"SELECT 1 FROM quarantine WHERE {QUOTED} LIMIT 1", params=quoting).fetchall():
         ids = [name]  # known only by rows that were refused
     if not ids:
-        raise DataError(f'Nobody is known as "{name}". Give a lead_id, or the e-mail address of a lead.')
+        where = f'Nobody is known as "{name}" in {lake.folder}.'
+        raise DataError(f"{where} Give a lead_id, or the e-mail address of a lead.")
     return kin(ids, merges(lake))
 
 

@@ -133,6 +133,31 @@ def test_a_wrong_setting_is_a_usage_error(tmp_path: Path, command: Command) -> N
     assert "goal.horizon_days: Input should be greater than 0" in printed
 
 
+@pytest.mark.parametrize(
+    "words", [("check",), ("attribute",), ("models", "list"), ("export", "ada"), ("erase", "ada", "--yes")]
+)
+def test_a_workspace_that_is_not_there_is_said_and_not_made(
+    words: tuple[str, ...], command: Command, tmp_path: Path
+) -> None:
+    typo = tmp_path / "touchtsone"
+    remedy = f"Name that of your workspace, or begin one: touchstone init --workspace {typo}"
+    assert command(*words, workspace=typo) == (2, f"ConfigError: There is no folder {typo}. {remedy}\n")
+    assert not typo.exists()
+
+
+@pytest.mark.parametrize("words", [("report",), ("features", "--every", "30", "--output", "features.csv")])
+def test_what_would_be_empty_without_leads_says_so(words: tuple[str, ...], command: Command, tmp_path: Path) -> None:
+    said = "DataError: The lake holds no leads. Ingest some first: touchstone ingest FILE.\n"
+    moments = ("--from", "2026-01-01", "--to", "2026-02-01") if "--every" in words else ()
+    assert command(*words, *moments, workspace=tmp_path) == (1, said)
+
+
+def test_lists_without_anything_say_what_to_do(command: Command, tmp_path: Path) -> None:
+    assert command("models", "list", workspace=tmp_path) == (0, "There is no model yet. Run `touchstone train`.\n")
+    said = "There is no token. Make one: touchstone tokens create NAME --scope score\n"
+    assert command("tokens", "list", workspace=tmp_path) == (0, said)
+
+
 def test_a_moment_that_is_none_is_a_usage_error(workspace: Path, command: Command) -> None:
     assert command("score", "--as-of", "yesterday", workspace=workspace) == (
         2,

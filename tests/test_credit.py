@@ -98,6 +98,11 @@ def test_channels_are_listed_by_model_and_then_by_falling_credit() -> None:
     ]
 
 
+def test_channels_of_equal_credit_are_listed_by_name() -> None:
+    names = [f"Partner {i:02}" for i in range(60)]
+    assert attributed([(name, 1, 0, 100) for name in names[::-1]], ["last"]).channels["channel"].tolist() == names
+
+
 def test_touches_that_earned_something_are_listed_with_their_lead_and_event() -> None:
     touches = credit(world(), ["linear", "last_non_direct"], replicates=1).touches
     third = pytest.approx(1 / 3)
@@ -109,6 +114,9 @@ def test_touches_that_earned_something_are_listed_with_their_lead_and_event() ->
         ("linear", "ada", "e3", "Direct", third, Decimal("33.33")),
         ("last_non_direct", "ada", "e2", "Webinar", 1, Decimal("100.00")),
     ]
+    touched = pd.to_datetime(["2026-01-01", "2026-01-08", "2026-01-15", "2026-01-08"], utc=True)
+    assert touches["touched_at"].tolist() == touched.tolist()
+    assert touches["closed_at"].tolist() == [pd.Timestamp("2026-01-16", tz="UTC")] * 4
 
 
 def test_a_markov_chain_credits_channels_and_no_single_touch() -> None:

@@ -72,7 +72,7 @@ def test_every_table_that_names_a_lead_is_searched() -> None:
 
 def test_nobody_is_an_error_that_says_what_to_give(lake: Lake) -> None:
     with pytest.raises(
-        DataError, match=r'^Nobody is known as "eve"\. Give a lead_id, or the e-mail address of a lead\.$'
+        DataError, match=r'^Nobody is known as "eve" in .*lake\. Give a lead_id, or the e-mail address of a lead\.$'
     ):
         held(lake, "eve")
 

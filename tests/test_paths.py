@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -195,3 +197,19 @@ def test_a_float_of_half_a_cent_means_the_decimal_that_it_is_written_as(tmp_path
     rows = {"path": ["Email", "Events", "Display"], "conversions": [1, 1, 1], "value": [0.575, -0.575, 1.005]}
     pd.DataFrame(rows).to_parquet(file)
     assert read_paths(file).value_cents.tolist() == [58, -58, 100]  # 100 × 0.575 is a little less than 57.5
+
+
+def test_whole_numbers_of_a_parquet_file_may_be_missing(tmp_path: Path) -> None:
+    file = tmp_path / "paths.parquet"
+    counts = {"conversions": pa.array([1, 1], pa.int64()), "nulls": pa.array([None, 2], pa.int64())}
+    pq.write_table(pa.table({"path": ["A", "B"], **counts}), file)
+    assert told(read_paths(file)) == {"A": (1, 0, 0), "B": (1, 2, 0)}
+
+
+@pytest.mark.parametrize("amount", [np.inf, -np.inf, 1.1e13])
+def test_a_float_that_is_no_amount_is_refused(tmp_path: Path, amount: float) -> None:
+    file = tmp_path / "paths.parquet"
+    pd.DataFrame({"path": ["A", "B"], "conversions": [1, 1], "value": [1.0, amount]}).to_parquet(file)
+    said = re.escape(f'value is not an amount in 1 of 2 rows (first: row 2, "{amount}").')
+    with pytest.raises(DataError, match=said):
+        read_paths(file)

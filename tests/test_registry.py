@@ -25,8 +25,9 @@ from features.settings import Settings, Training
 from features.templates import learned_features
 from serving.scorer import champion, load, promote, promoted, save
 from training import registry
+from training.backtest import compared
 from training.ensemble import Model, fit
-from training.registry import compared, listed, serve, serve_again, trial
+from training.registry import listed, serve, serve_again, trial
 
 Command = Callable[..., tuple[int, str]]
 SETTINGS = Settings.model_validate({"goal": {"horizon_days": 30}, "snapshots": {"ages_days": [2]}})

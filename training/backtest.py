@@ -100,6 +100,25 @@ def predictions_of(scorer: Scorer, test: Labelled) -> pd.DataFrame:
     })  # fmt: skip
 
 
+def compared(one: Scorer, other: Scorer, history: History, settings: Settings, as_of: int) -> dict[str, Metrics]:
+    """Return the metrics of two models on the same snapshots, those taken after both had learned.
+
+    Raises:
+        DataError: when no such snapshot has a known outcome yet.
+
+    """
+    scorers = (one, other)
+    start = max(scorer.spec.learned_until for scorer in scorers)
+    tested = labelled(history, settings, as_of).between(start)
+    if not len(tested.labels):
+        raise DataError(
+            f"No snapshot that was taken after both {one.version} and {other.version} had learned has a known outcome. "
+            "Wait for one, or compare what `touchstone models list` says of each on its own later data."
+        )
+    said = {scorer.version: predictions_of(scorer, tested)["probability"].to_numpy() for scorer in scorers}
+    return {version: metrics(tested.labels, probability) for version, probability in said.items()}
+
+
 def moment(microseconds: int) -> datetime:
     """Return microseconds since 1970 as a datetime in UTC."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)

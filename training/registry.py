@@ -1,4 +1,4 @@
-"""The registry: which models there are, how they compare, and which one serves.
+"""The registry: which models there are, and which one serves.
 
 What serves is one pointer, exchanged by atomic rename: whoever reads it sees the old state or the new one, whenever
 the process that promotes is killed. Before a model is pointed at it is loaded in a process of its own, since a model
@@ -13,13 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from features.errors import DataError, ModelError
-from features.history import History
-from features.settings import Settings
-from serving.scorer import MANIFEST, Scorer, promote, promoted, roll_back
-from training.backtest import predictions_of
-from training.metrics import Metrics, metrics
-from training.snapshots import labelled
+from features.errors import ModelError
+from serving.scorer import MANIFEST, promote, promoted, roll_back
 
 TRIAL_SECONDS = 120
 TRIAL = "import sys, pathlib; from serving.scorer import load; load(pathlib.Path(sys.argv[1]))"
@@ -31,25 +26,6 @@ def listed(models: Path) -> list[dict[str, Any]]:
     serves = promoted(models)[:1]
     found = [_line(file.parent, serves) for file in models.glob(f"*/{MANIFEST}")]
     return sorted(found, key=lambda line: (line["as_of"] or "", line["version"]), reverse=True)
-
-
-def compared(one: Scorer, other: Scorer, history: History, settings: Settings, as_of: int) -> dict[str, Metrics]:
-    """Return the metrics of two models on the same snapshots, those taken after both had learned.
-
-    Raises:
-        DataError: when no such snapshot has a known outcome yet.
-
-    """
-    scorers = (one, other)
-    start = max(scorer.spec.learned_until for scorer in scorers)
-    tested = labelled(history, settings, as_of).between(start)
-    if not len(tested.labels):
-        raise DataError(
-            f"No snapshot that was taken after both {one.version} and {other.version} had learned has a known outcome. "
-            "Wait for one, or compare what `touchstone models list` says of each on its own later data."
-        )
-    said = {scorer.version: predictions_of(scorer, tested)["probability"].to_numpy() for scorer in scorers}
-    return {version: metrics(tested.labels, probability) for version, probability in said.items()}
 
 
 def serve(models: Path, version: str) -> str:
