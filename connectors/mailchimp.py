@@ -178,7 +178,9 @@ def _short(value: Any) -> Any:
     """Return a value as a merge field can hold it."""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%dT%H:%M:%SZ}"
-    return value[:LONGEST] if isinstance(value, str) else value
+    if isinstance(value, str) and len(value) > LONGEST:  # reasons, of which as much as fits is told to the end
+        return value[:LONGEST].rpartition("; ")[0]
+    return value
 
 
 def _unpacked(content: bytes) -> Iterator[Row]:

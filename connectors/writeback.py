@@ -33,9 +33,13 @@ from features.reading import READ
 
 WRITTEN, REFUSED = "written.jsonl", "refused.jsonl"
 CHUNK = 10_000  # scores held at once
-LATEST = """
+# The strongest reasons, whether they raise the score or lower it: of a lead that is cold, too, it says why.
+TOLD = """array_to_string(list_transform(list_reverse_sort(list_transform(
+        from_json(reasons, '[{"effect": "DOUBLE", "text": "VARCHAR"}]'),
+        lambda one: {'size': abs(one.effect), 'text': one.text}))[1:3], lambda one: one.text), '; ')"""
+LATEST = f"""
     SELECT s.lead_id AS scored, probability, grade, coalesce(trend, '') AS trend, model_version, as_of,
-           array_to_string(json_extract_string(reasons, '$[*].text')[1:3], '; ') AS reasons
+           {TOLD} AS reasons
     FROM scores AS s SEMI JOIN wanted ON s.lead_id = wanted.scored WHERE goal IS NULL
     QUALIFY row_number() OVER (PARTITION BY s.lead_id ORDER BY as_of DESC) = 1 AND NOT coalesce(withheld, false)
 """

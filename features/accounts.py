@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from features.coding import names_in, places_among
 from features.events import Events
@@ -69,8 +70,7 @@ def tenures_of(versions: pa.Table, since: Ints, until: Ints) -> Tenures:
     order = np.lexsort((known, lead))
     account = account[np.maximum.accumulate(order)]  # of the latest version among those known by then
     lead, known = lead[order], known[order]
-    changes = np.ones(len(lead), np.bool_)
-    changes[1:] = (lead[1:] != lead[:-1]) | (account[1:] != account[:-1])
+    changes = _changes(lead) | _changes(account)
     lead, known, account = lead[changes], known[changes], account[changes]
     ends = np.append(known[1:], NEVER)
     ends[:-1][lead[1:] != lead[:-1]] = NEVER
@@ -82,10 +82,12 @@ def tenures_of(versions: pa.Table, since: Ints, until: Ints) -> Tenures:
 def accounts_of(tenures: Tenures, touches: Events, stages: Events, lead_ids: tuple[str, ...]) -> Accounts:
     """Return the accounts that leads are contacts of."""
     accounts = np.arange(tenures.account.max(initial=-1) + 1)
-    ends = np.concatenate(
-        [np.stack([tenures.account, tenures.until]), np.stack([accounts, np.full(len(accounts), NEVER)])], 1
-    )
-    account, until = np.unique(ends, axis=1)
+    account = np.concatenate([tenures.account, accounts])
+    until = np.concatenate([tenures.until, np.full(len(accounts), NEVER)])
+    order = np.lexsort((until, account))
+    account, until = account[order], until[order]
+    differs = _changes(account) | _changes(until)
+    account, until = account[differs], until[differs]
     first = np.searchsorted(account, accounts)
     editions = np.append(first[1:], len(account)) - first
     tenure = np.repeat(np.arange(len(tenures.lead)), editions[tenures.account])
@@ -124,9 +126,10 @@ def _once(account: Ints, contact: Ints, known: Ints, occurred: Ints, codes: list
     order = np.lexsort((known, contact, *codes, occurred, account))
     content = np.zeros(len(order), np.bool_)
     for column in (account, occurred, *codes):
-        content[1:] |= np.diff(column[order]) != 0
-    group, run = np.cumsum(content), content.copy()
-    run[1:] |= np.diff(contact[order]) != 0
+        content |= _changes(column[order])
+    if content.all():  # as for most accounts: nothing is held twice
+        return order
+    group, run = np.cumsum(content), content | _changes(contact[order])
     nth = np.arange(len(order)) - np.maximum.accumulate(np.where(run, np.arange(len(order)), 0))
     best = np.lexsort((contact[order], known[order], nth, group))
     again = np.zeros(len(order), np.bool_)
@@ -134,6 +137,13 @@ def _once(account: Ints, contact: Ints, known: Ints, occurred: Ints, codes: list
     kept = np.ones(len(order), np.bool_)
     kept[best[again]] = False
     return np.asarray(order[kept])
+
+
+def _changes(column: Ints) -> NDArray[np.bool_]:
+    """Say of each row whether it is the first, or has another value than the one before."""
+    changes = np.ones(len(column), np.bool_)
+    np.not_equal(column[1:], column[:-1], out=changes[1:])
+    return changes
 
 
 def _places_within(sizes: Ints) -> Ints:

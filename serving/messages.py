@@ -33,6 +33,11 @@ MOST_EVENTS = 20_000  # of one kind, of one lead
 MOST_FACTS = 500  # attributes or properties
 NAMED = 20  # problems of a message
 LONGEST = 2000  # characters of a text
+REMEDIES = {  # of what goes wrong most, in place of pydantic's words, which say no more than that it is wrong
+    "extra_forbidden": "Is not known here; GET /docs.json tells what is",
+    "missing": "Is missing, and has to be there",
+    "timezone_aware": "Needs a time zone, such as 2026-11-01T00:00:00Z",
+}
 NO_NUL = r"^[^\x00]*$"
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Name = Annotated[str, Field(max_length=LONGEST)]
@@ -65,7 +70,10 @@ class Message(BaseModel):
 
 def sentence(error: ValidationError) -> str:
     """Return a sentence for each of the first things that are wrong with a message."""
-    problems = [f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['msg']}." for e in error.errors(include_input=False)]
+    problems = [
+        f"{'.'.join(map(str, e['loc'])) or 'body'}: {REMEDIES.get(e['type'], e['msg'])}."
+        for e in error.errors(include_input=False)
+    ]
     more = [f"And {len(problems) - NAMED} more."] if len(problems) > NAMED else []
     return " ".join([*problems[:NAMED], *more])
 

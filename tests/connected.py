@@ -136,9 +136,15 @@ def account_of(name: str, workspace: Path, most: int) -> Account:
     return Account(name, standin, workspace, clock, configured)
 
 
-def scored(account: Account, probabilities: Mapping[str, float], grade: str = "B", days: float = 0) -> None:
-    """Store scores of leads, as a model of version v1 might have served them."""
-    reasons = json.dumps([{"text": "Looked at the prices, raises the odds 2 times"}])
+REASON = "Looked at the prices, raises the odds 2 times"
+
+
+def scored(
+    account: Account, probabilities: Mapping[str, float], grade: str = "B", days: float = 0,
+    why: Mapping[str, float] = {REASON: 0.7},
+) -> None:  # fmt: skip
+    """Store scores of leads, as a model of version v1 might have served them; ``why`` has each reason's effect."""
+    reasons = json.dumps([{"effect": effect, "text": text} for text, effect in why.items()])
     rows = [
         {"lead_id": lead, "as_of": account.as_of + timedelta(days=days), "horizon_days": 90.0, "probability": p,
          "low": p, "high": p, "grade": grade, "trend": "steady", "reasons": reasons, "model_version": "v1"}

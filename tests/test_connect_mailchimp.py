@@ -102,6 +102,16 @@ def test_scores_are_written_by_a_batch_with_a_tag_of_the_grade(account: Account,
     assert mailchimp.tags[others[1]] == {"grade-A"}
 
 
+def test_what_is_too_long_for_a_merge_field_ends_where_a_clause_does(account: Account, mailchimp: Mailchimp) -> None:
+    account.streams = ("members",)
+    account.read()
+    member = next(iter(mailchimp.people))
+    long = "Opened an e-mail so far: 14 (usually 0), raises the odds 1.39 times; of such leads 12% close, of all 8%"
+    scored(account, {f"mailchimp:{member}": 0.25}, why={f"{long} ": 0.3, f"{long} .": 0.2, f"{long} !": 0.1})
+    account.sync()
+    assert mailchimp.people[member]["merge_fields"]["SCOREWHY"] == f"{long} ; {long} ."
+
+
 def test_a_wrong_key_is_a_sentence_without_the_key(account: Account) -> None:
     account.secrets = {"MAILCHIMP_API_KEY": "wrong-us1"}
     with pytest.raises(

@@ -63,6 +63,14 @@ def test_a_score_is_written_with_all_that_sales_needs(account: Account, hubspot:
     assert NATIVE.items() <= told.items()  # fields of others are as they were
 
 
+def test_the_strongest_reasons_are_written_whichever_way_they_go(account: Account, hubspot: HubSpot) -> None:
+    why = {"Seen lately": 0.3, "Looked at the prices": 0.2, "Small": 0.1, "Silent for long": -0.9, "Student": -0.25}
+    scored(account, {"hubspot:1": 0.02}, grade="D", days=0.001, why=why)
+    account.sync()
+    told = hubspot.objects["contacts"]["1"]["properties"]
+    assert told["ml_score_top_factors"] == "Silent for long; Seen lately; Student"
+
+
 def test_nothing_but_our_own_fields_is_written(account: Account, hubspot: HubSpot) -> None:
     before = {number: dict(one["properties"]) for number, one in hubspot.objects["contacts"].items()}
     account.sync()

@@ -134,6 +134,21 @@ def test_an_engineer_reads_what_was_promised_and_what_came_true(page: Any) -> No
     assert barriers(page) == []
 
 
+def test_a_lead_s_page_has_all_its_bars_reasons_and_days_in_sight(page: Any) -> None:
+    page.goto(f"/my-leads/{MEAN}")
+    page.locator("#moves tbody tr").first.wait_for()
+    widths = {kind: page.locator(kind).first.bounding_box()["width"] for kind in (".hero .interval", "#moves svg")}
+    assert widths[".hero .interval"] > 200
+    assert widths["#moves svg"] > 60
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    causes = page.locator(".twin tbody tr", has_text="No single fact moved it much.").first
+    told = causes.get_by_text("No single fact moved it much.").filter(visible=True).bounding_box()
+    assert told["x"] + told["width"] <= page.viewport_size["width"]
+    ends = [label.bounding_box() for label in page.locator(".scroll .chart text").all()]
+    chart = page.locator(".scroll .chart").bounding_box()
+    assert max(end["x"] + end["width"] for end in ends) <= chart["x"] + chart["width"]
+
+
 @pytest.mark.parametrize("page", [390], indirect=True, ids=["390-pixels-wide"])
 def test_an_engineer_rolls_back_and_promotes_again(page: Any) -> None:
     opened(page, "Model")

@@ -264,8 +264,11 @@ REFUSED = {
         {"leads": [ADA, ADA], "as_of": AS_OF},
         "ada is sent along more than once. Send each lead once.",
     ),
-    "an unknown key": ({"leads": [ADA], "horizon": 30}, "horizon: Extra inputs are not permitted."),
-    "an unknown key of a lead": ({"leads": [ADA | {"name": "Ada"}]}, "leads.0.name: Extra inputs are not permitted."),
+    "an unknown key": ({"leads": [ADA], "horizon": 30}, "horizon: Is not known here; GET /docs.json tells what is."),
+    "an unknown key of a lead": (
+        {"leads": [ADA | {"name": "Ada"}]},
+        "leads.0.name: Is not known here; GET /docs.json tells what is.",
+    ),
     "a wrong type": ({"lead_ids": "ada"}, "lead_ids: Input should be a valid array."),
     "an empty id": (
         {"leads": [ADA | {"lead_id": ""}]},
@@ -273,12 +276,15 @@ REFUSED = {
     ),
     "a naive time": (
         {"leads": [ADA | {"created_at": "2026-01-01T00:00:00"}]},
-        "leads.0.created_at: Input should have timezone info.",
+        "leads.0.created_at: Needs a time zone, such as 2026-11-01T00:00:00Z.",
     ),
-    "a naive moment": ({"leads": [ADA], "as_of": "2026-02-01"}, "as_of: Input should have timezone info."),
+    "a naive moment": (
+        {"leads": [ADA], "as_of": "2026-02-01"},
+        "as_of: Needs a time zone, such as 2026-11-01T00:00:00Z.",
+    ),
     "several faults": (
         {"leads": [{"created_at": AS_OF}], "lead_ids": [1]},
-        "lead_ids.0: Input should be a valid string. leads.0.lead_id: Field required.",
+        "lead_ids.0: Input should be a valid string. leads.0.lead_id: Is missing, and has to be there.",
     ),
     "too many ids": (
         {"lead_ids": ["ada"] * 1001},

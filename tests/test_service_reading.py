@@ -169,7 +169,7 @@ def test_an_unknown_lead_is_not_found(client: httpx.Client) -> None:
     [
         ("limit=0", "limit: Input should be greater than or equal to 1."),
         ("limit=many", "limit: Input should be a valid integer, unable to parse string as an integer."),
-        ("horizon=3", "horizon: Extra inputs are not permitted."),
+        ("horizon=3", "horizon: Is not known here; GET /docs.json tells what is."),
         ("least=2", "least: Input should be less than or equal to 1."),
     ],
 )

@@ -149,7 +149,7 @@ def lines(
         for i, label in enumerate(labels):
             yield _dot(xs[i], y(middle[i]), 2.5, f"{label}: {middle[i]:.1%}")
             if i % every == 0 and (i == 0 or i + every <= len(labels)):
-                yield _text(xs[i], height - 6, label, "middle" if i else "start")
+                yield _text(xs[i], height - 6, label, "start" if i == 0 else "end" if i == len(xs) - 1 else "middle")
 
     return _svg("chart", width, height, says, parts())
 

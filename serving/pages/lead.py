@@ -135,7 +135,7 @@ def _causes(stored: Sequence[StoredScore]) -> Iterator[dict[str, Any]]:
         moved = {name: (now[name].effect if name in now else 0) - (then[name].effect if name in then else 0)
                  for name in {*now, *then}}  # fmt: skip
         name = max(moved, key=lambda one: abs(moved[one]), default=None)
-        why = "Nothing that is known changed much."
+        why = "No single fact moved it much."
         if later.model_version != earlier.model_version:
             why = f"Another model speaks: {later.model_version} instead of {earlier.model_version}."
         elif name is not None and abs(moved[name]) > 0.05:
