@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from attribution.credit import Attribution
@@ -36,14 +37,19 @@ class Decision(NamedTuple):
 
 
 def decision(answer: Attribution, spent: Mapping[str, Decimal] | None = None) -> Decision | None:
-    """Return the decision; with what was spent by channel, among these channels and by their credit for it."""
-    if answer.channels.empty:
+    """Return the decision; with what was spent by channel, among these channels and by their credit for it.
+
+    Where no channel earned anything there is none. A model that finds the first model's channel as good as its own best
+    does not contradict it.
+    """
+    if not (answer.channels["credit"] > 0).any():
         return None
     by_model, unsure = dict[str, str](), list[str]()
     for model in answer.models:
         rows = answer.channels[answer.channels["model"] == model].set_index("channel")
         worth = _for_spend(rows[["credit", "low", "high"]], spent or {})
-        best = str(worth["credit"].idxmax())
+        tied = worth.index[np.isclose(worth["credit"], worth["credit"].max(), rtol=1e-9, atol=0)]
+        best = next((name for name in by_model.values() if name in tied), str(tied[0]))
         by_model[model] = best
         if (worth["high"].drop(best) > worth.loc[best, "low"]).any():
             unsure.append(model)

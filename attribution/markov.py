@@ -8,6 +8,7 @@ null. Source: Anderl, Becker, von Wangenheim, Schumann (2016), Mapping the custo
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 
 from attribution.bootstrap import replicated
 from attribution.counting import Counts, Spread
@@ -76,8 +77,8 @@ def linear(counts: Floats, more: Floats) -> tuple[Floats, Floats]:
     v = np.vstack([v, np.ones(k + 1)])
     reached = np.vstack([x[:k], np.ones(k + 1), np.zeros(k + 1)])
     per_move = np.divide(v, out, out=np.zeros(v.shape), where=out > 0)
-    change = (more.reshape(-1, k + 2) @ reached).reshape(len(more), k + 1, k + 1)
-    return x[k], np.einsum("bsc,sc->bc", change, per_move) - more.sum(axis=-1) @ (x * per_move)
+    change = [((sparse.csr_array(moved) @ reached) * per_move).sum(axis=0) for moved in more]  # most moves never happen
+    return x[k], np.stack(change) - more.sum(axis=-1) @ (x * per_move)
 
 
 def in_proportion(effects: Floats, total: Floats) -> Floats:

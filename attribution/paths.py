@@ -16,6 +16,7 @@ from numba import njit
 
 from attribution.journeys import Codes, Flags, Floats, Ints, Journeys
 from attribution.tokens import EMPTY, GAP, lexicon, parsed
+from features.delimited import separator_of
 from features.errors import DataError
 
 REQUIRED = ("path", "conversions")
@@ -161,7 +162,9 @@ def _complete(table: pa.RecordBatch) -> pa.RecordBatch:
 
 def _csv(file: Path) -> pd.DataFrame:
     """Fields of the file as text."""
-    rows = pd.read_csv(file, dtype=str, keep_default_na=False)
+    with file.open(encoding="utf-8-sig") as lines:
+        separator = separator_of(lines.readline())
+    rows = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False)
     if not isinstance(rows.index, pd.RangeIndex):  # pandas makes an index of the fields it has no name for
         raise ValueError("its rows have more fields than its header")  # noqa: TRY004
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from textwrap import fill
 
@@ -50,7 +51,7 @@ def decision_plot(channels: pd.DataFrame, found: Decision) -> Figure:
         for below, name in enumerate((best, *rival)):
             one, at = rows.loc[[name], ["credit", "low", "high"]], np.array([place + 0.26 * below - 0.13])
             _dots(axes, at, one, below, ("would fund", "next")[below] if place == 0 else "_")
-            axes.annotate(f" {name}", (float(one["high"].iloc[0]), at[0]), va="center", fontsize=8)
+            axes.annotate(f" {name}", (float(one["high"].iloc[0]), at[0]), va="center", fontsize=8, parse_math=False)
     _named(axes, [model.replace("_", " ") for model in models], fill(found.sentence, 90), "credit, with 90 % interval")
     axes.margins(x=0.2)
     axes.legend(loc="lower right", frameon=False)
@@ -86,14 +87,16 @@ def write_plots(
     if is_open:
         figures["pipeline"] = pipeline_plot(channels, currency)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=120)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # an emoji that the font lacks is drawn as a box
+        for name, figure in figures.items():
+            figure.savefig(folder / f"{name}.png", dpi=120)
     return [folder / f"{name}.png" for name in figures]
 
 
 def _best_first(channels: pd.DataFrame, by: str = "credit") -> list[str]:
-    """Return the channels by the first model's credit, or by its value."""
-    first = channels[channels["model"] == channels["model"].iloc[0]].set_index("channel")
+    """Return the channels by credit, or by value, under the first model that names them."""
+    first = channels.drop_duplicates("channel").set_index("channel")
     return [str(name) for name in first[by].astype("float64").nlargest(CHANNELS).index]
 
 
@@ -113,6 +116,7 @@ def _dots(axes: Axes, at: np.ndarray, rows: pd.DataFrame, place: int, label: str
 
 def _named(axes: Axes, names: list[str], title: str, unit: str) -> None:
     """Name the rows from the top down, and the axis of the figures."""
-    axes.set_yticks(np.arange(len(names)), names)
+    axes.set_yticks(np.arange(len(names)), names, parse_math=False)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set(title=title, xlabel=unit)
+    axes.set_title(title, parse_math=False)
+    axes.set_xlabel(unit)

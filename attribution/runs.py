@@ -191,7 +191,7 @@ def attribute_paths(file: Path, settings: Settings, models: Sequence[str] = ()) 
     """
     how = settings.attribution
     named = list(models) or how.models
-    content = hashlib.sha256(file.read_bytes()).hexdigest()
     paths = transformed(read_paths(file), how.transforms) if how.transforms else path_parts(file)
     answer = credit(paths, named, how.half_life_days, own=own_rules(settings))
+    content = hashlib.sha256(file.read_bytes()).hexdigest()
     return Run(run_id(content, how.model_dump(), named), answer)

@@ -78,7 +78,8 @@ def attribute(
     from features.lake import Lake
     from serving import ledger
 
-    _refuse_together(engine, paths, pipeline=pipeline, of_leads=robustness or velocity or returns)
+    of_leads = bool(stage) or robustness or velocity or returns
+    _refuse_together(engine, paths, pipeline=pipeline, stage=bool(stage), of_leads=of_leads)
     settings, named, lake, cut = _settings(workspace, stage), model or [], Lake(workspace / "lake"), moment(as_of)
     with terminal.progress(quiet, "Crediting channels"):
         if paths:
@@ -117,7 +118,7 @@ def attribute(
     terminal.finish(document, json, quiet, lambda: show_credit(document))
 
 
-def _refuse_together(engine: str, paths: Path | None, *, pipeline: bool, of_leads: bool) -> None:
+def _refuse_together(engine: str, paths: Path | None, *, pipeline: bool, stage: bool, of_leads: bool) -> None:
     """Refuse options of ``attribute`` of which one has no meaning beside the other."""
     from features.errors import ConfigError
 
@@ -125,9 +126,11 @@ def _refuse_together(engine: str, paths: Path | None, *, pipeline: bool, of_lead
         raise typer.BadParameter("--paths and --pipeline are counted on this machine. Leave out --engine spark.")
     if paths and (pipeline or of_leads):
         raise ConfigError(
-            "--pipeline, --robustness, --velocity and --returns ask for leads, which --paths does not know. "
+            "--pipeline, --stage, --robustness, --velocity and --returns ask for leads, which --paths does not know. "
             "Leave --paths out."
         )
+    if pipeline and stage:
+        raise ConfigError("--pipeline credits what open leads may be won for, and no other stage. Leave --stage out.")
 
 
 def _settings(workspace: Path, stage: str | None) -> Settings:

@@ -18,10 +18,8 @@ def show_credit(document: dict[str, Any]) -> None:
     from serving.ledger import notes
 
     models, nobody = document["models"], document["unattributed"]["credit"]
-    best_first = next(iter(models.values()))
-    rows = [
-        (channel, *(f"{models[m].get(channel, {}).get('credit', 0):,.1f}" for m in models)) for channel in best_first
-    ]
+    channels = dict.fromkeys(channel for credited in models.values() for channel in credited)
+    rows = [(channel, *(f"{models[m].get(channel, {}).get('credit', 0):,.1f}" for m in models)) for channel in channels]
     anyway = document.get("anyway", {})
     left = {m: anyway[m]["credit"] if m in anyway else nobody for m in models}
     totals = [sum(row["credit"] for row in models[m].values()) + left[m] for m in models]
@@ -75,7 +73,7 @@ def _show_months(rows: Rows, _models: tuple[str, ...]) -> None:
     lines = [(row["month"][:7], f"{row['spend']:,.2f}", f"{row['revenue']:,.2f}", _gain(row["roi"]),
               f"{row['realized']:,.2f}", _gain(row["realized_roi"]))
              for row in rows if row["model"] == model and row["channel"] == ALL]  # fmt: skip
-    head = ("month", "spend", "closed in it", "ROI", "brought by its touches", "realized ROI")
+    head = ("month", "spend", "earned of its closes", "ROI", "brought by its touches", "realized ROI")
     terminal.show_table(f"Month by month, by {_plain((model,))[0]}", head, lines)
     typer.echo("• --json tells the months of each channel.")
 

@@ -111,6 +111,8 @@ def show_report(told: dict[str, Any]) -> None:
     ]
     columns = ("channel", "leads", "promised", "won", f"revenue ({currency})", "spend", "CAC", "pipeline")
     terminal.show_table("What each channel brought", columns, rows)
+    if told["unrated"]:
+        typer.echo(f"• {told['unrated']}")
     if told["why_not"]:
         terminal.show_table(
             "Why sales said no", ("reason", "leads"), [(r["reason"] or "–", f"{r['leads']:,}") for r in told["why_not"]]

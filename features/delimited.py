@@ -22,6 +22,11 @@ CAUSES = {
 Rejected = list[tuple[str, str]]  # line, why
 
 
+def separator_of(first_line: str) -> str:
+    """Return what stands between the columns that a file's first line names."""
+    return max(",;\t|", key=first_line.count)
+
+
 def rows_of(lines: TextIO, separator: str, width: int, rejected: Rejected) -> Iterator[list[list[str]]]:
     """Yield the rows, chunk by chunk; lines that are no rows are added to ``rejected``."""
     waiting: list[str] = []

@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from features.contract import literal, quoted
-from features.delimited import UNDECODABLE, Rejected, rows_of
+from features.delimited import UNDECODABLE, Rejected, rows_of, separator_of
 from features.errors import DataError
 
 ENDINGS = {
@@ -74,7 +74,7 @@ def _open_csv(connection: duckdb.DuckDBPyConnection, file: Path, encoding: str) 
         first = lines.readline()
         if UNDECODABLE.search(first):
             raise ValueError("it is not UTF-8. Save it as UTF-8")
-        separator = max(",;\t|", key=first.count)
+        separator = separator_of(first)
         names = _checked([name.strip() for row in csv.reader([first], delimiter=separator) for name in row])
         rejected: Rejected = []
         rows = rows_of(lines, separator, len(names), rejected)

@@ -95,6 +95,19 @@ def test_a_run_is_drawn_into_files_and_what_is_open_into_one_more(answer: Attrib
     assert closed == [tmp_path / "closed" / "shares.png"]
 
 
+def test_a_name_is_drawn_as_it_is_written_and_an_emoji_that_no_font_has_stops_nothing(tmp_path: Path) -> None:
+    paths = pd.DataFrame({"path": [r"$\wrong$ > Ads 🚀"], "conversions": [4], "nulls": [0], "value_cents": [0]})
+    found = credit(path_journeys(paths), ["first", "last"])
+    drawn = write_plots(tmp_path, found.channels, decided(found), "EUR", is_open=False)
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in drawn)
+
+
+def test_a_channel_that_only_a_later_model_names_is_drawn(answer: Attribution) -> None:
+    late = answer.channels.tail(1).assign(model="late", channel="Ads", credit=1.0, low=0.0, high=2.0)
+    (axes,) = shares_plot(pd.concat([answer.channels, late])).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["Email", "Events", "Ads"]
+
+
 def test_what_no_channel_earned_is_drawn_as_nothing() -> None:
     paths = pd.DataFrame({"path": ["Email"], "conversions": [0], "nulls": [3], "value_cents": [0]})
     (axes,) = shares_plot(credit(path_journeys(paths), ["first"]).channels).axes

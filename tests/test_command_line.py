@@ -239,10 +239,30 @@ def test_attribute_asks_about_any_stage_what_is_open_and_how_robust_it_is(worksp
 def test_attribute_refuses_what_paths_do_not_know(tmp_path: Path, command: Command) -> None:
     words = ("attribute", "--paths", str(tmp_path / "paths.csv"), "--robustness")
     sentence = (
-        "ConfigError: --pipeline, --robustness, --velocity and --returns ask for leads, which --paths does not know. "
-        "Leave --paths out.\n"
+        "ConfigError: --pipeline, --stage, --robustness, --velocity and --returns ask for leads, which --paths "
+        "does not know. Leave --paths out.\n"
     )
     assert command(*words, workspace=tmp_path) == (2, sentence)
+    assert command(*words[:3], "--stage", "lead", workspace=tmp_path) == (2, sentence)
+
+
+def test_attribute_refuses_a_stage_of_what_is_open(tmp_path: Path, command: Command) -> None:
+    sentence = (
+        "ConfigError: --pipeline credits what open leads may be won for, and no other stage. Leave --stage out.\n"
+    )
+    assert command("attribute", "--pipeline", "--stage", "lead", workspace=tmp_path) == (2, sentence)
+
+
+def test_attribute_shows_a_channel_that_only_a_later_model_names(capsys: pytest.CaptureFixture[str]) -> None:
+    from commands.credited import show_credit
+
+    models = {
+        "linear": {"Email": {"credit": 3.0}},
+        "score_adjusted": {"Email": {"credit": 1.0}, "Ads": {"credit": 2.0}},
+    }
+    nobody = {"credit": 0.0, "value": 0.0}
+    show_credit({"run_id": "r", "models": models, "unattributed": nobody, "anyway": {"score_adjusted": nobody}})
+    assert "│ Ads                        │    0.0 │            2.0 │" in capsys.readouterr().out
 
 
 def test_attribute_sets_credit_beside_spend_tells_velocity_and_draws(

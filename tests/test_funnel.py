@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from tables import moment, stage, table, touch, version
 from test_adjusted import LEADS, company
 
 from attribution.funnel import counterfactual_credit, steps
+from attribution.funnel import table as tabled
 from attribution.journeys import Floats, Ints
 from attribution.lead_days import LeadDays
 from attribution.models import COUNTERFACTUAL, SCORE_ADJUSTED
@@ -81,6 +84,46 @@ def test_a_channel_that_works_earns_some_of_what_it_brought_about_and_one_that_d
     assert part[1] < 0  # it makes leads forget what worked: only the last channel is remembered
     assert part[2] == 0
     assert (error[:2] > 0).all()
+
+
+def test_losses_of_which_some_are_looked_at_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = OpenTime(
+        np.zeros(3), np.array([20.0, 30, 40]), np.array([True, False, False]), np.array([False, True, True])
+    )
+    monkeypatch.setattr("attribution.funnel.MOST_LOSSES", 1)
+    found = steps(lost, Touched(np.zeros(4, np.int64), np.empty(0), np.empty(0, np.int32)), 2, eager)
+    assert found.days[found.followed_by == 10].tolist() == [2]
+    assert found.beginner.tolist() == [0, 1, 2]
+
+
+def test_the_error_is_that_of_a_mean_over_groups_of_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_group = np.arange(10.0) ** 2
+
+    def mean(without: int | None = None) -> Floats:
+        return np.array([of_group.mean() if without is None else np.delete(of_group, without).mean()])
+
+    monkeypatch.setattr("attribution.funnel.steps", lambda *_: SimpleNamespace(funnel=mean))
+    monkeypatch.setattr("attribution.funnel._parts", lambda part: part)
+    monkeypatch.setattr("attribution.funnel.refuse_too_few", lambda *_: None)
+    time, touched = ada_and_bob()
+    part, error = counterfactual_credit(LeadDays(("a", "b"), time, touched, ("x",)), lambda lead, _: lead * 0.0)
+    assert part.tolist() == [28.5]
+    assert error == pytest.approx(of_group.std(ddof=1) / np.sqrt(10))
+
+
+def test_the_best_channel_comes_first_with_an_interval_of_90_percent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "attribution.funnel.counterfactual_credit", lambda *_: (np.array([0.1, 0.3]), np.array([0.01, 0.02]))
+    )
+    time, touched = ada_and_bob()
+    wins = pd.DataFrame({"value_cents": [1_001] * 10})
+    rows, anyway = tabled(LeadDays(("a", "b"), time, touched, ("x", "y")), lambda lead, _: lead * 0.0, wins, "m")
+    assert rows["channel"].tolist() == ["y", "x"]
+    assert rows[["low", "credit", "high"]].to_numpy() == pytest.approx(
+        np.array([[3 - 0.329, 3, 3 + 0.329], [1 - 0.1645, 1, 1 + 0.1645]])
+    )
+    assert [*rows["value"], anyway["value"]] == [Decimal("30.03"), Decimal("10.01"), Decimal("60.06")]
+    assert anyway["credit"] == pytest.approx(6)
 
 
 def test_few_closes_tell_nothing() -> None:

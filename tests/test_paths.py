@@ -135,9 +135,9 @@ def test_every_wrong_row_is_counted_and_the_first_of_each_kind_is_named(tmp_path
 
 
 def test_missing_columns_are_named_with_those_that_are_there(tmp_path: Path) -> None:
-    file = written(tmp_path, "route;conversions\nA;1\n")
+    file = written(tmp_path, "route;sales\nA;1\n")
     sentences = (
-        "paths.csv has no column path and no column conversions; its columns are route;conversions."
+        "paths.csv has no column path and no column conversions; its columns are route, sales."
         " Name them path, conversions and, if known, value, nulls."
     )
     with pytest.raises(DataError, match=f"^{re.escape(sentences)}$"):
@@ -156,6 +156,13 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, text: str, reason: s
     file = written(tmp_path, text)
     with pytest.raises(DataError, match=rf"^paths\.csv cannot be read: .*{reason}"):
         read_paths(file)
+
+
+def test_what_a_spreadsheet_of_another_country_separates_by_semicolons_or_tabs_is_read(tmp_path: Path) -> None:
+    rows = "path,conversions,value\nEmail > Events,2,10.01\n"
+    for separator in ";\t":
+        journeys = read_paths(written(tmp_path, rows.replace(",", separator)))
+        assert (journeys.channels, journeys.value_cents.tolist()) == (("Email", "Events"), [1001])
 
 
 @pytest.mark.parametrize("name", ["absent.csv", "absent.parquet"])

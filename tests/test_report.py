@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from tables import moment, stage, table, touch, version
 from typer.testing import CliRunner
 
+from features.contract import schema
 from features.lake import Lake
 from features.settings import Settings
 from serving.pages.report import page, report
@@ -49,6 +51,29 @@ def test_the_report_counts_the_hand_over_the_funnel_and_what_each_channel_brough
     search = by_channel["Search"]
     assert (search["leads"], search["won"], search["revenue"]) == (1, 1, 1000)
     assert (search["spend"], search["cac"], search["roas"], search["days_to_close"]) == (100, 100, 10, 20)
+
+
+def test_what_was_spent_where_no_lead_came_from_is_told_and_a_rate_that_is_unknown_is_not_guessed(
+    workspace: Path,
+) -> None:
+    made, day = Lake(workspace / "lake"), moment(20).date()
+    costs = [("Print", 40, "EUR"), ("Print", 10, "USD"), ("Search", 7, "GBP")]
+    spent = [{"day": day, "channel": name, "cost": cost, "currency": currency, "received_at": moment(21)}
+             for name, cost, currency in costs]  # fmt: skip
+    made.append("spend", table("spend", spent))
+    rates = [
+        {"day": moment(at).date(), "currency": code, "rate": rate}
+        for at, code, rate in ((18, "USD", 0.9), (2, "GBP", 2))
+    ]
+    made.append("rates", pa.Table.from_pylist(rates, schema("rates")))
+    told = report(workspace, made, Settings(), moment(40))
+    by_channel = {one["channel"]: one for one in told["channels"]}
+    names = ("leads", "won", "spend", "cac", "roas")
+    assert [by_channel["Print"][name] for name in names] == [0, 0, 49, None, 0]
+    assert by_channel["Search"]["spend"] == 100
+    sentence = "1 costs in GBP are left out, for no rate of their days is known. Ingest rates.csv."
+    assert told["unrated"] == sentence
+    assert sentence in page(told)
 
 
 def test_what_is_not_known_at_the_moment_is_not_told(workspace: Path) -> None:

@@ -157,5 +157,18 @@ def test_the_decision_says_when_models_or_chance_would_turn_it() -> None:
     assert for_money.fund == "B"
 
 
+def test_where_no_channel_earned_anything_there_is_nothing_to_decide() -> None:
+    rows = [("A > B", 0, 3, 0), ("", 2, 0, 0)]
+    paths = path_journeys(pd.DataFrame(rows, columns=["path", "conversions", "nulls", "value_cents"]))
+    assert decision(credit(paths, ["first", "last"])) is None
+
+
+def test_a_model_that_finds_two_channels_as_good_contradicts_neither() -> None:
+    paths = path_journeys(pd.DataFrame([{"path": "B > A", "conversions": 6, "nulls": 0, "value_cents": 0}]))
+    tied = decision(credit(paths, ["first", "linear", "markov:1"]))
+    assert tied is not None
+    assert (tied.fund, tied.flips, tied.unsure) == ("B", False, ("linear", "markov:1"))
+
+
 def test_routes_tell_every_touch_in_order_and_how_often_that_converted() -> None:
     assert routes(seen()).to_numpy().tolist() == [["Email", 0, 1, 0], ["Email > Events > Events", 1, 0, 30_000]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from test_adjusted import company
 
 from attribution.adjusted import score_adjusted
 from attribution.lead_days import LeadDays
-from attribution.robustness import PLACEBO, changed, robustness, touches_of, with_placebo, with_touches
+from attribution.robustness import PLACEBO, _shares, changed, robustness, touches_of, with_placebo, with_touches
 from features.lake import Lake
 from features.settings import Settings
 
@@ -94,6 +95,50 @@ def test_a_longer_window_lets_earlier_touches_earn(lake: Lake) -> None:
 
 def test_without_a_window_a_half_and_two_of_the_default_are_tried(lake: Lake) -> None:
     assert told(lake, "first", lookback_days=float("inf"))["half the window", "first"]["moved"] == 1
+
+
+def test_the_window_that_is_changed_is_that_of_the_stage_and_a_channel_that_is_gone_has_nothing(lake: Lake) -> None:
+    asked = Settings.model_validate({"attribution": {"lookback_days": 365, "windows_days": {"won": 50}}})
+    row = robustness(lake, asked, NOW, ["first"], None).iloc[0]
+    assert (row["scenario"], row["moved"]) == ("half the window", 0.5)
+    assert (row["channel"], row["before"], row["after"], row["low"], row["high"]) == ("Events", 1, 0, 0, 0)
+
+
+def test_touches_of_nobody_change_nothing(tmp_path: Path) -> None:
+    found = []
+    for strangers in (0, 30):
+        made = Lake(tmp_path / str(strangers))
+        leads = [f"lead-{i}" for i in range(20)]
+        touches = [touch(lead, i, channel=name) for lead in leads for i, name in enumerate(("Email", "Events"))]
+        touches += [touch(None, day, channel="Ads", anonymous=f"cookie-{day}") for day in range(strangers)]
+        made.append("leads", table("leads", [version(lead, 0) for lead in leads]))
+        made.append("touches", table("touches", touches))
+        made.append("stages", table("stages", [stage(lead, 40, "won") for lead in leads[::2]]))
+        found.append(robustness(made, Settings(), NOW, ["linear"], None))
+    pd.testing.assert_frame_equal(*found)
+
+
+def test_what_leads_do_of_their_own_and_what_is_excluded_earns_nothing_in_any_scenario(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, seen = Lake(tmp_path / "lake"), list[tuple[str, ...]]()
+    kinds = (("visit", "Email"), ("page_view", "Direct"), ("email_open", "Mail"))
+    made.append("leads", table("leads", [version("ada", 0)]))
+    made.append("touches", table("touches", [touch("ada", 1, kind, channel) for kind, channel in kinds]))
+    made.append("stages", table("stages", [stage("ada", 2, "won")]))
+
+    def all_alike(days: LeadDays, _score: object) -> SimpleNamespace:
+        seen.append(days.channels)
+        k = len(days.channels)
+        return SimpleNamespace(credit=np.ones(k), low_and_high=np.ones((2, k)))
+
+    monkeypatch.setattr("attribution.robustness.adjusted", all_alike)
+    robustness(made, Settings(), NOW, ["score_adjusted"], lambda _: lambda lead, _: lead * 0.0)
+    assert set().union(*seen) == {"Email", PLACEBO}
+
+
+def test_credit_below_zero_has_no_share() -> None:
+    assert _shares(pd.DataFrame({"credit": [-1.0, 3.0, 1.0]})).tolist() == [0, 0.75, 0.25]
 
 
 def test_lost_touches_move_the_first_touch_and_rules_pay_a_placebo_for_being_there(lake: Lake) -> None:

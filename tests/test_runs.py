@@ -209,6 +209,13 @@ def test_the_same_paths_give_the_same_run(tmp_path: Path) -> None:
     assert first.summary() == second.summary()
 
 
+def test_paths_that_are_not_there_or_no_file_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.csv does not exist\. Give a CSV or Parquet file\.$"):
+        attribute_paths(tmp_path / "absent.csv", Settings())
+    with pytest.raises(DataError, match=r"cannot be read: .*Is a directory.*\. Give a CSV or Parquet file\.$"):
+        attribute_paths(tmp_path, Settings())
+
+
 def test_two_runs_can_be_set_beside_each_other_line_by_line(lake: Lake) -> None:
     first = attribute(lake, Settings(), MARCH, ["first"])
     store(lake, first)

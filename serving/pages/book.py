@@ -22,7 +22,7 @@ from features.errors import NothingToDo
 from features.history import microseconds
 from features.identities import touches_of_leads
 from features.lake import Lake
-from features.money import SPEND, VALUES
+from features.money import COSTS, VALUES
 from features.settings import Settings
 from features.versions import MERGED, WHOLE_SINCE
 from serving import ledger
@@ -159,10 +159,7 @@ PROMISES = """
 """
 SPENT = f"""
     CREATE TABLE spent AS
-    WITH told AS ({SPEND})
-    SELECT told.day, channel, coalesce(campaign, '') AS campaign,
-           CAST(cost AS DOUBLE) * CASE WHEN told.currency = $currency THEN 1 ELSE rate END AS cost
-    FROM told ASOF LEFT JOIN rates ON told.currency = rates.currency AND told.day >= rates.day
+    SELECT day, channel, coalesce(campaign, '') AS campaign, currency, cost_cents / 100 AS cost FROM ({COSTS})
 """
 TRAITS = f"""
     CREATE TABLE traits AS
@@ -229,6 +226,15 @@ class Edition:
                 SELECT campaign FROM spent UNION SELECT campaign FROM credit UNION SELECT campaign FROM book)
             WHERE campaign <> '' ORDER BY campaign""")
         return [row["campaign"] for row in found]
+
+    @cached_property
+    def unrated(self) -> str:
+        """Return a sentence on costs of unknown rate, which are left out; nothing where there are none."""
+        (found,) = self.rows("""
+            SELECT count(*) AS costs, string_agg(DISTINCT currency, ', ' ORDER BY currency) AS named
+            FROM spent WHERE cost IS NULL""")
+        return (f"{found['costs']:,} costs in {found['named']} are left out, for no rate of their days is known. "
+                "Ingest rates.csv.") if found["costs"] else ""  # fmt: skip
 
     @cached_property
     def models(self) -> list[str]:

@@ -111,6 +111,7 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
             f"{money(table.total['cost'], currency)} of spend.")  # fmt: skip
     if best and best["credit"]:
         said += f" {best['channel']} earned most of them, by {plain(table.model).lower()}."
+    said = f"{said} {edition.unrated}".rstrip()
     return site.show(
         request, "channels.html", query=query, said=said, as_of=edition.as_of, period_said=choice.said(edition.as_of),
         periods=PERIODS, models=[(name, plain(name)) for name in edition.models if name != _usual(edition)],

@@ -31,13 +31,15 @@ from serving.pages.worth import worth
 HERE = Path(__file__).parent
 CHANNELS = """
     WITH paid AS (SELECT channel, sum(cost) AS spend FROM spent WHERE day >= CAST($since AS DATE) GROUP BY channel)
-    SELECT channel, count(*) AS leads, avg(first_probability) AS promised, count(won_at) AS won,
+    SELECT channel, count(lead_id) AS leads, avg(first_probability) AS promised, count(won_at) AS won,
            coalesce(sum(value), 0) AS revenue, any_value(spend) AS spend,
-           any_value(spend) / nullif(count(won_at), 0) AS cac, sum(value) / nullif(any_value(spend), 0) AS roas,
+           any_value(spend) / nullif(count(won_at), 0) AS cac,
+           coalesce(sum(value), 0) / nullif(any_value(spend), 0) AS roas,
            coalesce(sum(probability * amount) FILTER (won_at IS NULL AND lost_at IS NULL), 0) AS pipeline,
            median(touches) FILTER (won_at IS NOT NULL) AS touches_to_close,
            median(epoch(won_at - created_at) / 86400) AS days_to_close
-    FROM book LEFT JOIN paid USING (channel) WHERE created_at >= $since GROUP BY channel ORDER BY won DESC, leads DESC
+    FROM (FROM book WHERE created_at >= $since) FULL JOIN paid USING (channel)
+    GROUP BY channel ORDER BY won DESC, leads DESC, channel
 """
 
 
@@ -45,9 +47,10 @@ def report(workspace: Path, lake: Lake, settings: Settings, as_of: datetime) -> 
     """Return what happened to the leads of the last year, as of a moment.
 
     ``passed_on`` counts the hand-over and what sales made of it; ``why_not``, ``weekly``, ``bands`` (promised and
-    realised by probability), ``funnel``, ``channels`` (those that brought the leads), ``goals``, ``definitions`` (MQL
-    and SQL as score bands), ``heard`` (self-reported sources beside the tracked), ``rejections`` by channel and week,
-    ``notes`` (what each rep's rejections changed) and ``earned`` (what showing scores was worth) are lists of rows.
+    realised by probability), ``funnel``, ``channels`` (those that brought the leads, or cost something), ``goals``,
+    ``definitions`` (MQL and SQL as score bands), ``heard`` (self-reported sources beside the tracked), ``rejections``
+    by channel and week, ``notes`` (what each rep's rejections changed) and ``earned`` (what showing scores was worth)
+    are lists of rows; ``unrated`` says which costs are left out.
     Money is in the reporting currency.
     """
     edition, goal = Book(workspace, lake, settings).make(as_of), settings.goal
@@ -65,6 +68,7 @@ def report(workspace: Path, lake: Lake, settings: Settings, as_of: datetime) -> 
         "bands": found.bands,
         "funnel": [{"stage": stage, "leads": leads} for stage, leads in found.funnel],
         "channels": edition.rows(CHANNELS, choice.values()),
+        "unrated": edition.unrated,
         "goals": aims(edition, settings),
         "definitions": bands(edition, settings),
         "heard": heard(edition, choice.since),

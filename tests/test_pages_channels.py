@@ -1,0 +1,122 @@
+"""The page Channels, on a company that can be counted by hand: Ada and Bob were won, Cleo untouched, Dan is open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from tables import moment, stage, table, touch, version
+
+from attribution import runs
+from features.lake import Lake
+from features.settings import Settings
+from serving import ledger
+from serving.pages.book import Book, Edition
+from serving.pages.channels import NOBODY, REST, Credited, Table, _agree, _cohorts, _flip, _table
+from serving.pages.choice import ALWAYS, Choice, chosen
+from serving.pages.pace import by_first_touch
+
+NOW = moment(100)
+ALL = Choice(ALWAYS)
+
+
+@pytest.fixture(scope="module")
+def edition(tmp_path_factory: pytest.TempPathFactory) -> Edition:
+    folder = tmp_path_factory.mktemp("company")
+    lake = Lake(folder / "lake")
+    won = [
+        (lead, day, Decimal(amount)) for lead, day, amount in (("Ada", 10, 1000), ("Bob", 20, 500), ("Cleo", 70, 200))
+    ]
+    spent = [("Ads", 1, 100, "spring"), ("Email", 60, 50, None), ("Print", 1, 4, None)]
+    rows: dict[str, list[dict[str, Any]]] = {
+        "leads": [version(lead, day, created=day) for lead, day in (("Ada", 0), ("Bob", 0), ("Cleo", 60), ("Dan", 62))],
+        "touches": [
+            touch("Ada", 1, channel="Email"), touch("Ada", 2, channel="Ads") | {"campaign": "spring"},
+            touch("Bob", 3, channel="Ads"), touch("Dan", 63, channel="Email"),
+        ],
+        "stages": [stage(lead, day, "won") | {"amount": amount, "currency": "EUR"} for lead, day, amount in won],
+        "spend": [{"day": moment(day).date(), "channel": channel, "cost": cost, "campaign": campaign, "currency": "EUR",
+                   "received_at": moment(day)} for channel, day, cost, campaign in spent],
+    }  # fmt: skip
+    for name, told in rows.items():
+        lake.append(name, table(name, told))
+    run = runs.attribute(lake, Settings(), NOW, ["linear", "first"])
+    runs.store(lake, run)
+    ledger.keep(folder, run.summary(), NOW.isoformat())
+    return Book(folder, lake, Settings()).make(NOW)
+
+
+def by_channel(edition: Edition, choice: Choice, *names: str) -> dict[str, tuple[object, ...]]:
+    return {row["channel"]: tuple(row[name] for name in names) for row in _table(edition, choice, {}).rows}
+
+
+def test_each_channel_has_its_credit_and_its_money_and_the_best_comes_first(edition: Edition) -> None:
+    rows = by_channel(edition, ALL, "credit", "value", "cost", "cac", "roas", "roi")
+    assert list(rows.items()) == [
+        ("Ads", (1.5, 1000, 100, pytest.approx(100 / 1.5), 10, 9)),
+        ("Email", (0.5, 500, 50, 100, 10, 9)),
+        ("(no touch)", (0, 0, None, None, None, None)),
+        ("Print", (0, 0, 4, None, 0, -1)),
+        (NOBODY, (1, 200, None, None, None, None)),
+    ]
+
+
+def test_the_total_sets_all_that_closed_beside_all_spend_and_realized_roi_what_touches_brought(
+    edition: Edition,
+) -> None:
+    total = _table(edition, ALL, {}).total
+    assert (total["won"], total["value"], total["cost"]) == (3, 1700, 154)
+    assert (total["cac"], total["roas"]) == (pytest.approx(154 / 3), pytest.approx(1700 / 154))
+    assert total["roi"] == pytest.approx((1500 - 154) / 154)
+
+
+def test_of_a_period_closes_are_counted_by_when_they_closed_and_realized_roi_by_when_was_touched(
+    edition: Edition,
+) -> None:
+    rows = by_channel(edition, Choice(moment(5)), "credit", "cost", "roas", "roi")
+    assert rows["Email"] == (0.5, 50, 10, -1)
+    assert rows["Ads"] == (1.5, None, None, None)
+    assert by_channel(edition, Choice(moment(15)), "credit")["Ads"] == (1,)
+
+
+def test_of_a_campaign_the_rest_is_called_the_rest(edition: Edition) -> None:
+    rows = by_channel(edition, replace(ALL, campaign="spring"), "credit", "cost")
+    assert rows == {"Ads": (0.5, 100), REST: (2.5, None)}
+
+
+def test_a_year_is_looked_at_unless_another_period_is_asked_for(edition: Edition) -> None:
+    assert chosen({}, edition).since == moment(100 - 365)
+    assert chosen({"period": "all"}, edition).since == ALWAYS
+
+
+def test_a_cohort_says_nothing_of_days_that_its_youngest_lead_has_not_lived_yet(edition: Edition) -> None:
+    assert _cohorts(edition, ALL) == [
+        ["Jan 2026", "2", "100 %", "100 %", "100 %", "–"], ["Mar 2026", "2", "50 %", "–", "–", "–"],
+    ]  # fmt: skip
+
+
+def test_a_median_of_fewer_than_five_leads_is_not_told(edition: Edition) -> None:
+    assert by_first_touch(edition, ALL)["by_channel"] == [["Ads", "–"], ["Email", "–"]]
+
+
+def credited(closes: Mapping[str, float], value: Mapping[str, float] = MappingProxyType({})) -> Credited:
+    return Credited(dict(closes), dict(closes), dict(closes), dict(value))
+
+
+def test_a_flip_names_the_paid_channel_that_brings_most_by_each_model_where_it_costs_enough_to_count() -> None:
+    first, last = credited({}, {"Ads": 300, "Email": 200, "Print": 99}), credited({}, {"Ads": 100, "Email": 200})
+    cost = {"Ads": 50.0, "Email": 50.0, "Print": 5.0}
+    table_ = Table("first", [], {}, [("first", first), ("last", last)], cost)
+    assert _flip(table_).startswith("which paid channel brings most for its money depends on it: Ads by first")
+    assert "; Email by last" in _flip(table_)
+    assert _flip(replace(table_, compared=[("first", first)])) == ""
+
+
+def test_models_are_compared_where_they_are_furthest_apart() -> None:
+    compared = [("first", credited({"Ads": 6, "Email": 3})), ("last", credited({"Ads": 1, "Email": 4}))]
+    said = _agree(Table("first", [], {"won": 10}, compared, {}))
+    assert said == "they are furthest apart on Ads: 10 % by last, 60 % by first"
