@@ -5,7 +5,6 @@ Appends are atomic, every version stays readable, and any engine that reads Delt
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import glob
 import shutil
@@ -23,6 +22,7 @@ from deltalake.transaction import RemoveAction
 
 from features import ordered
 from features.contract import TABLES, literal, quoted, schema
+from features.disk import is_full
 from features.errors import ConfigError, DataError
 from features.growth import grow_schema, grown, lacking
 from features.lease import Lease, leased
@@ -223,7 +223,7 @@ class Lake:
                 with self._leased():
                     yield
         except (OSError, DeltaError, duckdb.Error) as error:
-            if not _says_full(error):
+            if not is_full(error):
                 raise
             raise DataError(
                 f"The disk of {self.folder} is full. What was stored before is intact; what was being written is not "
@@ -313,9 +313,3 @@ class Lake:
 
 def _is_before(entry: str, newest: str) -> bool:
     return entry[:20] < newest or entry.startswith("_commit") or "#" in entry
-
-
-def _says_full(error: Exception) -> bool:
-    return getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or any(
-        words in str(error) for words in ("No space left on device", "Disk quota exceeded", "max_temp_directory_size")
-    )

@@ -7,6 +7,7 @@ on them, so that whoever starts later finds what one that was killed has left, a
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -39,11 +40,12 @@ class Journal:
 
     def append(self, events: Sequence[Event]) -> None:
         """Write events, durably: they are on the disk when this returns."""
-        lines = "".join(f"{json.dumps(event._asdict(), allow_nan=False)}\n" for event in events)
+        lines = "".join(f"{json.dumps(event._asdict(), allow_nan=False)}\n" for event in events).encode()
         opened = self._open or self._begun()
         size = opened.tell()
         try:
-            opened.write(lines.encode())
+            if opened.write(lines) < len(lines):  # a disk that is nearly full takes a part without an error
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(opened.fileno())
         except OSError:  # as of a full disk; what was half written is no event
             opened.truncate(size)
