@@ -22,7 +22,9 @@ from hypothesis import strategies as st
 from features import delimited
 from features.contract import ROW_HASH, TABLES
 from features.delimited import NOT_UTF_8
+from features.erasure import erase
 from features.errors import ConfigError, DataError
+from features.forgotten import SENTENCE
 from features.ingestion import Ingested, files_in, ingest, passed_over
 from features.lake import Lake
 from features.settings import ChannelRule, Channels, Ingest, Settings, Source
@@ -614,6 +616,13 @@ def test_a_whole_number_is_the_same_id_from_a_column_of_floating_point_numbers(l
     assert [tuple(row.values()) for row in found] == [
         ("open", "7", str(big)), ("open", None, str(big)), ("visit", "7", None), ("visit", None, "x"),
     ]  # fmt: skip
+
+
+def test_an_erased_person_stays_out_whose_id_comes_as_a_floating_point_number(lake: Lake, folder: Path) -> None:
+    take(lake, written(folder / "leads.csv", "lead_id,created_at\n7,2026-01-01T00:00:00Z\n"))
+    erase(lake, "7")
+    pq.write_table(pa.table(TYPED | {"lead_id": [7.0]}), folder / "leads.parquet")
+    assert take(lake, folder / "leads.parquet") == Ingested("leads.parquet", "leads", 0, 0, 1, (SENTENCE,))
 
 
 def test_a_touch_is_the_same_row_from_any_format_and_under_any_rules(lake: Lake, folder: Path) -> None:
