@@ -26,6 +26,7 @@ from features.disk import is_full
 from features.errors import ConfigError, DataError
 from features.growth import grow_schema, grown, lacking
 from features.lease import Lease, leased
+from features.order import LEAD, in_order
 from features.store import store_of
 
 MEMORY_LIMIT = "1GB"  # of a query; what does not fit is spilled
@@ -135,7 +136,7 @@ class Lake:
         """Return some columns of the rows of a table that have a column empty, or filled, in no order."""
 
         def reading() -> pa.Table:
-            parts = [part for part in self.parts(name) if part.of_nobody or not empty or column != ordered.LEAD]
+            parts = [part for part in self.parts(name) if part.of_nobody or not empty or column != LEAD]
             return ordered.read_where(parts, schema(name), columns, column, empty=empty)
 
         return self.patiently(reading)
@@ -156,8 +157,8 @@ class Lake:
             if not DeltaTable.is_deltatable(origin):
                 DeltaTable.create(origin, target)
         order = TABLES[name].order
-        if isinstance(rows, pa.Table) and ordered.LEAD in order:
-            rows = ordered.in_order(rows, order)
+        if isinstance(rows, pa.Table) and LEAD in order:
+            rows = in_order(rows, order)
         reader = rows.to_reader(ordered.ROW_GROUP) if isinstance(rows, pa.Table) else rows
         batches = (batch.select(target.names).cast(target) for batch in reader if batch.num_rows)
         added = ordered.written(folder, target, batches)

@@ -7,7 +7,6 @@ on them, so that whoever starts later finds what one that was killed has left, a
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -44,8 +43,8 @@ class Journal:
         opened = self._open or self._begun()
         size = opened.tell()
         try:
-            if opened.write(lines) < len(lines):  # a disk that is nearly full takes a part without an error
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            while lines:  # a disk that is nearly full takes a part, and refuses the rest at the next attempt
+                lines = lines[opened.write(lines) :]
             os.fsync(opened.fileno())
         except OSError:  # as of a full disk; what was half written is no event
             opened.truncate(size)

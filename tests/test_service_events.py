@@ -312,7 +312,7 @@ def test_a_line_of_which_the_disk_takes_a_part_is_not_acknowledged_and_taken_bac
     journal.append([Event("touches", "now", {"n": 1})])
     resource.setrlimit(resource.RLIMIT_FSIZE, (70, hard))
     try:
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match="File too large"):
             journal.append([Event("touches", "now", {"n": 2})])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
