@@ -6,24 +6,25 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-EXTRAS ?= dev
 STAMP := .venv/installed
+INSTALLED := $(shell cat $(STAMP) 2>/dev/null)
+EXTRAS ?= $(or $(INSTALLED),dev)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench clean
+.PHONY: help install anew demo test lint bench clean
 
 help:
 	@sed -n 's/^# //p' Makefile
 
 install: $(STAMP)
 
-# EXTRAS=dev,spark installs PySpark, too. uv lives in the environment it fills. Bytecode is compiled now, or every start would pay for it.
-$(STAMP): pyproject.toml constraints.txt
+# EXTRAS=dev,spark installs PySpark, too, and later calls keep it. uv lives in the environment it fills. Bytecode is compiled now, or every start would pay for it.
+$(STAMP): pyproject.toml constraints.txt $(if $(filter $(EXTRAS),$(INSTALLED)),,anew)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
 	    --constraint constraints.txt --editable '.[$(EXTRAS)]'
-	touch $@
+	echo $(EXTRAS) > $@
 
 demo: $(STAMP)
 	$(BIN)/touchstone demo --workspace demo-workspace

@@ -40,10 +40,12 @@ app.add_typer(tokens, name="tokens")
 
 def main() -> None:
     """Run a command; an error that the user can mend is one sentence and an exit status, not a traceback."""
+    from features.disk import told
     from features.errors import ConfigError, NothingToDo, Partly, TouchstoneError
 
     try:
-        app()
+        with told():
+            app()
     except TouchstoneError as error:
         typer.secho(f"{type(error).__name__}: {error}", err=True, fg=typer.colors.RED)
         status = {ConfigError: USAGE, NothingToDo: NOTHING_TO_DO, Partly: PARTLY}.get(type(error), FAILED)

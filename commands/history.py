@@ -30,7 +30,8 @@ def ingest(
     from connectors.connections import landed
     from connectors.mapping import SYSTEMS, mapped
     from features.errors import Partly
-    from features.ingestion import files_in
+    from features.files import of_no_known_kind
+    from features.ingestion import files_in, passed_over
     from features.ingestion import ingest as ingest_files
     from features.lake import Lake
     from features.retry import retry as retry_quarantined
@@ -39,7 +40,10 @@ def ingest(
     if not paths and not retry:
         raise typer.BadParameter("Name files or folders, or give --retry.")
     systems = [str(path) for path in paths or [] if str(path) in SYSTEMS and not path.exists()]
-    files = files_in(path for path in paths or [] if str(path) not in systems)
+    given = [path for path in paths or [] if str(path) not in systems]
+    files = files_in(given)
+    if left_out := of_no_known_kind(passed_over(given)):
+        terminal.warn(f"Left out: {left_out}")
     lake, settings, partly = Lake(workspace / "lake"), read_settings(workspace), None
     with terminal.progress(quiet, "Reading files", len(files) or None) as step:
         results = ingest_files(lake, settings, files, now(), step)

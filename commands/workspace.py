@@ -24,6 +24,7 @@ def init(
     quiet: Quiet = False,
 ) -> None:
     """Write touchstone.toml, with every setting explained, or with the mapping of your own leads."""
+    from features.durable import write_durably
     from features.errors import NothingToDo
     from features.settings import FILE
     from features.settings.page import settings_page
@@ -46,7 +47,7 @@ def init(
                 "Nothing was written. Rename columns of the file, or map them in touchstone.toml yourself."
             )
     workspace.mkdir(parents=True, exist_ok=True)
-    path.write_text(guessed.page if sheet else settings_page(), "utf-8")
+    write_durably(path, guessed.page if sheet else settings_page())
     terminal.finish(document, json, quiet, lambda: show_initialised(path, sheet))
 
 

@@ -22,10 +22,11 @@ FLAGGED = f"""CASE WHEN "{BY_SIGNS}" IS NULL THEN properties ELSE CAST(json_merg
 # it is local; a local time that a clock change skipped or repeated has no single moment: NULL, never a guess.
 # (A list of one, transformed, computes what is used several times once.)
 MACROS = r"""
-CREATE TEMP MACRO text_of(x) AS nullif(trim(CAST(x AS VARCHAR)), '');
 CREATE TEMP MACRO number_text(x) AS CASE  -- 5.0 as 5, as other formats write it; what is no number is empty
-    WHEN x = trunc(x) AND abs(x) < 1e15 THEN CAST(CAST(x AS BIGINT) AS VARCHAR)
+    WHEN x = trunc(x) AND abs(x) < 1e15 THEN CAST(TRY_CAST(x AS BIGINT) AS VARCHAR)
     WHEN isfinite(x) THEN CAST(x AS VARCHAR) END;
+CREATE TEMP MACRO text_of(x) AS CASE WHEN typeof(x) IN ('DOUBLE', 'FLOAT')
+    THEN number_text(CAST(CAST(x AS VARCHAR) AS DOUBLE)) ELSE nullif(trim(CAST(x AS VARCHAR)), '') END;
 CREATE TEMP MACRO time_text(x) AS text_of(x), (x TIMESTAMP) AS text_of(x), (x DATE) AS text_of(x),
     (x TIMESTAMPTZ) AS x;  -- a moment need not go through text
 CREATE TEMP MACRO says_zone(t) AS regexp_full_match(

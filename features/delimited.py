@@ -15,6 +15,7 @@ from typing import TextIO
 CHUNK = 500  # lines read at once; more would wake the garbage collector, which costs more than the reading
 LONGEST = 1_000  # lines of one row; a quote that is open for longer was never closed
 UNDECODABLE = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of bytes that are not UTF-8
+NOT_UTF_8 = "This line is not UTF-8. Save the file as UTF-8, or name its encoding under [[sources]]."
 CAUSES = {
     "unexpected end of data": "a quote opens in it and is never closed",
     "',' expected after '\"'": "a text goes on after its closing quote",
@@ -78,7 +79,7 @@ def _first_row(lines: list[str], separator: str, width: int) -> tuple[list[str],
     if row and len(row) != width:
         return [], 1, f"This line does not have the {width} columns that the first line names."
     if any(map(_undecodable, lines[: reader.line_num])):
-        return [], reader.line_num, "This line is not UTF-8. Save the file as UTF-8."
+        return [], reader.line_num, NOT_UTF_8
     return row, reader.line_num, ""
 
 

@@ -3,6 +3,7 @@
 TouchstoneError
 ├── ConfigError     touchstone.toml says something that cannot be done
 ├── DataError       a file, a row or a request is not what the contract asks for
+├── DiskError       the disk is full, or lets nobody write
 ├── ModelError      a model's files are missing, damaged or do not fit the history
 ├── NothingToDo     the command found no work; not a failure
 └── Partly          the command did a part of its work, and goes on when it is given again
@@ -23,6 +24,10 @@ class ConfigError(TouchstoneError):
 
 class DataError(TouchstoneError):
     """A file, a row or a request is not what the contract asks for."""
+
+
+class DiskError(TouchstoneError):
+    """The disk is full, or lets nobody write."""
 
 
 class ModelError(TouchstoneError):

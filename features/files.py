@@ -39,9 +39,9 @@ def open_file(connection: duckdb.DuckDBPyConnection, file: Path, encoding: str |
         DataError: when the file cannot be read as what its name says it is.
 
     """
-    kind = ENDINGS.get(file.suffix.lower())
-    if kind is None:
-        raise DataError(f"{file} is none of {', '.join(ENDINGS)}. Export it as one of these.")
+    if strange := of_no_known_kind([file]):
+        raise DataError(strange)
+    kind = ENDINGS[file.suffix.lower()]
     try:
         if kind == "csv":
             _open_csv(connection, file, encoding or "utf-8-sig")
@@ -51,6 +51,14 @@ def open_file(connection: duckdb.DuckDBPyConnection, file: Path, encoding: str |
         raise DataError(
             f"{file} cannot be read as {kind}: {first_line(error)}. None of its rows were stored."
         ) from None
+
+
+def of_no_known_kind(files: Iterable[Path]) -> str:
+    """Return a sentence about the files that are of a kind that is not read; an empty one if there are none."""
+    strange = [str(file) for file in files if file.suffix.lower() not in ENDINGS]
+    are, them = ("is", "it") if len(strange) == 1 else ("are", "them")
+    said = f"{', '.join(strange)} {are} none of {', '.join(ENDINGS)}. Export {them} as one of these."
+    return said if strange else ""
 
 
 def damage(connection: duckdb.DuckDBPyConnection, file: Path) -> str | None:
@@ -72,8 +80,8 @@ def first_line(error: Exception) -> str:
 def _open_csv(connection: duckdb.DuckDBPyConnection, file: Path, encoding: str) -> None:
     with file.open(encoding=encoding, errors="surrogateescape", newline="") as lines:
         first = lines.readline()
-        if UNDECODABLE.search(first):
-            raise ValueError("it is not UTF-8. Save it as UTF-8")
+        if UNDECODABLE.search(first) or "\0" in first:
+            raise ValueError("it is not text in UTF-8. Save it as that, or name its encoding under [[sources]]")
         separator = separator_of(first)
         names = _checked([name.strip() for row in csv.reader([first], delimiter=separator) for name in row])
         rejected: Rejected = []

@@ -27,7 +27,7 @@ from features.identities import NONE, TOUCH, identified, known, moments
 from features.merges import NEVER as NEVER  # noqa: PLC0414
 from features.merges import Ints as Ints  # noqa: PLC0414
 from features.merges import belonging, editions, tenures
-from features.ordered import in_order
+from features.order import in_order
 from features.passes import starts
 from features.versions import whole
 

@@ -60,6 +60,14 @@ def files_in(paths: Iterable[Path]) -> list[Path]:
     ]
 
 
+def passed_over(paths: Iterable[Path]) -> list[Path]:
+    """Return what ``files_in`` leaves out of the folders named: files of other formats, those that are hidden aside."""
+    inside = (file for path in paths if path.is_dir() for file in sorted(path.iterdir()))
+    return [
+        file for file in inside if file.is_file() and file.suffix.lower() not in ENDINGS and file.name[0] not in "._"
+    ]
+
+
 def ingest(
     lake: Lake,
     settings: Settings,

@@ -5,7 +5,6 @@ Appends are atomic, every version stays readable, and any engine that reads Delt
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import glob
 import os
@@ -24,9 +23,11 @@ from deltalake.transaction import RemoveAction
 
 from features import ordered
 from features.contract import TABLES, literal, quoted, schema
+from features.disk import is_full
 from features.errors import ConfigError, DataError
 from features.growth import grow_schema, grown, lacking
 from features.lease import Lease, leased
+from features.order import LEAD, in_order
 from features.store import store_of
 
 MEMORY_LIMIT = "1GB"  # of a query; what does not fit is spilled
@@ -136,7 +137,7 @@ class Lake:
         """Return some columns of the rows of a table that have a column empty, or filled, in no order."""
 
         def reading() -> pa.Table:
-            parts = [part for part in self.parts(name) if part.of_nobody or not empty or column != ordered.LEAD]
+            parts = [part for part in self.parts(name) if part.of_nobody or not empty or column != LEAD]
             return ordered.read_where(parts, schema(name), columns, column, empty=empty)
 
         return self.patiently(reading)
@@ -157,8 +158,8 @@ class Lake:
             if not DeltaTable.is_deltatable(origin):
                 DeltaTable.create(origin, target)
         order = TABLES[name].order
-        if isinstance(rows, pa.Table) and ordered.LEAD in order:
-            rows = ordered.in_order(rows, order)
+        if isinstance(rows, pa.Table) and LEAD in order:
+            rows = in_order(rows, order)
         reader = rows.to_reader(ordered.ROW_GROUP) if isinstance(rows, pa.Table) else rows
         batches = (batch.select(target.names).cast(target) for batch in reader if batch.num_rows)
         added = ordered.written(folder, target, batches)
@@ -224,7 +225,7 @@ class Lake:
                 with self._leased():
                     yield
         except (OSError, DeltaError, duckdb.Error) as error:
-            if not _says_full(error):
+            if not is_full(error):
                 raise
             raise DataError(
                 f"The disk of {self.folder} is full. What was stored before is intact; what was being written is not "
@@ -314,9 +315,3 @@ class Lake:
 
 def _is_before(entry: str, newest: str) -> bool:
     return entry[:20] < newest or entry.startswith("_commit") or "#" in entry
-
-
-def _says_full(error: Exception) -> bool:
-    return getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or any(
-        words in str(error) for words in ("No space left on device", "Disk quota exceeded", "max_temp_directory_size")
-    )

@@ -1,18 +1,16 @@
 """Ordered files: a table's rows in its order, in Parquet files cut between leads, so that few rows find a lead.
 
 An append or a merge writes one *run*: files whose ranges of leads do not overlap. Where a table is one run, its
-files one after another are the table in order. Where there are several, their rows are merged as they are read:
-leads first, by a stable sort that finds the runs, then only the leads that have rows in more than one run.
+files one after another are the table in order. Where there are several, their rows are put in order as they are read.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
@@ -22,22 +20,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
-from numpy.typing import NDArray
 
-from features.coding import dictionaries, lead_codes, placed
-from features.passes import are_in_order
+from features.coding import dictionaries, placed
+from features.footers import LAST, footer, lead_ranges, nulls
+from features.order import LEAD, in_order, is_ordered
 
-LEAD = "lead_id"
 CODED = (LEAD, "kind", "channel", "stage")  # few different names in many rows: stored and read as codes
 # Stored as codes, too: of a plain column that holds one name and empty rows, DuckDB 2.0 returns the filled rows as
 # empty when it is asked which are, because its statistics say that the column is constant.
 SPARSE = ("goal", "duplicate_id")
-TIME = 1  # place of the time in the order of a table that has leads
-LAST = "\U0010ffff"  # after every lead
 ROW_GROUP = 32_768  # rows; to find one lead, one of these is read
 FILE_ROWS = 2_000_000
 RUN = "run-"  # begins the name of a file that was written here, and so in order
-FOOTERS = 64  # that are kept, each of some 100 KB; a file never changes under its name
 
 
 @dataclass(frozen=True)
@@ -160,11 +154,11 @@ def read_where(parts: Sequence[Part], schema: pa.Schema, columns: Sequence[str],
     """Return some columns of the rows that have a column empty, or filled; only where there are such is looked at."""
     tables = [schema.empty_table().select(columns)]
     for part in parts:
-        with pq.ParquetFile(part.path, metadata=_footer(part.path)[0]) as file:
+        with pq.ParquetFile(part.path, metadata=footer(part.path)[0]) as file:
             places = [file.metadata.schema.column(i).name for i in range(file.metadata.num_columns)]
-            nulls = [_nulls(file.metadata.row_group(g), places.index(name)) for g in range(file.num_row_groups)]
+            empties = [nulls(file.metadata.row_group(g), places.index(name)) for g in range(file.num_row_groups)]
             sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-            groups = [g for g, size in enumerate(sizes) if (nulls[g] != 0 if empty else nulls[g] != size)]
+            groups = [g for g, size in enumerate(sizes) if (empties[g] != 0 if empty else empties[g] != size)]
             table = file.read_row_groups(groups, list(dict.fromkeys([*columns, name])), use_threads=False)
         found = pc.is_null(table[name]) if empty else pc.is_valid(table[name])
         tables.append(table.filter(found).select(columns).replace_schema_metadata())
@@ -175,7 +169,7 @@ def lead_starts(parts: Sequence[Part], rows: int) -> list[str]:
     """Return leads at which the files can be cut, so that there are about so many rows from one to the next."""
     groups = []
     for part in parts:
-        metadata, ranges = _footer(part.path)
+        metadata, ranges = footer(part.path)
         sizes = (metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
         groups += [(low, size) for (low, _), size in zip(ranges, sizes, strict=True) if low is not None]
     starts, since = list[str](), 0
@@ -184,55 +178,6 @@ def lead_starts(parts: Sequence[Part], rows: int) -> list[str]:
             starts, since = [*starts, low], 0
         since += size
     return starts
-
-
-def in_order(table: pa.Table, order: Sequence[str], leads: NDArray[np.int64] | None = None) -> pa.Table:
-    """Return a table's rows in the order of those columns of ``order`` that it has, empty leads last.
-
-    ``leads`` is a number for each row that is taken for its lead, if that is not to be its lead_id.
-    """
-    order = [column for column in order if column in table.column_names]
-    leads, times = lead_codes(table[LEAD]) if leads is None else leads, _times(table, order)
-    if are_in_order(leads, times, 0 if order[-1] == order[TIME] else 1):
-        return table
-    places = np.argsort(leads, kind="stable")  # finds runs and merges them
-    leads, times = leads[places], times[places]
-    behind = np.zeros(len(leads), np.bool_)
-    behind[1:] = (leads[1:] == leads[:-1]) & (np.diff(times) < 0)
-    tied = 1 + np.nonzero((leads[1:] == leads[:-1]) & (np.diff(times) == 0))[0]
-    behind[tied] = _behind(table.select(order[TIME + 1 :]), places[tied - 1], places[tied])
-    if behind.any():
-        unsettled = np.nonzero(np.isin(leads, leads[behind]))[0]
-        rows = table.select(order).take(places[unsettled])
-        keys = {LEAD: pa.array(leads[unsettled])} | {name: _plain(rows[name]) for name in order[TIME:]}
-        within = pc.sort_indices(pa.table(keys), [(column, "ascending") for column in order])
-        places[unsettled] = places[unsettled][within.to_numpy()]
-    return table if (np.diff(places) == 1).all() else table.take(places)
-
-
-def is_ordered(table: pa.Table, order: Sequence[str]) -> bool:
-    """Say whether rows are ordered by lead and time; what they are ordered by within one moment is not looked at."""
-    return bool(are_in_order(lead_codes(table[LEAD]), _times(table, order), 0))
-
-
-def _times(table: pa.Table, order: Sequence[str]) -> NDArray[np.int64]:
-    times = table[order[TIME]].cast(pa.int64())
-    return np.asarray(times.fill_null(0) if times.null_count else times, dtype=np.int64)
-
-
-def _behind(keys: pa.Table, before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say of pairs of rows whether the one after should be before, by their keys."""
-    equal, behind = np.ones(len(before), np.bool_), np.zeros(len(before), np.bool_)
-    for name in keys.column_names:
-        one, two = (_plain(keys[name].take(rows)) for rows in (before, after))
-        empty, later_empty = np.asarray(pc.is_null(one)), np.asarray(pc.is_null(two))
-        behind |= equal & (np.asarray(pc.greater(one, two).fill_null(False)) | (empty & ~later_empty))
-        equal &= np.asarray(pc.equal(one, two).fill_null(False)) | (empty & later_empty)
-    return behind
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
 def _rows(parts: Sequence[Part], schema: pa.Schema, columns: Sequence[str], leads: Leads | None) -> pa.Table:
@@ -251,40 +196,14 @@ def _joined(table: pa.Table) -> pa.Table:
 
 
 def _rows_of_part(part: Part, columns: Sequence[str], leads: Leads | None) -> pa.Table:
-    footer, ranges = _footer(part.path)
+    metadata, ranges = footer(part.path)
     coded = [name for name in columns if name in CODED]
-    with pq.ParquetFile(part.path, metadata=footer, read_dictionary=coded) as file:
+    with pq.ParquetFile(part.path, metadata=metadata, read_dictionary=coded) as file:
         if leads is None:
             return file.read(columns, use_threads=False).select(columns).replace_schema_metadata()
         groups = [group for group, (low, high) in enumerate(ranges) if leads.any_between(low, high)]
         table = file.read_row_groups(groups, columns, use_threads=False)
     return leads.rows_of(table.select(columns).replace_schema_metadata())
-
-
-@lru_cache(FOOTERS)
-def _footer(path: Path) -> tuple[pq.FileMetaData, tuple[tuple[str | None, str | None], ...]]:
-    """Return what a file says of its row groups, and the first and the last lead of each."""
-    metadata = pq.read_metadata(path)
-    return metadata, tuple(_lead_ranges(metadata) if LEAD in metadata.schema.names else ())
-
-
-def _lead_ranges(metadata: pq.FileMetaData) -> Iterator[tuple[str | None, str | None]]:
-    """Yield the first and the last lead of each row group; None where all its rows are of no lead."""
-    names = [metadata.schema.column(i).name for i in range(metadata.num_columns)]
-    for group in range(metadata.num_row_groups):
-        found = metadata.row_group(group).column(names.index(LEAD)).statistics
-        if found is not None and found.has_min_max:
-            yield found.min, found.max
-        elif found is not None and found.null_count == metadata.row_group(group).num_rows:
-            yield None, None
-        else:  # an id of thousands of letters has no statistics
-            yield "", LAST
-
-
-def _nulls(group: pq.RowGroupMetaData, column: int) -> int | None:
-    """Return in how many rows of a row group a column is empty; None if the file does not say."""
-    found = group.column(column).statistics
-    return found.null_count if found is not None and found.has_null_count else None
 
 
 def _rows_of(lead: pa.StringScalar, batch: pa.RecordBatch) -> int | None:
@@ -300,10 +219,10 @@ def _added(path: Path) -> AddAction:
     stats: dict[str, object] = {"numRecords": metadata.num_rows}
     if LEAD in metadata.schema.names:
         place = metadata.schema.names.index(LEAD)
-        nulls = [_nulls(metadata.row_group(group), place) for group in range(metadata.num_row_groups)]
-        if None not in nulls:
-            stats |= {"nullCount": {LEAD: sum(filter(None, nulls))}}
-        ranges = [(low, high) for low, high in _lead_ranges(metadata) if low is not None and high is not None]
+        empties = [nulls(metadata.row_group(group), place) for group in range(metadata.num_row_groups)]
+        if None not in empties:
+            stats |= {"nullCount": {LEAD: sum(filter(None, empties))}}
+        ranges = [(low, high) for low, high in lead_ranges(metadata) if low is not None and high is not None]
         if ranges:
             stats |= {"minValues": {LEAD: min(low for low, _ in ranges)}}
             stats |= {"maxValues": {LEAD: max(high for _, high in ranges)}}

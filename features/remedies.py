@@ -9,7 +9,7 @@ REMEDIES = {  # the first that is found in the sentence
     r"does not have the \d+ columns": "Put quotes around texts that hold the separator, and complete short lines.",
     r"a quote opens": "Close the quote, or double it where it is part of the text.",
     r"after its closing quote": "Double a quote that is part of the text.",
-    r"not UTF-8": "Save the file as UTF-8.",
+    r"not UTF-8": "Save the file as UTF-8, or name its encoding under [[sources]], such as cp1252.",
     r"not a JSON object in UTF-8": "Write one JSON object a line, in UTF-8.",
     r"names no time zone": "Set timezone under [ingest] of touchstone.toml, or in the [[sources]] block of the file.",
     r"clocks were set": "Export these times in UTC or with their offset; which hour was meant is not guessed.",

@@ -17,23 +17,23 @@ from features.admission import BY_RULES, BY_SIGNS, REFUSAL
 from features.channels import define_channels
 from features.contract import INGESTED, TABLES, literal, missing_columns, quoted
 from features.errors import ConfigError, DataError
-from features.files import ENDINGS, first_line
+from features.files import ENDINGS, first_line, of_no_known_kind
 from features.origins import TELLING
 from features.segment import first_lines, is_segment, segment_sources
 from features.settings import Expression, Settings, Source
-
-# How a column that the table does not name is kept, by its type in DuckDB: as text, so that a row is the same row
-# from a file that has types and from one that has none; blank texts and NaN are empty.
-KEPT = {"DOUBLE": "number_text({})", "FLOAT": "number_text({})"}
 
 
 def sources_of(files: Iterable[Path], settings: Settings) -> list[tuple[Path, Source]]:
     """Return how each file is to be read: as configured, else by its shape, else as the table whose name it bears.
 
     Raises:
+        DataError: naming every file of a kind that is not read.
         ConfigError: naming every file that no [[sources]] block matches and whose name is no table's.
 
     """
+    files = list(files)
+    if strange := of_no_known_kind(files):
+        raise DataError(f"{strange} Nothing was stored.")
     wanted, unclear = [], []
     for file in files:
         found = sources_by_name(file.name, first_lines(file), settings)
@@ -67,8 +67,7 @@ def map_columns(connection: duckdb.DuckDBPyConnection, source: Source, settings:
         ConfigError: when an expression of touchstone.toml does not fit the file.
 
     """
-    file_rows = connection.table("file_rows")
-    theirs = dict(zip(file_rows.columns, map(str, file_rows.types), strict=True))
+    theirs = connection.table("file_rows").columns
     ours, named = _expressions(source, theirs), {*theirs, *source.columns}
     found = {"channel"} if _may_tell(named, source, settings) else set()
     problems = _problems(source, theirs, {*ours, *found})
@@ -132,11 +131,11 @@ def _asked(connection: duckdb.DuckDBPyConnection, mapped: str, ours: Collection[
     return bool(some_untold), bool(some_signs)
 
 
-def _expressions(source: Source, theirs: dict[str, str]) -> dict[str, str]:
+def _expressions(source: Source, theirs: list[str]) -> dict[str, str]:
     """Return the SQL of each of the table's columns that the file or the configuration has."""
     table = TABLES[source.table]
     names = {column.name for column in table.columns}
-    kept = {name: KEPT.get(type_, "text_of({})").format(quoted(name)) for name, type_ in theirs.items()}
+    kept = {name: f"text_of({quoted(name)})" for name in theirs}
     mapped = {name: _expression(column) for name, column in source.columns.items()}
     used = {column for column in source.columns.values() if isinstance(column, str)}
 

@@ -27,7 +27,7 @@ from features.settings import Serve
 from serving.audit import Line
 from serving.door import too_long_a_head, written
 from serving.port import LOOPBACK
-from serving.tokens import ANYONE, Keyring, Token
+from serving.tokens import ANYONE, NOBODY, Keyring, Token
 
 LOG = logging.getLogger("touchstone")
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
@@ -56,7 +56,7 @@ class Asked:
     headers: Headers
     request_id: bytes
     begun: float
-    token: Token = ANYONE
+    token: Token = NOBODY
 
 
 class Ended(NamedTuple):

@@ -39,11 +39,12 @@ class Journal:
 
     def append(self, events: Sequence[Event]) -> None:
         """Write events, durably: they are on the disk when this returns."""
-        lines = "".join(f"{json.dumps(event._asdict(), allow_nan=False)}\n" for event in events)
+        lines = "".join(f"{json.dumps(event._asdict(), allow_nan=False)}\n" for event in events).encode()
         opened = self._open or self._begun()
         size = opened.tell()
         try:
-            opened.write(lines.encode())
+            while lines:  # a disk that is nearly full takes a part, and refuses the rest at the next attempt
+                lines = lines[opened.write(lines) :]
             os.fsync(opened.fileno())
         except OSError:  # as of a full disk; what was half written is no event
             opened.truncate(size)

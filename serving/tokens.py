@@ -41,6 +41,7 @@ class Token:
 
 
 ANYONE = Token("loopback", SCOPES, "", "", "")  # on loopback, where no token is asked for
+NOBODY = Token("nobody", (), "", "", "")  # who has shown no token
 
 
 def tokens(workspace: Path) -> list[Token]:

@@ -7,6 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
+from features.disk import told
 from features.errors import ConfigError, TouchstoneError
 
 FAILED, USAGE = 1, 2
@@ -28,7 +29,8 @@ def main() -> int:
     """Run the worker; return its exit status."""
     socket_number, ready, workspace, host = sys.argv[1:]
     try:
-        work(int(socket_number), int(ready), Path(workspace), host)
+        with told():
+            work(int(socket_number), int(ready), Path(workspace), host)
     except TouchstoneError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201  # whoever started it reads this
         return USAGE if isinstance(error, ConfigError) else FAILED

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from features.errors import ConfigError, DataError, ModelError, NothingToDo, Partly, TouchstoneError
+from features.errors import ConfigError, DataError, DiskError, ModelError, NothingToDo, Partly, TouchstoneError
 
 Command = Callable[..., tuple[int, str]]
 
@@ -61,7 +61,8 @@ def test_the_commands_come_in_the_order_of_the_story() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(ConfigError, 2), (DataError, 1), (ModelError, 1), (NothingToDo, 4), (Partly, 5)]
+    ("error", "status"),
+    [(ConfigError, 2), (DataError, 1), (DiskError, 1), (ModelError, 1), (NothingToDo, 4), (Partly, 5)],
 )
 def test_every_kind_of_error_ends_a_command_with_its_sentence_and_its_status(
     error: type[TouchstoneError], status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

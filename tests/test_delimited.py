@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features import delimited
-from features.delimited import rows_of
+from features.delimited import NOT_UTF_8, rows_of
 
 cells = st.text(st.sampled_from('ab,"\n\r ü'), max_size=6).map(str.lstrip)
 grids = st.lists(st.lists(cells, min_size=3, max_size=3), max_size=12)
@@ -76,4 +76,4 @@ def test_no_lines_have_no_rows() -> None:
 
 def test_bytes_that_are_not_utf_8_are_shown_escaped_with_all_lines_of_their_row() -> None:
     text = b'a,b,"c\n\xf6"\nd,e,f\n'.decode(errors="surrogateescape")
-    assert read(text) == ([["d", "e", "f"]], [('a,b,"c\n\\xf6"', "This line is not UTF-8. Save the file as UTF-8.")])
+    assert read(text) == ([["d", "e", "f"]], [('a,b,"c\n\\xf6"', NOT_UTF_8)])

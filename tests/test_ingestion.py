@@ -21,8 +21,11 @@ from hypothesis import strategies as st
 
 from features import delimited
 from features.contract import ROW_HASH, TABLES
+from features.delimited import NOT_UTF_8
+from features.erasure import erase
 from features.errors import ConfigError, DataError
-from features.ingestion import Ingested, files_in, ingest
+from features.forgotten import SENTENCE
+from features.ingestion import Ingested, files_in, ingest, passed_over
 from features.lake import Lake
 from features.settings import ChannelRule, Channels, Ingest, Settings, Source
 
@@ -468,7 +471,7 @@ def test_a_line_in_another_encoding_costs_one_line_wherever_it_is(lake: Lake, fo
     text = (LEAD + lead_lines(*range(before))).encode()
     text += "ada,2026-01-01T00:00:00Z,Köln\n".encode("latin-1") + "bob,2026-01-01T00:00:00Z,Köln\n".encode()
     assert take(lake, written(folder / "leads.csv", text)).stored == before + 1
-    assert reasons(lake) == {"ada,2026-01-01T00:00:00Z,K\\xf6ln": "This line is not UTF-8. Save the file as UTF-8."}
+    assert reasons(lake) == {"ada,2026-01-01T00:00:00Z,K\\xf6ln": NOT_UTF_8}
 
 
 def test_a_json_line_in_another_encoding_costs_one_line(lake: Lake, folder: Path) -> None:
@@ -512,6 +515,9 @@ def test_a_mapping_that_does_not_fit_is_told_at_once(lake: Lake, folder: Path) -
     )
 
 
+NO_TEXT = "cannot be read as csv: it is not text in UTF-8. Save it as that, or name its encoding under [[sources]]"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
@@ -530,8 +536,9 @@ def test_a_mapping_that_does_not_fit_is_told_at_once(lake: Lake, folder: Path) -
                 "lead_id and Lead_ID and lead_id are one name to the database: rename all but one"
             ),
         ),
-        ("leads.csv", "lead_id,größe\n".encode("latin-1"), "cannot be read as csv: it is not UTF-8. Save it as UTF-8"),
-        ("leads.csv", LEADS.encode("utf-16"), "cannot be read as csv: it is not UTF-8. Save it as UTF-8"),
+        ("leads.csv", "lead_id,größe\n".encode("latin-1"), NO_TEXT),
+        ("leads.csv", LEADS.encode("utf-16"), NO_TEXT),
+        ("leads.csv", LEADS.encode("utf-16-le"), NO_TEXT),
         (
             "leads.jsonl",
             "",
@@ -586,6 +593,38 @@ def test_a_row_of_typed_columns_is_the_row_that_is_written_in_texts(lake: Lake, 
     assert take(lake, written(folder / "leads.csv", text)) == Ingested("leads.csv", "leads", 0, 1, 0, ())
 
 
+def test_a_whole_number_is_the_same_id_from_a_column_of_floating_point_numbers(lake: Lake, folder: Path) -> None:
+    big, at = 9_007_199_254_740_993, pd.to_datetime(["2026-01-01T09:00:00Z"] * 2)
+    take(
+        lake, written(folder / "leads.csv", f"lead_id,created_at\n7,2026-01-01T00:00:00Z\n{big},2026-01-01T00:00:00Z\n")
+    )
+    frame = pd.DataFrame({"lead_id": [7, None], "anonymous_id": [None, "x"], "occurred_at": at, "kind": "visit"})
+    assert str(frame["lead_id"].dtype) == "float64"  # as pandas makes numbers of which some are missing
+    frame.assign(channel="Email").to_parquet(folder / "touches.parquet")
+    pq.write_table(pa.table({"lead_id": [7.0, float("nan")], "at": at, "n": [big] * 2}), folder / "more.parquet")
+    columns = {
+        "lead_id": "lead_id",
+        "anonymous_id": "n",
+        "occurred_at": "at",
+        "kind": {"value": "open"},
+        "channel": {"value": "Email"},
+    }
+    more = Source(file="more.parquet", table="touches", columns=columns)
+    take(lake, folder / "touches.parquet")
+    take(lake, folder / "more.parquet", sources=[more])
+    found = lake.query("SELECT kind, lead_id, anonymous_id FROM touches ORDER BY ALL").to_pylist()
+    assert [tuple(row.values()) for row in found] == [
+        ("open", "7", str(big)), ("open", None, str(big)), ("visit", "7", None), ("visit", None, "x"),
+    ]  # fmt: skip
+
+
+def test_an_erased_person_stays_out_whose_id_comes_as_a_floating_point_number(lake: Lake, folder: Path) -> None:
+    take(lake, written(folder / "leads.csv", "lead_id,created_at\n7,2026-01-01T00:00:00Z\n"))
+    erase(lake, "7")
+    pq.write_table(pa.table(TYPED | {"lead_id": [7.0]}), folder / "leads.parquet")
+    assert take(lake, folder / "leads.parquet") == Ingested("leads.parquet", "leads", 0, 0, 1, (SENTENCE,))
+
+
 def test_a_touch_is_the_same_row_from_any_format_and_under_any_rules(lake: Lake, folder: Path) -> None:
     told = {"event_id": "e1", "lead_id": "ada", "kind": "click", "utm_source": "google", "utm_medium": "cpc"}
     typed = {
@@ -615,9 +654,13 @@ def test_a_moment_out_of_range_is_refused_in_the_same_words_from_a_typed_column(
 
 def test_a_file_of_another_kind_is_refused(lake: Lake, folder: Path) -> None:
     file = written(folder / "leads.xlsx", "")
-    assert refusal(lake, file) == (
-        f"{file} is none of .csv, .tsv, .parquet, .jsonl, .ndjson, .json. Export it as one of these."
+    packed = written(folder / "leads.csv.gz", "")
+    kinds = ".csv, .tsv, .parquet, .jsonl, .ndjson, .json"
+    assert refusal(lake, file) == f"{file} is none of {kinds}. Export it as one of these. Nothing was stored."
+    assert refusal(lake, written(folder / "leads.csv", LEADS), file, packed) == (
+        f"{file}, {packed} are none of {kinds}. Export them as one of these. Nothing was stored."
     )
+    assert lake.versions() == {}
 
 
 def test_files_of_no_known_table_are_all_named_before_anything_is_stored(lake: Lake, folder: Path) -> None:
@@ -651,6 +694,14 @@ def test_a_folder_stands_for_its_files_of_known_kinds(folder: Path) -> None:
     notes = written(folder.parent / "notes.txt", "")
     found = [path.name for path in files_in([folder, notes])]
     assert found == ["leads.jsonl", "stages.PARQUET", "touches.csv", "notes.txt"]
+
+
+def test_what_is_passed_over_in_a_folder_is_told_unless_it_is_hidden(folder: Path) -> None:
+    for name in ("touches.csv", "leads.xlsx", "leads.csv.gz", ".DS_Store", "_SUCCESS"):
+        written(folder / name, "")
+    (folder / "more").mkdir()
+    notes = written(folder.parent / "notes.txt", "")
+    assert [path.name for path in passed_over([folder, notes])] == ["leads.csv.gz", "leads.xlsx"]
 
 
 def test_a_file_with_a_header_only_has_no_rows(lake: Lake, folder: Path) -> None:

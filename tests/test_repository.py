@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tomllib
 from itertools import chain
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -45,6 +47,22 @@ def test_every_package_and_module_of_ours_is_installed_and_no_other() -> None:
 @pytest.mark.parametrize("target", ["install", "demo", "test", "lint", "bench"])
 def test_make_knows_the_target(target: str) -> None:
     subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_an_environment_is_made_anew_where_it_lacks_what_is_asked_for_and_keeps_what_it_has(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+
+    def said(*words: str) -> str:
+        make = ["make", "--dry-run", "install", "PYTHON=python3", *words]
+        return subprocess.run(make, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    assert "--editable '.[dev]'" in said()
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "installed").write_text("dev,spark\n", "utf-8")
+    nothing = "make: Nothing to be done for 'install'.\n"
+    assert (said(), said("EXTRAS=dev,spark")) == (nothing, nothing)
+    assert "--editable '.[dev,team]'" in said("EXTRAS=dev,team")
 
 
 def test_the_readme_names_every_command_and_no_other() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import resource
 import shutil
 import time
 from collections.abc import Iterator
@@ -300,6 +301,21 @@ def test_a_line_that_could_not_be_written_is_taken_back(tmp_path: Path, monkeypa
         patched.setattr("os.fsync", full)
         with pytest.raises(OSError, match="No space left"):
             journal.append([Event("touches", "now", {"n": 2})])
+    journal.append([Event("touches", "now", {"n": 3})])
+    journal.close()
+    (file,) = journal.closed()
+    assert [event.row for event in events_in(file)] == [{"n": 1}, {"n": 3}]
+
+
+def test_a_line_of_which_the_disk_takes_a_part_is_not_acknowledged_and_taken_back(tmp_path: Path) -> None:
+    journal, (soft, hard) = Journal(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    journal.append([Event("touches", "now", {"n": 1})])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (70, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            journal.append([Event("touches", "now", {"n": 2})])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     journal.append([Event("touches", "now", {"n": 3})])
     journal.close()
     (file,) = journal.closed()

@@ -191,6 +191,17 @@ def test_a_token_that_asks_too_often_is_told_to_wait_and_others_are_not(keyring:
     assert ask(guarded, authorization=f"Bearer {one}")[0] == 200
 
 
+def test_the_audit_log_does_not_call_a_stranger_loopback(keyring: Keyring, tmp_path: Path) -> None:
+    lines: list[Line] = []
+    token = create(tmp_path, "crm", ["score"], NOW)
+    for holders in (keyring, None):
+        guarded = Guard(echo, way, limited(), holders, CollectorRegistry(), lines.extend)
+        for said in (f"Bearer {token}", "Bearer guessed"):
+            ask(guarded, authorization=said)
+    found = [(line.token, line.status) for line in lines]
+    assert found == [("crm", 200), ("nobody", 401), ("loopback", 200), ("loopback", 200)]
+
+
 # What is read
 
 
