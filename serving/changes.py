@@ -23,6 +23,7 @@ from features.matrix import feature_matrix
 from features.verbs import Moments
 from serving.scorer import Scorer
 from serving.spec import Floats
+from serving.words import about
 
 MOST = 6  # changes told
 TRIFLE = 0.02  # log-odds; a smaller change is not told
@@ -103,9 +104,9 @@ def _row(scorer: Scorer, history: History, lead: int, moment: int) -> Floats:
 def _by_feature(scorer: Scorer, cause: Cause, before: Floats, after: Floats, effects: Floats) -> Iterator[Change]:
     for feature, old, new, effect in zip(scorer.spec.features, before, after, effects, strict=True):
         if feature.said(float(old)) == feature.said(float(new)):
-            what = f"{feature.about}: still {feature.said(float(new))}, but it counts otherwise with the rest"
+            what = f"{about(feature.about)}: still {feature.said(float(new))}, but it counts otherwise with the rest"
         else:
-            what = f"{feature.about}: {feature.said(float(new))} instead of {feature.said(float(old))}"
+            what = f"{about(feature.about)}: {feature.said(float(new))} instead of {feature.said(float(old))}"
         why = " as time went by" if cause == "decay" else ""
         yield Change(cause, feature.name, float(effect), f"{what}{why}, {_odds(float(effect))}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from features.merges import Ints
 from features.verbs import Moments
 from serving.scorer import Scorer
 from serving.spec import Flags, Floats, Spec, probability
+from serving.words import about
 
 REASONS = 5  # up, and as many down
 GRADES = (("A", 90), ("B", 70), ("C", 40), ("D", 0))  # from this percentile on
@@ -109,9 +111,12 @@ def _reasons(spec: Spec, row: Floats, effects: Floats) -> tuple[Reason, ...]:
     return tuple(_reason(spec, *one) for one in (*up, *down))
 
 
+_called = lru_cache(maxsize=10_000)(about)  # of features, which every lead has again
+
+
 def _reason(spec: Spec, i: int, value: float, effect: float) -> Reason:
     feature = spec.features[i]
-    said = feature.said(value)
+    what, said = _called(feature.about), feature.said(value)
     fact = ""
     if spec.facts:
         fact = f"; of such leads {spec.facts[i].rate(value):.0%} close, of all {spec.base_rate:.0%}"
@@ -120,5 +125,5 @@ def _reason(spec: Spec, i: int, value: float, effect: float) -> Reason:
         feature=feature.name,
         value=None if math.isnan(value) else said if feature.levels else value,
         effect=effect,
-        text=f"{feature.about}: {said}{spec.usually[i]}, {direction} the odds {math.exp(abs(effect)):.2f} times{fact}",
+        text=f"{what}: {said}{spec.usually[i]}, {direction} the odds {math.exp(abs(effect)):.2f} times{fact}",
     )

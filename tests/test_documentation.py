@@ -110,11 +110,17 @@ def test_every_command_of_a_page_runs(
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if page.name.startswith(NEED_OTHERS)], ids=lambda page: page.name
 )
-def test_every_command_of_a_page_that_needs_others_is_one(page: Path) -> None:
+def test_every_command_of_a_page_that_needs_others_is_one(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     lines = [line for _, text in BLOCK.findall(page.read_text("utf-8")) for line in text.splitlines()]
     for line in lines:
         if line.startswith("touchstone "):
             for _, *words in _commands_in(line):
+                for option, folder in pairwise(words):
+                    if option == "--workspace":
+                        Path(folder).mkdir(exist_ok=True)
                 parse(words)
 
 

@@ -69,6 +69,12 @@ def test_a_score_says_all_there_is_to_say_of_a_lead() -> None:
     )  # fmt: skip
 
 
+def test_a_reason_calls_kinds_of_touches_as_people_do() -> None:
+    opened = Feature("opened", "count", "Touches of kind email_open so far", "touches", where=(("kind", "email_open"),))
+    (score,) = scored(weighing([opened], [1.0]), world({"ada": 0}, [("ada", 1, "email_open", "Email")]), 10)
+    assert [reason.text.partition(":")[0] for reason in score.reasons] == ["Opened an e-mail so far"]
+
+
 # Grade
 
 

@@ -12,7 +12,8 @@ from serving.pages import drawing
 from serving.pages.book import Edition
 from serving.pages.choice import CAMPAIGN, PERIODS, SEGMENT, Choice, chosen
 from serving.pages.site import Form, Site, asked
-from serving.pages.words import NOTHING, number, percent, plain, span
+from serving.pages.words import NOTHING, number, percent, span
+from serving.words import plain
 
 PASSED = ("mql", "marketingqualifiedlead", "sal", "sql")  # the first of these that the lake knows is the hand-over
 HOT = 0.2  # probability when first scored, from which on a lead is hot

@@ -18,7 +18,8 @@ from serving.pages.pace import by_first_touch
 from serving.pages.pledges import trued_up
 from serving.pages.site import Form, Site, asked
 from serving.pages.together import together
-from serving.pages.words import NOTHING, money, number, percent, plain, span
+from serving.pages.words import NOTHING, money, number, percent, span
+from serving.words import plain
 
 USUAL_MODEL = "linear"
 NOBODY, REST = "(unattributed)", "(other campaigns, or nobody)"

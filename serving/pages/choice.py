@@ -9,7 +9,8 @@ from http import HTTPStatus
 
 from serving.pages.book import Edition
 from serving.pages.site import Refusal
-from serving.pages.words import day, plain
+from serving.pages.words import day
+from serving.words import plain
 
 PERIODS = (("30", "last 30 days"), ("90", "last 90 days"), ("180", "last 180 days"), ("all", "all time"))
 USUAL = 365  # days

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from features.settings import Settings
 from serving.pages.book import Edition
 from serving.pages.site import Form, Site
-from serving.pages.words import plain
+from serving.words import plain
 
 SHOWN = 50  # leads
 MAIN = ""

@@ -19,8 +19,9 @@ from features.history import History
 from serving.messages import FeedbackRequest, Lead, ScoreRequest, Stage, Touch
 from serving.pages import drawing
 from serving.pages.site import Form, Refusal, Site, back
-from serving.pages.words import called, day, fact, kind, percent, plain
+from serving.pages.words import called, day, fact, percent
 from serving.replies import LeadReply, StoredScore
+from serving.words import kind, plain
 
 REASONS = ("unable to reach", "inaccurate data", "no interest or need", "no budget", "no fit", "not now", "duplicate",
            "competitor")  # fmt: skip

@@ -19,8 +19,9 @@ from starlette.responses import Response
 from serving.pages import drawing
 from serving.pages.book import Edition
 from serving.pages.site import Form, Refusal, Site, back
-from serving.pages.words import counted, day, number, percent, plain
+from serving.pages.words import counted, day, number, percent
 from serving.scorer import MANIFEST
+from serving.words import plain
 
 CARD = "card.json"
 SHOWN_VERSIONS, SHOWN_SLICES, SHOWN_WEEKS = 12, 12, 26

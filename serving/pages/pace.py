@@ -6,7 +6,8 @@ from typing import Any
 
 from serving.pages.book import Edition
 from serving.pages.choice import CAMPAIGN, SEGMENT, Choice
-from serving.pages.words import NOTHING, number, plain, span
+from serving.pages.words import NOTHING, number, span
+from serving.words import plain
 
 MOST_STAGES, MOST_MONTHS = 6, 12
 FEWEST = 5  # leads of which a median is worth telling

@@ -32,8 +32,9 @@ from serving.guard import SESSION
 from serving.messages import sentence
 from serving.pages import drawing
 from serving.pages.book import Book
-from serving.pages.words import FILTERS, plain
+from serving.pages.words import FILTERS
 from serving.tokens import ANYONE
+from serving.words import plain
 
 HERE = Path(__file__).parent
 ASSETS = HERE / "assets"

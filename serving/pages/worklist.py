@@ -12,8 +12,9 @@ from starlette.responses import Response
 from serving.messages import LeadsQuery
 from serving.pages import drawing, views
 from serving.pages.site import Form, Site, asked, back
-from serving.pages.words import brief, called, percent, plain
+from serving.pages.words import brief, called, percent
 from serving.replies import LeadRow
+from serving.words import plain
 
 SHOWN = 25  # leads of one page
 MOST_IN_FILE = 1000  # leads of one CSV file
