@@ -32,13 +32,14 @@ def init(
     path = workspace / FILE
     if path.exists():
         raise NothingToDo(f"{path} is there already; it was left as it is.")
-    document: dict[str, Any] = {"written": str(path)}
+    document, ended = dict[str, Any](written=str(path)), ""
     if sheet:
         from connectors.proposal import proposal
         from connectors.sheet import opened
 
         with opened(sheet) as rows:
             guessed = proposal(rows, now())
+        ended = guessed.ended
         document |= {"found": guessed.found, "notes": guessed.notes}
         if not (json or quiet):
             show_proposal(sheet, guessed)
@@ -48,7 +49,7 @@ def init(
             )
     workspace.mkdir(parents=True, exist_ok=True)
     write_durably(path, guessed.page if sheet else settings_page())
-    terminal.finish(document, json, quiet, lambda: show_initialised(path, sheet))
+    terminal.finish(document, json, quiet, lambda: show_initialised(path, sheet, ended))
 
 
 def join(
@@ -74,12 +75,13 @@ def show_proposal(sheet: Any, guessed: Any) -> None:
         typer.echo(f"• {note}")
 
 
-def show_initialised(path: Any, sheet: Any) -> None:
+def show_initialised(path: Any, sheet: Any, ended: str) -> None:
     """Print that the settings are written, and what comes next."""
     if sheet is None:
         typer.echo(f"{path} is written. Every setting is explained in it.")
         return
     typer.echo(f"{path} is written: look it over, and change what was guessed wrong. Then:")
     where = "" if str(path.parent) == "." else f" --workspace {quote(str(path.parent))}"
-    steps = (f"ingest {quote(str(sheet))}", "train", "score")
+    as_of = f" --as-of {ended}" if ended else ""
+    steps = (f"ingest {quote(str(sheet))}", f"train{as_of}", f"score{as_of}")
     typer.echo("\n".join(f"  touchstone {step}{where}" for step in steps))

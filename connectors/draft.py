@@ -34,13 +34,16 @@ class Draft:
     blocks: list[Block] = field(default_factory=list)
     currency: str = ""  # of amounts that name none
     dated: bool = True  # it is known when leads were closed
+    ended: str = ""  # the day after the newest row, if that is long ago
+    lacking: list[str] = field(default_factory=list)  # sentences: what no column says, and what to do
 
-    def lacks(self, what: str, name: str) -> DataError:
-        """Return what to raise when no column is what is needed."""
-        return DataError(
-            f"No column of {self.sheet.file.name} {what}. Call one {name}, and give the command again. "
-            f"The file has {', '.join(self.sheet.columns)}. Nothing was written."
-        )
+    def refuse_if_lacking(self) -> None:
+        """Raise DataError, with all that is lacking, if anything is."""
+        if self.lacking:
+            raise DataError(
+                f"{self.sheet.file.name} does not say enough. {' '.join(self.lacking)} "
+                f"The file has {', '.join(self.sheet.columns)}. Nothing was written."
+            )
 
     @property
     def page(self) -> str:

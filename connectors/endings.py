@@ -7,30 +7,24 @@ import re
 from connectors.draft import Draft, Made
 from connectors.headings import FLAG, LOST, WON, WON_ON, YES, plain
 from features.contract import literal, quoted
-from features.errors import DataError
 
 FEW = 60  # different values of a column that says how leads ended
 SIGNS = {"$": "USD", "€": "EUR", "£": "GBP"}
 
 
 def outcome(draft: Draft, closed: str | None) -> tuple[str, str]:
-    """Return SQL for whether a row is won, and whether it is won or lost.
-
-    Raises:
-        DataError: when no column says it, or nothing could be learned from what it says.
-
-    """
+    """Return SQL for whether a row is won, and whether it is won or lost; what no column says is noted as lacking."""
     column, won, lost = _column(draft)
     if column:
         draft.roles = {role: other for role, other in draft.roles.items() if other != column} | {"outcome": column}
         told = [f"{name}: {', '.join(values)}" for name, values in (("won", won), ("lost", lost)) if values]
         draft.found.append(("outcome", column, "; ".join([*told, "others are open"])))
         if not (closed or lost):
-            raise DataError(
-                f"{draft.sheet.file.name} says neither when leads were won nor which were lost, so nothing can be "
-                "learned from it. Add a column closed_at with the day of the outcome. Nothing was written."
+            draft.lacking.append(
+                "No column says when leads were won or which were lost, so that nothing can be learned: add one called "
+                "closed_at with the day of the outcome."
             )
-        if not closed:
+        elif not closed:
             draft.dated = False
             draft.notes.append(
                 "No column says when leads were won or lost. All count as closed on the newest date of the file, and "
@@ -42,7 +36,11 @@ def outcome(draft: Draft, closed: str | None) -> tuple[str, str]:
     if closed and re.search(WON_ON, plain(draft.roles["closed_at"])):
         draft.found.append(("outcome", draft.roles["closed_at"], "won where there is a date"))
         return f"{closed} IS NOT NULL", f"{closed} IS NOT NULL"
-    raise draft.lacks("says which leads were won, in words such as Won, Lost or Customer", "status")
+    draft.lacking.append(
+        "No column says which leads were won, in words such as Won, Lost or Customer: call one status, or won if it "
+        "says yes and no."
+    )
+    return "", ""
 
 
 def _column(draft: Draft) -> tuple[str, list[str], list[str]]:

@@ -19,7 +19,8 @@ ENDED = (
 WON_ON = r"won|win|conver|customer|sold|sign|purchas|gewonnen"
 ROLES = {
     "lead_id": (
-        r"((lead|contact|record|person|prospect|customer|kunden?|kontakt|interessenten) ?)?(id|no|nr|number|nummer)"
+        r"((lead|contact|record|person|prospect|customer|client|opportunity|deal|kunden?|kontakt|interessenten) ?)?"
+        r"(id|no|nr|number|nummer)"
     ),
     "created_at": rf"((lead|record) )?({BEGUN}){WHEN}*|date|datum",
     "closed_at": rf"(deal )?({ENDED}){WHEN}+",
@@ -34,8 +35,8 @@ ROLES = {
     ),
     "currency": r"(deal )?(currency|währung)( code)?",
     "owner": (
-        r"((lead|contact|deal|account) )?(owner|rep|sales rep|assigned to|salesperson|bearbeiter|zuständig|betreuer)"
-        r"( name)?"
+        r"((lead|contact|deal|account) )?(owner|rep|sales (rep|agent)|assigned to|salesperson|bearbeiter|zuständig|"
+        r"betreuer)( name)?"
     ),
 }
 AT_CREATION = {  # what is filled in when a lead is created, and changes with the person if at all

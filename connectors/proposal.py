@@ -8,7 +8,7 @@ learns from what was written down after the outcome.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
 from connectors.draft import Block, Draft, Made
 from connectors.endings import money, outcome
@@ -18,6 +18,7 @@ from features.contract import quoted
 from features.errors import DataError
 
 FIRST = "What was filled in when a lead was created counts from then on."
+RECENT = timedelta(days=90)  # since the newest row of a sheet, within which leads are still looked after
 LATER = "What stands in the file as it is now counts from its newest date on; move up what never changes."
 
 
@@ -30,14 +31,16 @@ def proposal(sheet: Sheet, as_of: datetime) -> Draft:
     """
     draft = Draft(sheet, roles_of(sheet))
     lead = _lead(draft)
-    created = _moment(draft, "created_at", "created")
+    created = _moment(draft, "created_at", "created") or ""
     if not created:
-        raise draft.lacks("says when a lead was created, as a date", "created_at")
+        draft.lacking.append("No column says when a lead was created, as a date: call one created_at.")
     closed = _moment(draft, "closed_at", "closed")
     won, ended = outcome(draft, closed)
+    draft.refuse_if_lacking()
     latest = f"greatest({created}, CASE WHEN {ended} THEN {closed} END)" if closed else created
     newest = f"(SELECT max({latest}) FROM file_rows)"
     _warn_of_the_future(draft, latest, as_of)
+    _note_the_end(draft, latest, as_of)
     created_at = f"coalesce({created}, {quoted(draft.roles['created_at'])})"  # so that a refusal shows what it was
     owner: dict[str, Made] = {"owner": draft.roles["owner"]} if "owner" in draft.roles else {}
     versions: dict[str, Made] = {"lead_id": lead, "created_at": {"sql": created_at}, **owner, **_at_creation(draft)}
@@ -69,7 +72,8 @@ def _lead(draft: Draft) -> Made:
         draft.notes.append(f"{several}: leads are told apart by {email} instead.")
         column = None
     if not column and not mailed:
-        raise draft.lacks("tells leads apart", "lead_id")
+        draft.lacking.append("No column tells leads apart: call one lead_id, or add one that numbers the rows.")
+        return ""
     key = column or str(email)
     draft.found.append(("lead", key, "as it is" if column else "in lower case"))
     if repeated := sheet.repeated(key):
@@ -120,6 +124,17 @@ def _warn_of_the_future(draft: Draft, latest: str, as_of: datetime) -> None:
     if late:
         draft.notes.append(
             f"{late:,} rows are dated after today (first: {first[:10]}). Correct them before you ingest the file."
+        )
+
+
+def _note_the_end(draft: Draft, latest: str, as_of: datetime) -> None:
+    """Note the day after the newest row, if the file ends so long ago that nobody wins in what follows."""
+    day = date.fromisoformat(draft.sheet.ask(f"SELECT max({latest})[:10] FROM file_rows")[0])
+    if as_of.date() - day > RECENT:
+        draft.ended = f"{day + timedelta(days=1)}"
+        draft.notes.append(
+            f"The newest row is of {day}. Give train and score --as-of {draft.ended}: all that came later would count "
+            "as time in which nobody was won."
         )
 
 

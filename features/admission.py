@@ -59,7 +59,7 @@ CREATE TEMP MACRO wrong(name, t, value, remedy) AS
 CREATE TEMP MACRO time_remedy(t, zone) AS CASE
     WHEN says_zone(t) OR local_of(t) IS NULL
     THEN 'is not a time between 1900 and 2200. Write it as 2026-02-28T09:00:00Z.'
-    WHEN zone IS NULL THEN 'names no time zone. Set timezone in touchstone.toml.'
+    WHEN zone IS NULL THEN 'names no time zone. Set timezone under [ingest] of touchstone.toml.'
     WHEN timezone(zone, timezone(zone, local_of(t))) = local_of(t)
     THEN 'came twice when the clocks were set back in ' || zone || '. Write its offset.'
     ELSE 'was skipped when the clocks were set forward in ' || zone || '. Correct it, or write its offset.' END,

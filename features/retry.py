@@ -84,20 +84,25 @@ def _open(connection: duckdb.DuckDBPyConnection, name: str, file: str) -> None:
         for (key,) in connection.sql('SELECT DISTINCT unnest(json_keys("row")) AS k FROM objects ORDER BY k').fetchall()
     ]
     names = {key.lower(): key for key in reversed(keys)}  # to the database, one name
-    values = {name: [_value(key) for key in keys if key.lower() == lower] for lower, name in names.items()}
-    columns = ", ".join(f"{quoted(name)} := coalesce({', '.join(texts)}, NULL)" for name, texts in values.items())
+    places = {name: [i for i, key in enumerate(keys, 1) if key.lower() == lower] for lower, name in names.items()}
+    columns = ", ".join(
+        f"{quoted(name)} := coalesce({', '.join(f'told[{i}]' for i in those)}, NULL)" for name, those in places.items()
+    )
+    paths = [f"/{key.replace('~', '~0').replace('/', '~1')}" for key in keys]
+    listed = f"[{', '.join(map(literal, paths))}]::VARCHAR[]"
     connection.execute(f"""
-        CREATE TEMP TABLE retried AS SELECT {ROW_HASH}, struct_pack({columns or '"" := NULL'}) AS raw FROM objects;
+        CREATE TEMP TABLE retried AS
+            SELECT {ROW_HASH}, struct_pack({columns or '"" := NULL'}) AS raw FROM (SELECT {ROW_HASH}, list_transform(
+                list_zip(json_extract_string("row", {listed}), json_type("row", {listed})),
+                lambda one: {_told("one[1]", "one[2]")}
+            ) AS told FROM objects);
         CREATE TEMP VIEW file_rows AS SELECT unnest(raw) FROM retried;
     """)
 
 
-def _value(key: str) -> str:
+def _told(text: str, kind: str) -> str:
     """Return SQL for a value of a row in JSON, as text; a number of a typed file as a file without types has it."""
-    at = literal("/" + key.replace("~", "~0").replace("/", "~1"))
-    text = f'json_extract_string("row", {at})'
-    number = f"number_text(CAST({text} AS DOUBLE))"
-    return f"""nullif(CASE json_type("row", {at}) WHEN 'DOUBLE' THEN {number} ELSE {text} END, '')"""
+    return f"nullif(CASE {kind} WHEN 'DOUBLE' THEN number_text(TRY_CAST({text} AS DOUBLE)) ELSE {text} END, '')"
 
 
 def _decide(connection: duckdb.DuckDBPyConnection, name: str) -> None:

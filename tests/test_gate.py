@@ -110,6 +110,17 @@ def test_a_calibration_error_that_chance_explains_refuses_nobody() -> None:
     assert (float(error) > 0.05, found.promoted) == (True, True)
 
 
+def test_a_model_may_promise_less_truly_by_two_hundredths() -> None:
+    fifth = (np.arange(100_000) % 5 == 0).astype(float)
+    a_little_much, true = (says(np.full(100_000, promised), fifth) for promised in (0.21, 0.2))
+    found = verdict(a_little_much, base(fifth), true, pd.DataFrame(index=range(100_000)))
+    assert (found.promoted, "calibration error 0.010 against 0.000" in found.why) == (True, True)
+
+
+def test_a_broken_promise_of_certainty_costs_much_and_not_everything() -> None:
+    assert losses(says(np.array([1.0, 0.0]), np.array([0.0, 1.0]))) == pytest.approx([-np.log(1e-15)] * 2, rel=0.01)
+
+
 def test_a_model_that_is_worse_for_one_channel_is_refused_and_the_channel_named() -> None:
     email = (CHANNEL["channel"] == "Email").to_numpy()
     worse_for_email = np.where(email, 0.35, TRUE)
@@ -131,6 +142,12 @@ def test_a_slice_that_is_worse_by_three_standard_errors_refuses_nobody_since_man
 def test_a_slice_too_small_to_judge_refuses_nobody() -> None:
     few = pd.DataFrame({"channel": np.where(np.arange(2000) < 90, "Email", None)})
     assert judged(np.where(np.arange(2000) < 90, 0.6, TRUE), np.where(np.arange(2000) < 90, TRUE, 0.5), few).promoted
+
+
+def test_a_slice_of_which_nobody_is_won_refuses_nobody_since_it_does_not_tell_what_is_chance() -> None:
+    none = (LABELS == 0) & (np.cumsum(LABELS == 0) <= 200)
+    fax = pd.DataFrame({"channel": np.where(none, "Fax", None)})
+    assert judged(np.where(none, 0.02, TRUE), np.where(none, 0.01, BLURRED), fax).promoted
 
 
 def test_later_outcomes_of_one_class_promote_nobody_over_a_champion() -> None:

@@ -335,7 +335,9 @@ BROKEN_STAGES = {
     ",won,2026-01-01T00:00:00Z,,": "lead_id is empty.",
     "b2,,2026-01-01T00:00:00Z,,": "stage is empty.",
     "b3,won,,,": "occurred_at is empty.",
-    "b4,won,2026-01-01 09:00,,": 'occurred_at "2026-01-01 09:00" names no time zone. Set timezone in touchstone.toml.',
+    "b4,won,2026-01-01 09:00,,": (
+        'occurred_at "2026-01-01 09:00" names no time zone. Set timezone under [ingest] of touchstone.toml.'
+    ),
     "b5,won,yesterday,,": f'occurred_at "yesterday" is not a time between 1900 and 2200. {REMEDY}',
     "b6,won,1066-10-14,,": f'occurred_at "1066-10-14" is not a time between 1900 and 2200. {REMEDY}',
     "b7,won,2026-01-01T00:00:00Z,12 €,": (
@@ -791,7 +793,7 @@ def test_times_of_parquet_keep_their_zone_and_need_one(lake: Lake, folder: Path)
     naive = take(lake, folder / "leads.parquet")
     assert (naive.stored, naive.reasons[1]) == (
         0,
-        'created_at "2026-01-02 00:00:00" names no time zone. Set timezone in touchstone.toml.',
+        'created_at "2026-01-02 00:00:00" names no time zone. Set timezone under [ingest] of touchstone.toml.',
     )
     take(lake, folder / "tokyo.parquet", sources=[Source(file="tokyo*", table="leads")])
     assert [row["created_at"] for row in rows(lake, "leads")] == [

@@ -166,7 +166,20 @@ def test_what_became_of_leads_later_does_not_tell_which_attributes_were_written_
     closes += [stage(lead, 300, "won") for lead in late]
     settings = Settings.model_validate({"goal": {"horizon_days": 30}, "training": {"trees": 5}})
     model, _ = model_of(history_of_rows(known, stages=closes), settings, micros(200))
-    assert [leak.feature for leak in model.leaks] == ["contract"]
+    sentence = "120 of 120 leads that were closed had no value of it before they were"
+    assert Leak("contract", sentence) in model.leaks
+
+
+def test_what_is_filled_in_later_does_not_tell_which_attributes_were_written_afterwards() -> None:
+    """On day 300 somebody fills in a field of everybody who was closed; on day 200 it is known of the others alone."""
+    leads = [f"lead-{i:03}" for i in range(120)]
+    known = [version(lead, i, {"size": float(i % 5)} if i % 11 == 0 else {}) for i, lead in enumerate(leads)]
+    known += [version(lead, 300, {"size": 2.0}) for lead in leads]
+    history = history_of_rows(
+        known, stages=[stage(lead, i + 9, ("won", "lost")[i % 2]) for i, lead in enumerate(leads)]
+    )
+    settings = Settings.model_validate({"goal": {"horizon_days": 30}, "training": {"trees": 5, "members": 2}})
+    assert model_of(history, settings, micros(200))[0].leaks == ()
 
 
 def test_a_report_names_a_feature_by_its_name_or_by_the_attribute_that_it_looks_at() -> None:

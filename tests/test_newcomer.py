@@ -223,6 +223,28 @@ def test_rows_dated_after_today_are_said(tmp_path: Path) -> None:
     ]
 
 
+def test_an_export_of_opportunities_is_told_apart_by_their_ids(tmp_path: Path) -> None:
+    header = ["opportunity_id", "sales_agent", "deal_stage", "engage_date", "close_date"]
+    rows = [
+        ["1C1I7A6R", "Moses Frase", "Won", "2026-01-02", "2026-03-01"],
+        ["Z063OYW0", "Ann", "Lost", "2026-01-05", ""],
+    ]
+    found = guess(tmp_path, header, rows).found
+    assert [(what, column) for what, column, _ in found[:4]] == [
+        ("lead", "opportunity_id"), ("created", "engage_date"), ("closed", "close_date"), ("outcome", "deal_stage"),
+    ]  # fmt: skip
+
+
+def test_of_a_file_that_ends_long_ago_it_is_said_as_of_when_to_train(tmp_path: Path) -> None:
+    old = guess(tmp_path, HEADER, [["1", "2025-01-01", "Closed Won", "2025-12-31"], ["2", "2025-01-01", "Open", ""]])
+    assert old.ended == "2026-01-01"
+    assert old.notes[0] == (
+        "The newest row is of 2025-12-31. Give train and score --as-of 2026-01-01: all that came later would count as "
+        "time in which nobody was won."
+    )
+    assert guess(tmp_path, HEADER, [["1", "2026-01-01", "Closed Won", "2026-10-01"]]).ended == ""
+
+
 def test_ids_that_stand_for_several_people_give_way_to_e_mail(tmp_path: Path) -> None:
     with opened(exports.repeated(tmp_path, of_several_people=True)) as sheet:
         draft = proposal(sheet, NOW)
@@ -247,28 +269,33 @@ def test_ids_that_stand_for_several_people_without_e_mail_are_refused(tmp_path: 
         proposal(rows, NOW)
 
 
-HAS = "Call one {}, and give the command again. The file has {}. Nothing was written."
+LACKS = "leads.csv does not say enough. {} The file has {}. Nothing was written."
+NO_ID = "No column tells leads apart: call one lead_id, or add one that numbers the rows."
+NO_CREATION = "No column says when a lead was created, as a date: call one created_at."
+NO_OUTCOME = (
+    "No column says which leads were won, in words such as Won, Lost or Customer: call one status, or won if it says "
+    "yes and no."
+)
+NO_END = (
+    "No column says when leads were won or which were lost, so that nothing can be learned: add one called closed_at "
+    "with the day of the outcome."
+)
 
 
 @pytest.mark.parametrize(
     ("header", "row", "sentence"),
     [
         (["Name", *HEADER[1:]], ["A", *ROWS[0][1:]],
-         "No column of leads.csv tells leads apart. "
-         + HAS.format("lead_id", "Name, Created, Lead Status, Close Date")),
-        (["ID", "Status"], ["1", "Won"],
-         "No column of leads.csv says when a lead was created, as a date. " + HAS.format("created_at", "ID, Status")),
-        (["ID", "Created", "Phase"], ["1", "2026-01-01", "7"],
-         "No column of leads.csv says which leads were won, in words such as Won, Lost or Customer. "
-         + HAS.format("status", "ID, Created, Phase")),
-        (["ID", "Created", "Converted"], ["1", "2026-01-01", "yes"],
-         ("leads.csv says neither when leads were won nor which were lost, so nothing can be learned from it. "
-         "Add a column closed_at with the day of the outcome. Nothing was written.")),
+         LACKS.format(NO_ID, "Name, Created, Lead Status, Close Date")),
+        (["ID", "Status"], ["1", "Won"], LACKS.format(f"{NO_CREATION} {NO_END}", "ID, Status")),
+        (["ID", "Created", "Phase"], ["1", "2026-01-01", "7"], LACKS.format(NO_OUTCOME, "ID, Created, Phase")),
+        (["ID", "Created", "Converted"], ["1", "2026-01-01", "yes"], LACKS.format(NO_END, "ID, Created, Converted")),
+        (["age", "y"], ["56", "no"], LACKS.format(f"{NO_ID} {NO_CREATION} {NO_OUTCOME}", "age, y")),
         (["ID", "Created", "Status"], ["1", "03/04/2026", "Won"],
          ('The dates in Created (such as "03/04/2026") can be read month first or day first. '
          "Write them as 2026-02-28 in leads.csv. Nothing was written.")),
     ],
-    ids=["no id", "no creation", "no outcome", "no end", "no order"],
+    ids=["no id", "no creation", "no outcome", "no end", "nothing of it", "no order"],
 )  # fmt: skip
 def test_what_cannot_be_guessed_is_asked_for(header: list[str], row: list[str], sentence: str, tmp_path: Path) -> None:
     assert refusal(tmp_path, header, [row]) == sentence

@@ -64,6 +64,13 @@ def test_a_retry_that_finds_nothing_mended_changes_nothing(refused: Lake) -> Non
     assert (result.stored, result.already_there, result.refused, refused.versions()) == (0, 0, 2, before)
 
 
+def test_rows_of_many_columns_are_taken_again_within_the_memory_of_a_writer(lake: Lake, tmp_path: Path) -> None:
+    header = ",".join(["lead_id", "created_at", *(f"answer_{i}" for i in range(200))]) + "\n"
+    rows = "".join(f"L{lead},2026-01-01 09:00{',7' * 200}\n" for lead in range(1000))
+    take(lake, tmp_path / "leads.csv", header + rows)
+    assert retry(lake, BERLIN, NOW) == [Ingested("leads.csv", "leads", 1000, 0, 0, ())]
+
+
 def test_an_empty_quarantine_is_not_retried(lake: Lake) -> None:
     assert retry(lake, Settings(), NOW) == []
 

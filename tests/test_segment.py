@@ -232,7 +232,7 @@ REFUSED: dict[str, tuple[Event, str]] = {
     ),
     "touches     ": (
         TRACK | {"timestamp": "2026-05-01T09:06:00"},
-        'occurred_at "2026-05-01T09:06:00" names no time zone. Set timezone in touchstone.toml.',
+        'occurred_at "2026-05-01T09:06:00" names no time zone. Set timezone under [ingest] of touchstone.toml.',
     ),
 }
 
