@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from features.errors import TouchstoneError
 from serving.port import HOST, listen
 
 READY_SECONDS = 300  # a worker may take so long to read its history
@@ -28,6 +29,7 @@ def supervise(workspace: Path, port: int, host: str, say: Callable[[str], None])
 
     Raises:
         ConfigError: when the port cannot be used.
+        TouchstoneError: when the worker was killed.
 
     """
     asked = {*STOP, signal.SIGHUP, signal.SIGCHLD}
@@ -46,6 +48,11 @@ def supervise(workspace: Path, port: int, host: str, say: Callable[[str], None])
                     _stopped(before)
             elif heard == signal.SIGCHLD:
                 if worker.poll() is not None:  # not one that was told to stop
+                    if worker.returncode < 0:
+                        how = f"killed ({signal.Signals(-worker.returncode).name}), as where memory is short"
+                        raise TouchstoneError(
+                            f"The service was {how}. No event that it acknowledged is lost. Start it again."
+                        )
                     return worker.returncode or 1
             else:
                 return _stopped(worker)

@@ -23,10 +23,11 @@ from features.lake import Lake
 WORDS = ("serve", "--port", "0", "--json")
 
 
-def started(workspace: Path) -> tuple[subprocess.Popen[str], int]:
+def started(workspace: Path, stderr: int | None = None) -> tuple[subprocess.Popen[str], int]:
     """Return the running service, and its port."""
     program = str(Path(sys.executable).with_name("touchstone"))
-    process = subprocess.Popen([program, *WORDS, "--workspace", str(workspace)], stdout=subprocess.PIPE, text=True)
+    words = [program, *WORDS, "--workspace", str(workspace)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=stderr, text=True)
     assert process.stdout
     said = "".join(iter(process.stdout.readline, "}\n")) + "}"
     process.stdout.close()
@@ -111,6 +112,12 @@ def test_the_service_survives_kills_changes_its_code_without_losing_a_request_an
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     assert time.monotonic() - begun < 10
+
+    process, port = started(workspace, stderr=subprocess.PIPE)
+    os.kill(workers(process)[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=20)
+    assert said.startswith("TouchstoneError: The service was killed (SIGKILL), as where memory is short.")
+    assert process.returncode == 1
 
 
 @pytest.mark.parametrize("words", [("--port", "0"), ("--port", "0", "--host", "0.0.0.0")])  # noqa: S104
