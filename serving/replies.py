@@ -138,6 +138,7 @@ class LeadRow(Message):
     model_version: str | None
     objects: bool = Field(description="the person objected to profiling, and is not scored")
     withheld: bool = Field(description="the score is kept from sales, to measure what showing it is worth")
+    verdict: str | None = Field(description="what sales said of it last: accepted or rejected")
     score: PresentScore | None
 
 

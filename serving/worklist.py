@@ -64,7 +64,7 @@ TOLD = f"""
 """
 SHOWN = """lead_id, account_id, owner, attributes, stage, CAST(amount AS DOUBLE) AS amount, currency, created_at,
     last_touch_at, last_touch_kind, last_touch_channel, touches, probability, low, high, grade, trend, scored_as_of,
-    model_version, objects, withheld"""
+    model_version, objects, withheld, verdict"""
 
 # A lead whose score is withheld stands where any lead might: at the end of the list nobody would ever call it, and
 # what is measured would be the place, not the score.
@@ -190,9 +190,10 @@ class Worklist:
 
 
 def _of_history(history: History, leads: Ints, as_of: int) -> pa.Table:
-    """Return what the history tells of some leads: when they were created and last touched, and their stage."""
+    """Return what the history tells of some leads: when created and last touched, their stage, what sales said last."""
     touched, last = _latest(history.touches, leads, as_of)
     _, moved = _latest(history.stages, leads, as_of)
+    _, judged = _latest(history.feedback, leads, as_of)
     occurred = np.append(history.touches.occurred, 0)[last]
     return pa.table({
         "lead_id": pa.array([history.lead_ids[lead] for lead in leads.tolist()], pa.string()),
@@ -202,6 +203,7 @@ def _of_history(history: History, leads: Ints, as_of: int) -> pa.Table:
         "last_touch_kind": _names(history.touches, "kind", last),
         "last_touch_channel": _names(history.touches, "channel", last),
         "stage": _names(history.stages, "stage", moved),
+        "verdict": _names(history.feedback, "verdict", judged),
     })  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from served import serving, until_ready
 from trained import NOW, Company
 
 from features.lake import Lake
@@ -143,3 +144,11 @@ def test_the_service_says_why_it_does_not_score_such_a_lead(explored: tuple[Comp
     reply = desk.lead(lead, NOW)
     assert (reply.score, reply.not_scored, reply.scores) == (None, f"{lead} is not scored: {WHY}.", [])
     assert b'"probability"' in desk.scored(ScoreRequest(lead_ids=[other]), NOW)
+
+
+def test_my_leads_says_that_such_a_lead_is_withheld(explored: tuple[Company, batch.Scored]) -> None:
+    company, told = explored
+    with serving(company.workspace, HALF) as client:
+        until_ready(client)
+        page = client.get("/my-leads", params={"search": told.withheld[0]}).text
+    assert "withheld, to measure what the score is worth" in page

@@ -243,6 +243,14 @@ def test_a_rejection_without_a_reason_is_refused(person: httpx.Client) -> None:
     assert "A rejection without a reason teaches nobody." in answer.text
 
 
+def test_my_leads_says_what_sales_said_of_a_lead(morning: Morning) -> None:
+    leads = morning.client.get("/leads", params={"limit": 1000}).json()["leads"]
+    for verdict, tags in (("rejected", 1), ("accepted", 1), (None, 0)):
+        lead = next(lead["lead_id"] for lead in leads if lead["verdict"] == verdict)
+        page = morning.client.get("/my-leads", params={"search": lead}).text
+        assert len(re.findall(r'</a> <span class="tag">(?:Accepted|Rejected)</span>', page)) == tags
+
+
 def test_every_chart_says_in_words_what_it_shows(morning: Morning) -> None:
     for path in ("/channels?period=all", "/alignment?period=all", "/models"):
         charts = re.findall(r"<svg class=\"(?:chart|reliability|sankey)\"[^>]*>", morning.client.get(path).text)

@@ -171,6 +171,13 @@ def test_a_lead_that_is_won_leaves_the_work_list(client: httpx.Client) -> None:
     (row,) = client.get("/leads", params={"owner": "Zed"}).json()["leads"]
     assert (row["lead_id"], row["touches"], row["last_touch_kind"]) == ("lea", 1, "demo_request")
     assert row["probability"] is not None
+    assert row["verdict"] is None
+    client.post("/feedback", json={"lead_id": "lea", "verdict": "accepted"})
+    for _ in range(SOON * 20):
+        if client.get("/leads", params={"owner": "Zed"}).json()["leads"][0]["verdict"] == "accepted":
+            break
+        time.sleep(0.05)
+    assert client.get("/leads", params={"owner": "Zed"}).json()["leads"][0]["verdict"] == "accepted"
     post(client, stages=[{"lead_id": "lea", "stage": "won", "occurred_at": EARLIER}])
     for _ in range(SOON * 20):
         if not client.get("/leads", params={"owner": "Zed"}).json()["total"]:

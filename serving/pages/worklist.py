@@ -108,7 +108,7 @@ def _row(lead: LeadRow) -> dict[str, Any]:
     days = score.days_to_close if score else None
     return {
         **{key: getattr(lead, key) for key in ("lead_id", "owner", "stage", "amount", "currency", "last_touch_at",
-                                               "last_touch_kind", "objects")},
+                                               "last_touch_kind", "objects", "withheld", "verdict")},
         "address": quote(lead.lead_id, safe=""), "name": name, "about": " · ".join(about),
         **{key: getattr(said, key) for key in ("probability", "low", "high", "grade", "trend")},
         "why": [*up, *down], "closes": score.as_of + timedelta(days=days) if score and days is not None else None,
