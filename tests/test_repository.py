@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -53,9 +54,11 @@ def test_an_environment_is_made_anew_where_it_lacks_what_is_asked_for_and_keeps_
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
 
+    alone = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "EXTRAS"}}
+
     def said(*words: str) -> str:
         make = ["make", "--dry-run", "install", "PYTHON=python3", *words]
-        return subprocess.run(make, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(make, cwd=tmp_path, env=alone, check=True, capture_output=True, text=True).stdout
 
     assert "--editable '.[dev]'" in said()
     (tmp_path / ".venv").mkdir()
