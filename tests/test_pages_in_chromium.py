@@ -101,7 +101,7 @@ def test_a_salesperson_sorts_pages_and_saves_a_view(page: Any) -> None:
     page.goto("/my-leads")
     page.get_by_role("link", name="The best").click()
     assert "grade=A" in page.url
-    assert {tag.inner_text() for tag in page.locator(".leads .tag").all()} <= {"A"}
+    assert {tag.inner_text() for tag in page.locator(".leads .grade .tag").all()} <= {"A"}
     page.get_by_role("button", name="Forget the view The best").click()
     page.get_by_role("link", name="The best").wait_for(state="detached")
 
