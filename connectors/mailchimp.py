@@ -179,7 +179,7 @@ def _short(value: Any) -> Any:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%dT%H:%M:%SZ}"
     if isinstance(value, str) and len(value) > LONGEST:  # reasons, of which as much as fits is told to the end
-        return value[:LONGEST].rpartition("; ")[0]
+        return value[:LONGEST].rpartition("; ")[0] or value[:LONGEST]
     return value
 
 

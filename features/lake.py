@@ -24,7 +24,7 @@ from deltalake.transaction import RemoveAction
 from features import ordered
 from features.contract import TABLES, literal, quoted, schema
 from features.disk import is_full
-from features.errors import ConfigError, DataError
+from features.errors import ConfigError, DataError, DiskError
 from features.growth import grow_schema, grown, lacking
 from features.lease import Lease, leased
 from features.order import LEAD, in_order
@@ -216,7 +216,7 @@ class Lake:
         """Hold the lake's writer lock, so that two ingests of one file cannot both find its rows new.
 
         Raises:
-            DataError: when the disk is full; what was committed before is there, and nothing else.
+            DiskError: when the disk is full; what was committed before is there, and nothing else.
 
         """
         try:
@@ -227,7 +227,7 @@ class Lake:
         except (OSError, DeltaError, duckdb.Error) as error:
             if not is_full(error):
                 raise
-            raise DataError(
+            raise DiskError(
                 f"The disk of {self.folder} is full. What was stored before is intact; what was being written is not "
                 "in. Make room, then give the command again."
             ) from None

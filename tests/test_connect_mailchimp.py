@@ -112,6 +112,15 @@ def test_what_is_too_long_for_a_merge_field_ends_where_a_clause_does(account: Ac
     assert mailchimp.people[member]["merge_fields"]["SCOREWHY"] == f"{long} ; {long} ."
 
 
+def test_a_clause_that_is_too_long_for_a_merge_field_is_cut(account: Account, mailchimp: Mailchimp) -> None:
+    account.streams = ("members",)
+    account.read()
+    member = next(iter(mailchimp.people))
+    scored(account, {f"mailchimp:{member}": 0.25}, why={f"Landing page: /{'a' * 300}": 0.3})
+    account.sync()
+    assert mailchimp.people[member]["merge_fields"]["SCOREWHY"] == f"Landing page: /{'a' * 300}"[:255]
+
+
 def test_a_wrong_key_is_a_sentence_without_the_key(account: Account) -> None:
     account.secrets = {"MAILCHIMP_API_KEY": "wrong-us1"}
     with pytest.raises(

@@ -25,7 +25,7 @@ from test_history import same
 
 from features import ordered, upkeep
 from features.contract import TABLES
-from features.errors import DataError
+from features.errors import DiskError
 from features.history import History, history_of
 from features.ingestion import ingest
 from features.lake import WRITERS_SPILL, Lake
@@ -451,7 +451,7 @@ def test_a_write_that_finds_the_disk_full_is_one_sentence_and_the_lake_is_as_bef
         raise error
 
     monkeypatch.setattr(ordered, "_added", fails)
-    with pytest.raises(DataError, match=FULL):
+    with pytest.raises(DiskError, match=FULL):
         arrive(lake, tmp_path, ARRIVALS)
     monkeypatch.undo()
     assert lake.query("FROM touches").num_rows == 2
@@ -464,7 +464,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import random
-from features.errors import DataError
+from features.errors import DiskError
 from features.ingestion import ingest
 from features.lake import WRITERS_SPILL, Lake
 from features.settings import Settings
@@ -477,7 +477,7 @@ noise = random.Random(0)
 big = [(str(noise.random()), f"l{i}{noise.random()}", 1, "visit") for i in range(60_000)]
 try:
     arrive(lake, Path(sys.argv[3]), big)
-except DataError as error:
+except DiskError as error:
     print(error)
 print(lake.query("FROM touches").num_rows)
 arrive(lake, Path(sys.argv[3]), ARRIVALS[:3])
