@@ -22,8 +22,7 @@ def draws(where: Spread, replicates: int, seed: int) -> Floats:
 def replicated(total: Floats, by_bucket: Floats, where: Spread, drawn: Floats) -> Floats:
     """Return sums (replicates, …) as they might have been, from those that were and those of buckets (b, …)."""
     flat = by_bucket.reshape(len(by_bucket), total.size)
-    # Not by BLAS: its threads go on spinning for a tenth of a CPU second, which is more than all this takes.
-    varied: Floats = np.einsum("rb,bn->rn", drawn if where.exact else drawn - 1, flat)
+    varied: Floats = (drawn if where.exact else drawn - 1) @ flat
     sums: Floats = varied if where.exact else total.ravel() + varied
     return np.maximum(sums, 0).reshape(len(drawn), *total.shape)
 

@@ -176,7 +176,7 @@ def _sorted(found: Counts, channels: tuple[str, ...], by_name: tuple[str, ...]) 
 
 def _add(journeys: Journeys, rules: Sequence[Rule], where: Spread, found: Counts) -> None:
     """Add journeys to the sums; leading rules that only ask for places are looked up, which is quick."""
-    longest = int(np.diff(journeys.start).max(initial=0))
+    longest = int(journeys.touches.max(initial=0))
     leading = takewhile(lambda rule: by_place_alone(rule, journeys), rules)
     placed = _parts_by_place(tuple((rule.form, rule.numbers) for rule in leading))
     met = np.zeros((len(journeys.channels), 2), np.int64)

@@ -47,12 +47,17 @@ class Journeys:
     @cached_property
     def journey(self) -> Ints:
         """Row of each touch's journey (n,), never decreasing."""
-        return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
+        return np.repeat(np.arange(len(self.start) - 1), self.touches)
+
+    @cached_property
+    def touches(self) -> Ints:
+        """How many touches the journey holds (m,)."""
+        return np.diff(self.start)
 
     @cached_property
     def touched(self) -> Flags:
         """Whether the journey holds a touch (m,)."""
-        return np.diff(self.start) > 0
+        return self.touches > 0
 
 
 def journeys(

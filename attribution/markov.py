@@ -8,7 +8,7 @@ null. Source: Anderl, Becker, von Wangenheim, Schumann (2016), Mapping the custo
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
+from numba import njit
 
 from attribution.bootstrap import replicated
 from attribution.counting import Counts, Spread
@@ -77,8 +77,22 @@ def linear(counts: Floats, more: Floats) -> tuple[Floats, Floats]:
     v = np.vstack([v, np.ones(k + 1)])
     reached = np.vstack([x[:k], np.ones(k + 1), np.zeros(k + 1)])
     per_move = np.divide(v, out, out=np.zeros(v.shape), where=out > 0)
-    change = [((sparse.csr_array(moved) @ reached) * per_move).sum(axis=0) for moved in more]  # most moves never happen
-    return x[k], np.stack(change) - more.sum(axis=-1) @ (x * per_move)
+    return x[k], _pulled(more, x, reached, per_move)
+
+
+@njit(cache=True, nogil=True)
+def _pulled(more: Floats, x: Floats, reached: Floats, per_move: Floats) -> Floats:
+    """Return what each bucket's moves change (b, k + 1); most moves never happen."""
+    b, states, ends = more.shape
+    change = np.zeros((b, x.shape[1]))
+    for bucket in range(b):
+        for s in range(states):
+            for u in range(ends):
+                times = more[bucket, s, u]
+                if times != 0:
+                    for c in range(len(change[bucket])):
+                        change[bucket, c] += times * (reached[u, c] - x[s, c]) * per_move[s, c]
+    return change
 
 
 def in_proportion(effects: Floats, total: Floats) -> Floats:

@@ -64,9 +64,9 @@ def path_parts(file: Path) -> Iterator[Journeys]:
 
 
 def _parts(file: Path) -> Iterator[Journeys]:
-    known, problems, done = lexicon(), Problems(), 0
+    known, names, problems, done = lexicon(), tuple[str, ...](), Problems(), 0
     for table in _tables(file):
-        texts = table["path"].cast(pa.large_string())
+        texts = table["path"] if _is_text(table["path"]) else table["path"].cast(pa.large_string())
         texts = pc.fill_null(texts, "") if texts.null_count else texts
         paths, known = parsed(texts, known)
         conversions, nulls = _counts(table["conversions"]), _counts(table["nulls"], missing=0.0)
@@ -77,8 +77,9 @@ def _parts(file: Path) -> Iterator[Journeys]:
         problems.add("value", table["value"], ~is_amount, "is not an amount", done)
         problems.add("nulls", table["nulls"], ~_is_count(nulls), "is not a count", done)
         done += len(table)
+        names = names if len(names) == known.size[0] else tuple(known.names())
         if not problems.found:
-            yield Journeys(tuple(known.names()), paths.start, paths.channel, None, conversions, nulls, value_cents)
+            yield Journeys(names, paths.start, paths.channel, None, conversions, nulls, value_cents)
     if problems.found:
         raise DataError(f"{file.name}: {' '.join(problems.sentences(done))} {REMEDY} Nothing was read.")
 
@@ -195,7 +196,7 @@ def _cents(column: pa.Array) -> tuple[Ints, Flags]:
     decide, the text is asked.
     """
     if pa.types.is_floating(column.type):
-        amount = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
+        amount = column.cast(pa.float64()).to_numpy(zero_copy_only=False)  # NaN where there is none
         cents, is_amount, near_half = _rounded(amount)
         for row in np.flatnonzero(near_half):
             cents[row] = _cents_of(repr(float(amount[row]))) or 0

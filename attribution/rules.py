@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -122,10 +123,15 @@ def weighing(journeys: Journeys, rules: Sequence[Rule]) -> Weighing:
     return Weighing(
         forms=np.array([rule.form for rule in rules], np.int32),
         numbers=numbers,
-        direct=np.array([name.casefold() == DIRECT for name in journeys.channels], np.bool_),
+        direct=_direct(journeys.channels),
         age_days=np.empty(0) if journeys.age_days is None else journeys.age_days,
         milestone=np.empty((m, 0), np.int32) if journeys.milestone is None else journeys.milestone,
     )
+
+
+@lru_cache(1)
+def _direct(channels: tuple[str, ...]) -> Flags:
+    return np.array([name.casefold() == DIRECT for name in channels], np.bool_)
 
 
 def shares(journeys: Journeys, rule: Rule) -> Floats:

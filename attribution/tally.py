@@ -95,12 +95,13 @@ def _happened(
 
 @njit(cache=True, nogil=True)
 def scattered(rows_before: int, rows: int, buckets: int) -> Codes:
-    """Pseudo-random buckets of conversions and nulls (2m,): splitmix64 of the ending."""
+    """Pseudo-random buckets of conversions and nulls (2m,): the halves of splitmix64 of the row."""
     bucket = np.empty(2 * rows, np.int32)
-    for i in range(2 * rows):
-        ending = 2 * (rows_before + i) if i < rows else 2 * (rows_before + i - rows) + 1
-        x = np.uint64(ending + 1) * np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        bucket[i] = np.int32((x >> np.uint64(33)) % np.uint64(buckets))
+    for i in range(rows):
+        x = U(rows_before + i + 1) * U(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> U(30))) * U(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> U(27))) * U(0x94D049BB133111EB)
+        x ^= x >> U(31)
+        bucket[i] = ((x >> U(32)) * U(buckets)) >> U(32)
+        bucket[i + rows] = ((x & U(0xFFFFFFFF)) * U(buckets)) >> U(32)
     return bucket

@@ -71,10 +71,11 @@ class Parsed(NamedTuple):
     state: NDArray[np.int8]  # (m,) GOOD, EMPTY or GAP
 
 
-def parsed(paths: pa.LargeStringArray, known: Lexicon) -> tuple[Parsed, Lexicon]:
+def parsed(paths: pa.StringArray | pa.LargeStringArray, known: Lexicon) -> tuple[Parsed, Lexicon]:
     """Return paths in codes of a lexicon, which grows as new names are met."""
     _, offsets, letters = paths.buffers()
-    offset = np.frombuffer(offsets, np.int64)[paths.offset : paths.offset + len(paths) + 1]
+    width = np.dtype(np.int64 if pa.types.is_large_string(paths.type) else np.int32)
+    offset = np.frombuffer(offsets, width, len(paths) + 1, paths.offset * width.itemsize)
     text = np.frombuffer(letters or b"", np.uint8)[: offset[-1]]
     found = Parsed(
         start=np.zeros(len(offset), np.int64),
@@ -88,7 +89,7 @@ def parsed(paths: pa.LargeStringArray, known: Lexicon) -> tuple[Parsed, Lexicon]
     return found._replace(channel=found.channel[: found.start[-1]]), known
 
 
-def _added(found: Parsed, row: int, offset: Ints, text: Bytes, known: Lexicon) -> Lexicon:
+def _added(found: Parsed, row: int, offset: Ints | Codes, text: Bytes, known: Lexicon) -> Lexicon:
     """Write the codes of rows from one on; a word may be read that begins at any of their bytes."""
     start, state, done = found.start[row:], found.state[row:], 0
     text.setflags(write=False)
@@ -109,7 +110,7 @@ def _slot(head: U, tail: U, slots: int) -> Any:
 
 @njit(cache=True, nogil=True)
 def _parse(  # noqa: C901, PLR0912, PLR0915  # one loop nest: a call with so many arrays costs more than a name
-    row: int, offset: Ints, text: Bytes, words: Words, start: Ints, channel: Codes, state: NDArray[np.int8],
+    row: int, offset: Ints | Codes, text: Bytes, words: Words, start: Ints, channel: Codes, state: NDArray[np.int8],
     slots: Ints, heads: Words, tails: Words, name_start: Ints, names: Bytes, size: Ints,
 ) -> int:  # fmt: skip
     """Parse from a row on; return the rows done, which are not all when the lexicon is full."""

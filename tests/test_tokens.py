@@ -56,7 +56,8 @@ def test_texts_are_split_as_plain_string_methods_would(texts: list[str]) -> None
         assert state == (GOOD if all(parts) else EMPTY if parts == [""] else GAP)
 
 
-def test_a_slice_of_texts_is_read_where_it_begins() -> None:
-    texts = pa.array(["Aaaaaaaaa > B", "C > D", "E"], pa.large_string())[1:]
+@pytest.mark.parametrize("offsets", [pa.string(), pa.large_string()])
+def test_a_slice_of_texts_is_read_where_it_begins(offsets: pa.DataType) -> None:
+    texts = pa.array(["Aaaaaaaaa > B", "C > D", "E"], offsets)[1:]
     found, known = parsed(texts, lexicon())
     assert (known.names(), found.channel.tolist(), found.start.tolist()) == (["C", "D", "E"], [0, 1, 2], [0, 2, 3])
