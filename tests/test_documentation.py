@@ -6,6 +6,7 @@ A block of ```sh holds what needs more than Touchstone (Docker, cron, a package 
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -122,6 +123,26 @@ def test_every_command_of_a_page_that_needs_others_is_one(
                     if option == "--workspace":
                         Path(folder).mkdir(exist_ok=True)
                 parse(words)
+
+
+def test_the_functions_for_engineers_and_mlflows_loader_say_what_the_command_says(
+    company: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.chdir(company)
+    page, names = (ROOT / "docs" / "ml-engineers.md").read_text("utf-8"), dict[str, Any]()
+    try:
+        for kind, code in BLOCK.findall(page):
+            if kind == "python":
+                exec(code, names)  # noqa: S102  # our own
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # None is how it forgets
+    as_of = datetime.fromtimestamp(names["as_of"] / 1e6, UTC).isoformat()
+    said = json.loads(command("score", "--as-of", as_of, "--json", workspace=Path())[1])["scores"]
+    table = names["table"].set_index("lead_id")["probability"]
+    assert table.to_dict() == pytest.approx({score["lead_id"]: score["probability"] for score in said}, abs=1e-9)
+    assert sorted(table) == sorted(names["probabilities"]) == sorted(names["same"])
 
 
 def parse(words: list[str]) -> None:
