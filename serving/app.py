@@ -21,10 +21,10 @@ from starlette.routing import Match, Route, Router
 from features.errors import DataError
 from serving import pages, webhooks
 from serving.api import CALLS, DOCS, METRICS, OPEN, Call
+from serving.asked import Way, refuse
 from serving.brought import Brought, request_of
 from serving.desk import Desk
 from serving.groups import is_quick
-from serving.guard import Way, refuse
 from serving.messages import Message, ScoreRequest, sentence
 from serving.openapi import document
 

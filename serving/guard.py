@@ -7,73 +7,28 @@ it is, how long it takes to arrive, and how many requests wait already. A refusa
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 from itertools import count
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
-from features.errors import ConfigError
 from features.settings import Serve
+from serving.asked import FORM, JSON, Asked, Ended, Refused, Way, busy, refuse
 from serving.audit import Line
+from serving.bearers import Bearers
 from serving.door import too_long_a_head, written
-from serving.port import LOOPBACK
-from serving.tokens import ANYONE, NOBODY, Keyring, Token
+from serving.tokens import Keyring
 
 LOG = logging.getLogger("touchstone")
-JSON, FORM = "application/json", "application/x-www-form-urlencoded"
-SESSION = "touchstone_session"  # the cookie of who signed in; its value is the token
 SAFE = {"GET", "HEAD"}
 REQUEST_ID = re.compile(rb"[\w.-]{1,64}")
-Headers = Mapping[bytes, bytes]
-
-
-@dataclass(frozen=True)
-class Way:
-    """What is known of a path: what it is called in the metrics, which scope it needs, and how it is asked."""
-
-    name: str
-    scope: str | None  # None: open to anyone
-    takes_forms: bool = False
-    is_signed: bool = False  # whose it is, a signature tells, and no token
-
-
-@dataclass(slots=True)
-class Asked:
-    """A request: what its head says, and whose it turns out to be."""
-
-    scope: Any
-    way: Way
-    headers: Headers
-    request_id: bytes
-    begun: float
-    token: Token = NOBODY
-
-
-class Ended(NamedTuple):
-    """A request that was answered."""
-
-    asked: Asked
-    status: int
-    seconds: float
-
-
-class Refused(Exception):
-    """A request that is not let in."""
-
-    def __init__(self, status: HTTPStatus, sentence: str, **headers: str) -> None:
-        super().__init__(sentence)
-        self.status, self.sentence = status, sentence
-        self.headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
 
 
 class Guard:
@@ -91,13 +46,13 @@ class Guard:
         registry: CollectorRegistry,
         audit: Callable[[Sequence[Line]], None],
     ) -> None:
-        self.inner, self.way, self.limits, self.keyring, self.audit = inner, way, limits, keyring, audit
+        self.inner, self.way, self.limits, self.audit = inner, way, limits, audit
+        self.bearers = Bearers(keyring, limits)
         self.draining = False
         self.waiting = 0
         self._most_bytes = round(limits.body_megabytes * 1e6)
         self._begun, self._numbers = secrets.token_hex(4), count()
         self._ended = list[Ended]()  # what was refused at once, until it is written down with what was let in
-        self._spent: dict[str, tuple[float, float]] = {}  # of each token: when it last asked, and what it had left
         self._seconds = Histogram(
             "touchstone_request_seconds", "Seconds until a request was answered", ("path", "status"), registry=registry
         )
@@ -129,7 +84,7 @@ class Guard:
             else:
                 await self._through_the_gate(scope | {"touchstone.token": asked.token}, body, answer)
         except Refused as refused:
-            if refused.status == HTTPStatus.UNAUTHORIZED and _is_browser(asked):
+            if refused.status == HTTPStatus.UNAUTHORIZED and asked.is_of_a_browser:
                 refused.status = HTTPStatus.SEE_OTHER
                 refused.headers.append((b"location", b"/sign-in?next=" + quote(scope["path"]).encode()))
             await refuse(refused.status, refused.sentence, answer, refused.headers)
@@ -178,14 +133,13 @@ class Guard:
         if size > self.limits.head_kilobytes * 1000:
             raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, too_long_a_head(self.limits))
         if way.scope:
-            asked.token = self._token(headers)
+            asked.token = self.bearers.token(headers)
             if not asked.token.allows(way.scope):
                 raise Refused(
                     HTTPStatus.FORBIDDEN,
                     f"The token {asked.token.name} may not do this; it takes the scope {way.scope}.",
                 )
-            if self.keyring:
-                self._count(asked.token)
+            self.bearers.count(asked.token)
         if scope["method"] in SAFE:
             return
         kind = headers.get(b"content-type", JSON.encode()).split(b";")[0].strip().decode("latin-1")
@@ -198,41 +152,6 @@ class Guard:
             raise self._too_large()
         if way.scope or way.is_signed:
             self._look_for_room()  # nobody sends a body only to be refused after it
-
-    def _token(self, headers: Headers) -> Token:
-        host = headers.get(b"host", b"").decode("latin-1")
-        if self.keyring is None:
-            if host.rpartition(":")[0] not in LOOPBACK and host not in LOOPBACK:  # a page elsewhere that rebinds a name
-                raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "This service answers to 127.0.0.1 and localhost.")
-            return ANYONE
-        said = headers.get(b"authorization", b"").decode("latin-1")
-        presented = said.removeprefix("Bearer ") if said.startswith("Bearer ") else _session(headers)
-        from_elsewhere = not said and headers.get(b"origin", b"").decode("latin-1").rpartition("//")[2] not in {
-            "",
-            host,
-        }
-        try:
-            token = self.keyring.holder(presented) if presented and not from_elsewhere else None
-        except ConfigError as error:
-            LOG.error("Nobody is let in. %s", error)  # noqa: TRY400  # the sentence says all
-            token = None
-        if token is None:
-            raise Refused(
-                HTTPStatus.UNAUTHORIZED,
-                "A token is needed: send it as Authorization: Bearer TOKEN. `touchstone tokens create` makes one.",
-                www_authenticate="Bearer",
-            )
-        return token
-
-    def _count(self, token: Token) -> None:
-        """Take one request from what the token has left; it gets so many back each second."""
-        now, rate = perf_counter(), self.limits.requests_a_second
-        last, left = self._spent.get(token.key, (now, rate))
-        left = min(rate, left + (now - last) * rate) - 1
-        if left < 0:
-            self._spent[token.key] = now, left + 1
-            raise _busy("This token asks too often.")
-        self._spent[token.key] = now, left
 
     async def _body(self, receive: Any) -> bytes:
         """Return the body, if it is small enough and here soon enough."""
@@ -270,7 +189,7 @@ class Guard:
 
     def _look_for_room(self) -> None:
         if self.waiting >= self.limits.waiting:
-            raise _busy("Too many requests wait already.")
+            raise busy("Too many requests wait already.")
 
     def _too_large(self) -> Refused:
         most = f"{self.limits.body_megabytes:g} MB"
@@ -285,14 +204,6 @@ class Guard:
         return [(b"connection", b"close")] if self.draining else []
 
 
-async def refuse(status: int, sentence: str, send: Any, headers: list[tuple[bytes, bytes]] | None = None) -> None:
-    """Answer with a sentence."""
-    body = json.dumps({"error": sentence}).encode()
-    head = [(b"content-type", JSON.encode()), (b"content-length", str(len(body)).encode()), *(headers or [])]
-    await send({"type": "http.response.start", "status": int(status), "headers": head})
-    await send({"type": "http.response.body", "body": body})
-
-
 def _ended(asked: Asked, status: int) -> Ended:
     return Ended(asked, int(status), perf_counter() - asked.begun)
 
@@ -303,23 +214,6 @@ def _line(one: Ended) -> Line | None:
     if asked.way.scope is None:
         return None
     return Line(asked.token.name, scope["method"], scope["path"], one.status, asked.request_id.decode())
-
-
-def _is_browser(asked: Asked) -> bool:
-    """Say whether a person looks for a page, who can be asked for the token."""
-    return asked.scope["method"] == "GET" and b"text/html" in asked.headers.get(b"accept", b"")
-
-
-def _busy(why: str) -> Refused:
-    return Refused(HTTPStatus.TOO_MANY_REQUESTS, f"{why} Ask again in a second.", retry_after="1")
-
-
-def _session(headers: Headers) -> str:
-    try:
-        morsel = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(SESSION)
-    except CookieError:
-        return ""
-    return morsel.value if morsel else ""
 
 
 def _replayed(body: bytes) -> Any:

@@ -17,7 +17,7 @@ from trained import NOW
 
 from features.settings import Settings
 from serving.audit import Audit
-from serving.guard import SESSION
+from serving.bearers import SESSION
 from serving.pages.files import ASSETS
 from serving.pages.signing import _own
 from serving.service import Application

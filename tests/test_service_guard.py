@@ -20,8 +20,9 @@ from prometheus_client import CollectorRegistry
 from features.errors import ConfigError
 from features.settings import Serve, Settings
 from serving.app import LOOK_SECONDS, Turns
+from serving.asked import Way
 from serving.audit import Audit, Line
-from serving.guard import Guard, Way
+from serving.guard import Guard
 from serving.service import Application
 from serving.tokens import Keyring, create, listed, revoke, tokens
 

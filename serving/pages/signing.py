@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from serving.guard import SESSION
+from serving.bearers import SESSION
 from serving.pages.site import Form, Site
 from serving.tokens import Keyring
 

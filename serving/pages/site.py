@@ -27,8 +27,8 @@ from starlette.responses import RedirectResponse, Response
 
 from features.errors import TouchstoneError
 from serving.batch import harmless
+from serving.bearers import SESSION
 from serving.desk import Desk
-from serving.guard import SESSION
 from serving.messages import sentence
 from serving.pages import drawing
 from serving.pages.book import Book
