@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables import history, micros, moment, stage, version
+from tables import history, merge, micros, moment, stage, version
 
 from features.lake import Lake
 from features.settings import Settings
@@ -66,6 +66,22 @@ def test_a_lead_closed_if_it_was_won_within_the_horizon_and_we_know(
     scores(lake, [("a", 10, 0.1)])
     told = history([version("a", 0)], stages=[stage("a", won, "won", received)])
     assert served(lake, told, Settings(), micros(200), days=100)["label"].tolist() == [label]
+
+
+def test_what_is_reported_late_is_waited_for(tmp_path: Path) -> None:
+    lake, late = Lake(tmp_path / "lake"), Settings.model_validate({"snapshots": {"reporting_lag_days": 10}})
+    scores(lake, [("early", -0.1, 0.1), ("first", 0, 0.2), ("last", 100, 0.3), ("young", 100.1, 0.4)])
+    told = history([version(lead, -1, created=-1) for lead in ("early", "first", "last", "young")])
+    assert served(lake, told, late, micros(200), days=100)["probability"].tolist() == [0.2, 0.3]
+
+
+def test_a_lead_that_turned_out_to_be_another_closed_with_it_and_one_nobody_knows_is_left_out(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    scores(lake, [("twin", 10, 0.1), ("erased", 10, 0.2), ("other", 10, 0.3)])
+    leads = [version(lead, 0) for lead in ("twin", "heir", "other")]
+    told = history(leads, stages=[stage("heir", 50, "won")], identities=[merge("twin", "heir", 30)])
+    found = served(lake, told, Settings(), micros(200), days=100).set_index("probability")
+    assert found["label"].to_dict() == {0.1: 1, 0.3: 0}
 
 
 def test_promises_are_told_for_all_by_band_and_by_slice() -> None:
