@@ -29,9 +29,9 @@ $(STAMP): pyproject.toml constraints.txt $(if $(filter $(EXTRAS),$(INSTALLED)),,
 demo: $(STAMP)
 	$(BIN)/touchstone demo --workspace demo-workspace
 
-## These wait for other programs more than they work; they run beside the others, and say what they found after them.
+## These are half of the work; they run beside the others, and say what they found after them.
 APART := $(wildcard $(addprefix tests/test_,$(addsuffix .py,connect_pages connect_round_trip demo documentation \
-    exploration few_outcomes goals newcomer notebooks retrain spark spark_answers team)))
+    exploration few_outcomes goals newcomer notebooks retrain robustness spark spark_answers team train)))
 
 test: $(STAMP)
 	@said=$$(mktemp); \

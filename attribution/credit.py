@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from attribution.counting import Counted, counted, counted_in_parts
 from attribution.journeys import Floats, Ints, Journeys, Names
@@ -81,8 +80,7 @@ def credit(
     _admit(models, rules, stages, half_life_days, replicates)
     asked = list(dict.fromkeys(models))
     seen, complete = _counted(journeys, asked, rules)
-    with threadpool_limits(1, user_api="blas"):  # its threads would go on spinning for longer than all this takes
-        by_model = list(earned(seen, complete, asked, rules, replicates, seed))
+    by_model = list(earned(seen, complete, asked, rules, replicates, seed))
     rows = [_rows(each, rules.get(each.model), seen, complete) for each in by_model]
     return Attribution(
         models=tuple(each.model for each in by_model),

@@ -2,3 +2,5 @@
 
 Heavy libraries are imported inside the commands, so that ``--help`` answers at once.
 """
+
+import features  # noqa: F401  # before numpy, whose threads it settles

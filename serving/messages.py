@@ -25,7 +25,7 @@ from typing_extensions import TypedDict
 
 from features.contract import schema
 from features.history import Tables
-from serving.worklist import MOST_ROWS, Asked, Order
+from serving.worklist import MOST_ROWS, Asked, Judged, Order
 
 MOST_LEADS = 1000  # of one request
 MOST_EXPLAINED = 100
@@ -257,6 +257,7 @@ class LeadsQuery(Message):
     stage: Name | None = None
     channel: Name | None = Field(default=None, description="of the last touch")
     trend: Name | None = None
+    judged: Judged | None = Field(default=None, description="what sales said of it last")
     search: str = Field(
         default="", max_length=200, description="words in the id, owner, account or attributes, all of them"
     )

@@ -30,6 +30,7 @@ Order = Literal[
     "last_touch_at", "touches",
 ]  # fmt: skip
 ORDERS: tuple[str, ...] = get_args(Order)
+Judged = Literal["no", "accepted", "rejected"]  # by sales
 MOST_ROWS = 1000  # of one page
 TIMES = pa.timestamp("us", tz="UTC")
 # What the lake tells of leads beside their history; a version that says only what changed adds to those before it.
@@ -83,6 +84,7 @@ class Asked:
     stage: str | None = None
     channel: str | None = None  # of the last touch
     trend: str | None = None
+    judged: Judged | None = None
     search: str = ""  # words that stand in the lead's id, owner, account or attributes, all of them
     least: float | None = None  # probability
     order: Order = "probability"
@@ -227,7 +229,7 @@ def _conditions(asked: Asked) -> tuple[str, list[object]]:
     """Return the condition of a page in SQL, and its values."""
     equal = {
         "owner": asked.owner, "grade": asked.grade, "stage": asked.stage, "last_touch_channel": asked.channel,
-        "trend": asked.trend,
+        "trend": asked.trend, "coalesce(verdict, 'no')": asked.judged,
     }  # fmt: skip
     parts: list[tuple[str, object]] = [(f"{name} = ?", value) for name, value in equal.items() if value is not None]
     parts += [("contains(searched, ?)", word) for word in asked.search.lower().split()]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import features  # noqa: F401  # before numpy, whose threads it settles
+
 pytest_plugins = ["trained", "morning", "tangled", "shared"]
 
 ROOT = Path(__file__).parents[1]

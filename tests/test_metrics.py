@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sklearn
 
-from training.metrics import calibration_error, lift, metrics, reliability
+from training.metrics import calibration_error, lift, metrics, reliability, reliability_errors
 
 Floats = NDArray[np.float64]
 LABELS = np.array([0.0, 1, 0, 1, 0, 0, 1, 0, 0, 0])
@@ -92,6 +92,14 @@ def test_equal_probabilities_share_the_bin_of_their_middle() -> None:
     probabilities = np.r_[np.arange(5), np.full(20, 5), np.arange(6, 131)] / 1000
     sizes = reliability(np.zeros(150), probabilities)[2]
     assert sizes.tolist() == [5, 20, 5, *[10] * 12]  # ranks 5 to 24 have their middle in the second ten
+
+
+def test_what_came_true_is_as_unsure_as_so_few_leads_make_it() -> None:
+    labels, said = np.repeat([1.0, 0.0, 1.0, 0.0], [10, 30, 5, 15]), np.repeat([0.2, 0.7], [40, 20])
+    apart = reliability_errors(labels, said, np.arange(60))
+    of_five = reliability_errors(labels, said, np.arange(60) // 5)
+    assert apart == pytest.approx([np.sqrt(0.25 * 0.75 / 40), np.sqrt(0.25 * 0.75 / 20)])
+    assert of_five == pytest.approx(apart * np.sqrt(5))
 
 
 def test_a_constant_prediction_is_one_bin_and_off_by_its_distance_from_the_base_rate() -> None:

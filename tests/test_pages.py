@@ -251,6 +251,17 @@ def test_my_leads_says_what_sales_said_of_a_lead(morning: Morning) -> None:
         assert len(re.findall(r'</a> <span class="tag">(?:Accepted|Rejected)</span>', page)) == tags
 
 
+def test_my_leads_can_be_those_that_sales_has_not_judged_yet(morning: Morning) -> None:
+    everyone = morning.client.get("/leads", params={"limit": 1000}).json()["leads"]
+    for judged, verdict in (("no", None), ("accepted", "accepted"), ("rejected", "rejected")):
+        file = csv.DictReader(StringIO(morning.client.get("/my-leads.csv", params={"judged": judged}).text))
+        assert {row["lead_id"]: row["verdict"] or None for row in file} == {
+            lead["lead_id"]: verdict for lead in everyone if lead["verdict"] == verdict
+        }
+    answer = morning.client.get("/my-leads", params={"judged": "maybe"})
+    assert (answer.status_code, "judged: Input should be" in answer.text) == (400, True)
+
+
 def test_every_chart_says_in_words_what_it_shows(morning: Morning) -> None:
     for path in ("/channels?period=all", "/alignment?period=all", "/models"):
         charts = re.findall(r"<svg class=\"(?:chart|reliability|sankey)\"[^>]*>", morning.client.get(path).text)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from tables import moment, stage, table, touch, version
 
 from features.lake import Lake
 from features.settings import Settings
+from serving.batch import store
 from serving.pages import drawing
 from serving.pages.book import Book, Edition
 from serving.pages.flows import flows_of
@@ -71,6 +73,26 @@ def test_a_version_that_names_only_what_changed_leaves_a_lead_in_its_other_segme
     assert [tuple(row.values()) for row in rows] == [
         ("ada", "industry", "Mining"), ("ada", "size", "large"), ("bob", "industry", "Media"), ("bob", "size", "small"),
     ]  # fmt: skip
+
+
+def test_what_came_true_of_stored_scores_is_as_unsure_as_so_few_leads_make_it(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    lake.append("leads", table("leads", [version(lead, 0) for lead in ("ada", "bob", "cem", "dan")]))
+    lake.append("stages", table("stages", [stage("ada", 40, "won")]))
+    said = [("ada", 1, 0.21), ("ada", 2, 0.23), ("bob", 1, 0.22), ("cem", 1, 0.22), ("dan", 1, 0.03), ("bob", 95, 0.2)]
+    store(
+        lake,
+        pd.DataFrame({
+            "lead_id": [lead for lead, _, _ in said], "probability": [p for _, _, p in said],
+            "as_of": pd.to_datetime([moment(day) for _, day, _ in said], utc=True).as_unit("us"),
+            "horizon_days": 90.0, "low": 0.0, "high": 1.0, "grade": "A", "trend": "steady", "reasons": "[]",
+            "model_version": "v1",
+        }),
+    )  # fmt: skip
+    kept = Book(tmp_path, lake, Settings()).make(moment(100)).rows("FROM kept ORDER BY band")
+    assert [(row["band"], row["leads"], row["realised"]) for row in kept] == [(0.0, 1, 0), (0.2, 4, 0.5)]
+    assert [row["promised"] for row in kept] == pytest.approx([0.03, 0.22])
+    assert [row["error"] for row in kept] == pytest.approx([0, (1**2 + 0.5**2 + 0.5**2) ** 0.5 / 4])
 
 
 def test_as_many_flow_into_a_channel_as_out_of_it() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serving.scorer import Scorer
 from training.facts import edges
 from training.gate import rows_of_slices
-from training.metrics import Metrics, lift, metrics, reliability
+from training.metrics import Metrics, lift, metrics, reliability, reliability_errors
 
 Floats = NDArray[np.float64]
 REPLICATES, SEED = 200, 0  # of the bootstrap
@@ -33,6 +33,7 @@ def quality(predictions: pd.DataFrame, base_rate: Metrics, slices: pd.DataFrame)
     labels, said = (predictions[name].to_numpy(np.float64) for name in ("label", "probability"))
     overall = metrics(labels, said)
     promised, realised, sizes = (part.tolist() for part in reliability(labels, said))
+    errors = reliability_errors(labels, said, predictions["lead_id"].to_numpy())
     against = f"Log loss {overall['log_loss']:.4f} against the base rate's {base_rate['log_loss']:.4f}"
     usable = overall["log_loss"] < SIGNAL * base_rate["log_loss"]
     told = "the score tells leads apart" if usable else "there is no usable signal; the score is hardly the base rate"
@@ -46,7 +47,7 @@ def quality(predictions: pd.DataFrame, base_rate: Metrics, slices: pd.DataFrame)
             "base_rate_later": overall["base_rate"],
             "mean_score_later": overall["mean_probability"],
         },
-        "reliability": {"promised": promised, "realised": realised, "leads": sizes},
+        "reliability": {"promised": promised, "realised": realised, "leads": sizes, "error": errors.tolist()},
         "gains": [_gain(labels, said, share) for share in SHARES] if 0 < labels.sum() < len(labels) else [],
         "slices": [
             {"slice": name, **metrics(labels[rows], said[rows])} for name, rows in rows_of_slices(labels, slices)

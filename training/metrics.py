@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
@@ -51,13 +52,26 @@ def calibration_error(labels: Floats, probabilities: Floats) -> float:
 
 def reliability(labels: Floats, probabilities: Floats, bins: int = BINS) -> tuple[Floats, Floats, Floats]:
     """Return mean probability, share of wins and size of each bin of equal size; equal probabilities share a bin."""
+    part = _bin(probabilities, bins)
+    sizes = np.bincount(part)
+    promised, realised = np.bincount(part, probabilities) / sizes, np.bincount(part, labels) / sizes
+    return promised, realised, sizes.astype(np.float64)
+
+
+def reliability_errors(labels: Floats, probabilities: Floats, leads: NDArray[Any], bins: int = BINS) -> Floats:
+    """Return the standard error of the share of wins in each bin of ``reliability``; rows of a lead share its fate."""
+    part = _bin(probabilities, bins)
+    sizes = np.bincount(part)
+    off = pd.Series(labels - (np.bincount(part, labels) / sizes)[part])
+    of_lead = off.groupby([part, leads]).sum()
+    return np.asarray(np.sqrt((of_lead**2).groupby(level=0).sum().to_numpy()) / sizes)
+
+
+def _bin(probabilities: Floats, bins: int) -> NDArray[np.int64]:
+    """Return the bin of each row, numbered without gaps."""
     _, place, equals = np.unique(probabilities, return_inverse=True, return_counts=True)
     middle = np.cumsum(equals) - (equals + 1) / 2  # mean rank of equals, from 0
-    part = (middle * bins // len(labels)).astype(np.int64)[place]
-    sizes = np.bincount(part)
-    sums = np.bincount(part, probabilities), np.bincount(part, labels)
-    promised, realised = (total[sizes > 0] / sizes[sizes > 0] for total in sums)
-    return promised, realised, sizes[sizes > 0].astype(np.float64)
+    return np.unique((middle * bins // len(probabilities)).astype(np.int64), return_inverse=True)[1][place]
 
 
 def lift(labels: Floats, probabilities: Floats, share: float) -> float:

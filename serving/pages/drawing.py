@@ -155,9 +155,14 @@ def lines(
 
 
 def promises(
-    promised: Sequence[float], realised: Sequence[float], sizes: Sequence[float], says: str, side: float = 320
+    promised: Sequence[float],
+    realised: Sequence[float],
+    sizes: Sequence[float],
+    errors: Sequence[float],
+    says: str,
+    side: float = 320,
 ) -> Markup:
-    """Return a reliability diagram: what was promised against what came true, with 90 % intervals of chance."""
+    """Return a reliability diagram: what was promised against what came true, whose standard errors are given."""
     left, bottom = 44.0, 40.0
     steps = ticks(max([*promised, *realised, 0.05]), 4)
     top, inner = steps[-1], side - bottom - 10
@@ -173,8 +178,8 @@ def promises(
             yield _line(left, y(step), side - 10, y(step), "grid") + _text(left - 6, y(step) + 4, f"{step:.0%}", "end")
             yield _text(x(step), side - 22, f"{step:.0%}", "middle")
         yield _line(x(0), y(0), x(top), y(top), "ideal")
-        for said, came, size in zip(promised, realised, sizes, strict=True):
-            reach = 1.645 * math.sqrt(max(came * (1 - came), 0.25 / size) / size)
+        for said, came, size, error in zip(promised, realised, sizes, errors, strict=True):
+            reach = 1.645 * max(error, 0.5 / size)
             yield _line(x(said), y(max(came - reach, 0)), x(said), y(came + reach), "whisker")
             yield _dot(x(said), y(came), 4, f"promised {said:.1%}, came true {came:.1%} of {size:,.0f}")
         yield _text(x(top / 2), side - 4, "promised", "middle") + _text(left + 4, 20, "came true", "start")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sqlite3
 import subprocess
@@ -27,6 +28,7 @@ CARD = "card.json"
 SHOWN_VERSIONS, SHOWN_SLICES, SHOWN_WEEKS = 12, 12, 26
 COMMAND_SECONDS = 120
 RELIABILITY = ("promised", "realised", "leads")
+FEWEST = 10  # scores of a band that is shown
 METRICS = (
     ("roc_auc", "ROC AUC", "ranks a won lead above a lost one"),
     ("log_loss", "Log loss", "nats; less is better"),
@@ -35,15 +37,10 @@ METRICS = (
     ("pr_auc", "PR AUC", "precision over recall"),
     ("lift_at_10", "Lift of the top tenth", "times the base rate"),
 )
-LIVE = """
-    SELECT band, sum(promised_of_matured) / sum(matured) AS promised, sum(won) / sum(matured) AS realised,
-           sum(matured) AS leads
-    FROM promises WHERE matured > 0 GROUP BY band HAVING sum(matured) >= 10 ORDER BY band
-"""
+LIVE = f"FROM kept WHERE leads >= {FEWEST} ORDER BY band"
 WEEKLY = f"""
-    SELECT week, sum(leads) AS leads, sum(promised) / sum(leads) AS mean,
-           CASE WHEN sum(matured) = sum(leads) THEN sum(won) / sum(matured) END AS realised
-    FROM promises GROUP BY week ORDER BY week DESC LIMIT {SHOWN_WEEKS}
+    SELECT week, leads, promised / leads AS mean, CASE WHEN matured = leads THEN won / matured END AS realised
+    FROM promises ORDER BY week DESC LIMIT {SHOWN_WEEKS}
 """
 
 
@@ -69,7 +66,7 @@ def model(site: Site, request: Request, _form: Form) -> Response:
         reliability=_reliability(held_back, "On later data, held back"),
         reliability_rows=_rows(*(held_back[name] for name in RELIABILITY)) if held_back else [],
         live=_reliability(_columns(live), "Of stored scores"), live_leads=sum(row["leads"] for row in live),
-        live_rows=_rows(*_columns(live).values()) if live else [], weekly=[_week(row) for row in weekly],
+        live_rows=_rows(*(_columns(live)[name] for name in RELIABILITY)), weekly=[_week(row) for row in weekly],
         weekly_chart=_weekly(weekly), freshness=_freshness(edition), as_of=edition.as_of,
         top_effect=max((one["mean_effect"] for one in card.get("features", [])), default=1),
     )  # fmt: skip
@@ -131,13 +128,14 @@ def _metrics(card: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    return {name: [float(row[name]) for row in rows] for name in RELIABILITY}
+    return {name: [float(row[name]) for row in rows] for name in (*RELIABILITY, "error")}
 
 
 def _reliability(found: dict[str, list[float]] | None, what: str) -> object:
     if not found or not found["leads"]:
         return ""
     promised, realised, leads = (found[name] for name in RELIABILITY)
+    binomial = [math.sqrt(r * (1 - r) / n) for r, n in zip(realised, leads, strict=True)]
     total = sum(leads)
     said = sum(p * n for p, n in zip(promised, leads, strict=True)) / total
     came = sum(r * n for r, n in zip(realised, leads, strict=True)) / total
@@ -145,6 +143,7 @@ def _reliability(found: dict[str, list[float]] | None, what: str) -> object:
         promised,
         realised,
         leads,
+        found.get("error", binomial),  # which an earlier version did not write down
         f"{what}: promised {percent(said)} on average, came true {percent(came)}, of {counted(total, 'score')}.",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -12,13 +13,15 @@ from starlette.responses import Response
 from serving.messages import LeadsQuery
 from serving.pages import drawing, views
 from serving.pages.site import Form, Site, asked, back
-from serving.pages.words import brief, called, percent
+from serving.pages.words import brief, called, percent, trend
 from serving.replies import LeadRow
 from serving.words import plain
 
 SHOWN = 25  # leads of one page
 MOST_IN_FILE = 1000  # leads of one CSV file
-FILTERS = ("search", "owner", "grade", "stage", "trend", "channel", "least", "order", "ascending")
+FILTERS = ("search", "owner", "grade", "stage", "trend", "channel", "judged", "least", "order", "ascending")
+SAID: dict[str, Callable[[str], str]] = {"stage": plain, "trend": trend}  # how a page says what is chosen from
+JUDGED = [("no", "not yet"), ("accepted", "accepted"), ("rejected", "rejected")]
 HEADS = (
     ("lead_id", "Lead", "who"), ("probability", "Will close", "chance"), ("grade", "Grade, trend", ""),
     (None, "Why", "wide"), ("amount", "Amount, stage", "n wide"), (None, "Expected close", "n wide"),
@@ -26,7 +29,7 @@ HEADS = (
 )  # fmt: skip
 IN_FILE = (
     "lead_id", "name", "about", "owner", "stage", "probability", "low", "high", "grade", "trend", "raised_by",
-    "lowered_by", "amount", "currency", "closes", "last_touch_at",
+    "lowered_by", "amount", "currency", "closes", "last_touch_at", "verdict",
 )  # fmt: skip
 TALLY = """
     SELECT count(*) AS leads, sum(probability) AS expected, sum(probability * CAST(amount AS DOUBLE)) AS worth,
@@ -56,7 +59,8 @@ def my_leads(site: Site, request: Request, _form: Form) -> Response:
         ranked=order.replace("_", " "), horizon=site.desk.champion.scorer.spec.horizon_days,
         who=f"{query['owner']} has" if query.get("owner") else "There are",
         kept=urlencode({name: value for name, value in query.items() if name != "offset"}),
-        choices={name: [(value, plain(value) if name == "stage" else value) for value in values]
+        judged=JUDGED,
+        choices={name: [(value, SAID.get(name, str)(value)) for value in values]
                  for name, values in _choices(site).items()},
     )  # fmt: skip
 
