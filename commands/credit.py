@@ -14,7 +14,7 @@ import typer
 import terminal
 from commands.clock import moment
 from commands.credited import show_credit
-from commands.options import HERE, AnyWorkspace, AsOf, Engine, Json, Quiet, there
+from commands.options import HERE, TABLE, AnyWorkspace, AsOf, Engine, Json, Quiet, there
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -60,7 +60,9 @@ def attribute(
     plots: Annotated[
         Path | None, typer.Option(help="Draw shares, the decision and open pipeline into this folder.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Write the channels' credit to this CSV or Parquet file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the channels' credit to this CSV or Parquet file.", callback=TABLE)
+    ] = None,
     engine: Engine = "local",
     json: Json = False,
     quiet: Quiet = False,

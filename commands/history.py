@@ -10,7 +10,7 @@ import typer
 
 import terminal
 from commands.clock import moment, now
-from commands.options import HERE, AnyWorkspace, Engine, Json, Quiet, Workspace, lake_with_leads
+from commands.options import FILE, HERE, TABLE, AnyWorkspace, Engine, Json, Quiet, Workspace, lake_with_leads
 from commands.statuses import NOTHING_TO_DO, REFUSED
 
 
@@ -68,13 +68,14 @@ def ingest(
 def check(
     workspace: Workspace = HERE,
     duplicates: Annotated[
-        Path | None, typer.Option(help="Write leads that seem to be one person to this CSV or Parquet file.")
+        Path | None,
+        typer.Option(help="Write leads that seem to be one person to this CSV or Parquet file.", callback=TABLE),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Say what the lake holds, and what is wrong with it."""
-    from features.checkup import checkup
+    from features.checkup import aimless, checkup
     from features.lake import Lake
     from features.settings import read_settings
 
@@ -87,7 +88,9 @@ def check(
         document = {"written": str(duplicates), "reasons": proposals.groupby("why").size().to_dict()}
         terminal.finish(document, json, quiet, lambda: show_duplicates(document))
         return
-    found = checkup(Lake(workspace / "lake"), read_settings(workspace).goal, now())
+    settings = read_settings(workspace)
+    found = checkup(Lake(workspace / "lake"), settings.goal, now())
+    found["findings"] += aimless(found, settings.goals)
     terminal.finish(found, json, quiet, lambda: show_checkup(found))
 
 
@@ -99,8 +102,10 @@ def features(
     every: Annotated[float | None, typer.Option(help="Instead: every lead, each so many days.", min=0.01)] = None,
     start: Annotated[str | None, typer.Option("--from", help="First of these moments.", metavar="DATE")] = None,
     end: Annotated[str | None, typer.Option("--to", help="End of these moments, not included.", metavar="DATE")] = None,
-    output: Annotated[Path | None, typer.Option(help="Parquet or CSV file to write.")] = None,
-    dictionary: Annotated[Path | None, typer.Option(help="Write what each feature means to this .md or .json.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Parquet or CSV file to write.", callback=TABLE)] = None,
+    dictionary: Annotated[
+        Path | None, typer.Option(help="Write what each feature means to this .md or .json.", callback=FILE)
+    ] = None,
     engine: Engine = "local",
     json: Json = False,
     quiet: Quiet = False,
@@ -200,5 +205,9 @@ def show_features(document: dict[str, Any]) -> None:
     """Print where the features, or what they mean, were written."""
     if "output" in document:
         typer.echo(f"{document['rows']:,} rows of {document['features']} features are in {document['output']}.")
+        if document["left_out"]:
+            typer.echo(
+                f"Moments without a row: {document['left_out']:,}, of leads that are not in the lake or objected."
+            )
     if "dictionary" in document:
         typer.echo(f"What each feature means is in {document['dictionary']}.")

@@ -10,7 +10,7 @@ import typer
 
 import terminal
 from commands.clock import moment
-from commands.options import HERE, AsOf, Goal, Json, Quiet, Workspace, towards
+from commands.options import HERE, TABLE, AsOf, Goal, Json, Quiet, Workspace, towards
 from commands.statuses import REFUSED
 
 METRICS = {
@@ -34,12 +34,14 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Fit a model, judge it on later data, record it in MLflow, and promote it if the gate lets it."""
+    from features.ending import ended_in
     from features.lake import Lake
     from training.train import train as train_model
 
-    (settings, room), cut = towards(goal, workspace), moment(as_of)
+    (settings, room), cut, lake = towards(goal, workspace), moment(as_of), Lake(workspace / "lake")
+    terminal.warn(ended_in(lake, cut))
     with terminal.progress(quiet, "Training", 5 if tune else 4) as step:
-        trained = train_model(Lake(workspace / "lake"), settings, room, cut, step, tune)
+        trained = train_model(lake, settings, room, cut, step, tune)
     terminal.finish(vars(trained), json, quiet, lambda: show_trained(trained))
     terminal.warn(trained.unrecorded)
     if not trained.promoted:
@@ -50,7 +52,7 @@ def backtest(
     workspace: Workspace = HERE,
     test_from: Annotated[str | None, typer.Option(help="Make one fold: test on snapshots from this moment on.")] = None,
     predictions: Annotated[
-        Path | None, typer.Option(help="Write every prediction to this CSV or Parquet file.")
+        Path | None, typer.Option(help="Write every prediction to this CSV or Parquet file.", callback=TABLE)
     ] = None,
     goal: Goal = None,
     plots: Annotated[Path | None, typer.Option(help="Draw reliability, folds and lift into this folder.")] = None,
@@ -60,6 +62,7 @@ def backtest(
 ) -> None:
     """Judge honestly: train on what was known, test on what came later."""
     from features.catalogue import catalogue_of
+    from features.ending import ended_in
     from features.history import microseconds
     from features.lake import Lake
     from features.reading import read_history
@@ -67,11 +70,12 @@ def backtest(
     from serving.batch import write
     from training.backtest import backtest as judge
 
-    (settings, _), cut = towards(goal, workspace), microseconds(moment(as_of))
+    (settings, _), now, lake = towards(goal, workspace), moment(as_of), Lake(workspace / "lake")
+    terminal.warn(ended_in(lake, now))
     origins = [microseconds(moment(test_from))] if test_from else []
     with terminal.progress(quiet, "Reading history", len(origins) or 4) as step:
         looked_at = columns_of(catalogue_of(settings.features))
-        judged = judge(read_history(Lake(workspace / "lake"), more=looked_at), settings, cut, origins, step)
+        judged = judge(read_history(lake, more=looked_at), settings, microseconds(now), origins, step)
     if predictions:
         write(judged.predictions, predictions)
     if plots:
@@ -91,12 +95,14 @@ def retrain(
     quiet: Quiet = False,
 ) -> None:
     """Train when it is due, by age, new outcomes or drift; promote only through the gate."""
+    from features.ending import ended_in
     from features.lake import Lake
     from training.retrain import retrain as train_if_due
 
-    (settings, room), cut = towards(goal, workspace), moment(as_of)
+    (settings, room), cut, lake = towards(goal, workspace), moment(as_of), Lake(workspace / "lake")
+    terminal.warn(ended_in(lake, cut))
     with terminal.progress(quiet, "Looking whether it is due", 5) as step:
-        due, trained = train_if_due(Lake(workspace / "lake"), settings, room, cut, step, force=force)
+        due, trained = train_if_due(lake, settings, room, cut, step, force=force)
     terminal.finish({"due": due, **vars(trained)}, json, quiet, lambda: show_trained(trained, due))
     terminal.warn(trained.unrecorded)
     if not trained.promoted:

@@ -21,7 +21,7 @@ def models_list(workspace: Workspace = HERE, goal: Goal = None, json: Json = Fal
     from training.registry import listed
 
     found = listed(towards(goal, workspace)[1] / "models")
-    terminal.finish({"models": found}, json, quiet, lambda: show_models(found))
+    terminal.finish({"models": found}, json, quiet, lambda: show_models(found, goal))
 
 
 @models.command("compare")
@@ -77,10 +77,10 @@ def models_rollback(workspace: Workspace = HERE, goal: Goal = None, json: Json =
     terminal.warn(marked(room, version))
 
 
-def show_models(found: Sequence[dict[str, Any]]) -> None:
+def show_models(found: Sequence[dict[str, Any]], goal: str | None = None) -> None:
     """Print every model, the latest first, with what was measured on its later data."""
     if not found:
-        typer.echo("There is no model yet. Run `touchstone train`.")
+        typer.echo(f"There is no model yet. Run `touchstone train{f' --goal {goal}' if goal else ''}`.")
         return
     figures = ("n", "roc_auc", "log_loss", "ece")
     rows = [

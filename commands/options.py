@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -33,6 +34,22 @@ def there(workspace: Path) -> Path:
     return _up_to_date(workspace)
 
 
+def to_write(*endings: str) -> Callable[[Path | None], Path | None]:
+    """Return what looks, before the work begins, whether its answer can be written to the file that is named."""
+
+    def looked_at(file: Path | None) -> Path | None:
+        from features.errors import ConfigError
+
+        if file is not None and not file.parent.is_dir():
+            raise ConfigError(f"There is no folder {file.parent} to write {file.name} into. Make it, or name another.")
+        if file is not None and endings and file.suffix not in endings:
+            raise ConfigError(f"{file} is neither {' nor '.join(endings)}. Give the file one of these endings.")
+        return file
+
+    return looked_at
+
+
+FILE, TABLE = to_write(), to_write(".csv", ".parquet")
 FOLDER = "Folder of touchstone.toml, the lake and the models."
 Workspace = Annotated[Path, typer.Option(help=FOLDER, callback=there)]
 AnyWorkspace = Annotated[Path, typer.Option(help=FOLDER, callback=_up_to_date)]  # of what makes it, or may do without

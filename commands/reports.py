@@ -10,13 +10,13 @@ import typer
 
 import terminal
 from commands.clock import moment
-from commands.options import HERE, AsOf, Goal, Json, Quiet, Workspace, lake_with_leads, towards
+from commands.options import FILE, HERE, AsOf, Goal, Json, Quiet, Workspace, lake_with_leads, towards
 from commands.statuses import REFUSED
 
 
 def monitor(
     workspace: Workspace = HERE,
-    alarms: Annotated[Path | None, typer.Option(help="Write the alarms to this JSON file.")] = None,
+    alarms: Annotated[Path | None, typer.Option(help="Write the alarms to this JSON file.", callback=FILE)] = None,
     webhook: Annotated[
         str | None, typer.Option(help="Post alarms, if any, to this address. Default: monitor.webhook.")
     ] = None,
@@ -47,7 +47,9 @@ def monitor(
 
 def report(
     workspace: Workspace = HERE,
-    output: Annotated[Path | None, typer.Option(help="Write one HTML page that needs no service to this file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write one HTML page that needs no service to this file.", callback=FILE)
+    ] = None,
     as_of: AsOf = None,
     json: Json = False,
     quiet: Quiet = False,

@@ -12,7 +12,7 @@ import typer
 
 import terminal
 from commands.clock import moment, now
-from commands.options import HERE, AsOf, Engine, Goal, Json, Quiet, Workspace, towards
+from commands.options import HERE, TABLE, AsOf, Engine, Goal, Json, Quiet, Workspace, towards
 from commands.statuses import NOTHING_TO_DO, PARTLY
 
 SHOWN = 10  # leads in a table
@@ -24,26 +24,31 @@ def score(
     workspace: Workspace = HERE,
     goal: Goal = None,
     as_of: AsOf = None,
-    output: Annotated[Path | None, typer.Option(help="Write the scores to this CSV or Parquet file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the scores to this CSV or Parquet file.", callback=TABLE)
+    ] = None,
     outlook: Annotated[
-        Path | None, typer.Option(help="Write when each lead may close, or be lost, to this CSV or Parquet file.")
+        Path | None,
+        typer.Option(help="Write when each lead may close, or be lost, to this CSV or Parquet file.", callback=TABLE),
     ] = None,
     engine: Engine = "local",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Score every open lead."""
+    from features.ending import ended_in
     from features.errors import NothingToDo
     from features.history import microseconds
     from features.lake import Lake
     from serving import batch
     from serving.exploration import WHY
 
-    (settings, room), cut = towards(goal, workspace), moment(as_of)
+    (settings, room), cut, lake = towards(goal, workspace), moment(as_of), Lake(workspace / "lake")
+    terminal.warn(ended_in(lake, cut))
     with terminal.progress(quiet, "Scoring open leads"):
         scores, objectors, outlooks, withheld = batch.score_and_store(
             room,
-            Lake(workspace / "lake"),
+            lake,
             settings.goal,
             microseconds(cut),
             settings.exploration,

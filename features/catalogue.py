@@ -8,11 +8,14 @@ its own, or removes some of ours, under [features] in touchstone.toml.
 from __future__ import annotations
 
 import runpy
+import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from features.contract import TABLES
 from features.errors import ConfigError
@@ -20,6 +23,7 @@ from features.history import PROPERTY
 from features.people import DEPARTMENTS, EMAIL_KINDS, SENIORITIES
 from features.plan import Where
 from features.settings import Features
+from features.settings.score import FeatureLine
 from features.verbs import OF_A_COLUMN, VERBS, Feature, feature_of
 
 TOUCHED = tuple(column.name for column in TABLES["touches"].columns)
@@ -228,10 +232,26 @@ def _lines_in(file: Path | None) -> tuple[Feature, ...]:
     try:
         found = runpy.run_path(str(file)).get("FEATURES", ())
     except Exception as error:  # noqa: BLE001  # whatever a user's file does
-        raise ConfigError(f"{file} cannot be run: {type(error).__name__}: {error}. Mend it.") from None
+        frames = traceback.extract_tb(error.__traceback__)
+        where = "".join(f", line {frame.lineno}," for frame in frames if frame.filename == str(file))
+        raise ConfigError(f"{file}{where} cannot be run: {type(error).__name__}: {error}. Mend it.") from None
     if not (isinstance(found, tuple) and found and all(isinstance(line, Feature) for line in found)):
         raise ConfigError(f"{file} has no tuple FEATURES of features. Write FEATURES = (count(…), …).")
-    return found
+    return tuple(_held(found, file))
+
+
+def _held(lines: Sequence[Feature], file: Path) -> Iterator[Feature]:
+    """Yield the lines of a Python file, each held to what a line of touchstone.toml is held to."""
+    wrong = []
+    for line in lines:
+        pairs = all(len(pair) == 2 for pair in line.where)  # noqa: PLR2004  # as in our lines; else as in TOML
+        row = vars(line) | {"where": dict(line.where) if pairs else line.where}
+        try:
+            yield feature_of(FeatureLine.model_validate(row).model_dump())
+        except ValidationError as error:
+            wrong += [f"{line.name}: {'.'.join(map(str, e['loc']))}: {e['msg']}." for e in error.errors()]
+    if wrong:
+        raise ConfigError(f"{file} cannot be used. {' '.join(wrong)}")
 
 
 def _meant(name: str, known: list[str]) -> str:

@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 from features.contract import INGESTED
+from features.ending import ended, is_silent
 from features.history import microseconds
 from features.identities import numbers
 from features.lake import Lake
@@ -68,8 +68,6 @@ SAID_OF = f"""
            (SELECT count(*) FROM ({ORPHANED})) AS refunds
 """
 MOST_MOVES = 10  # said; all are among the sources
-SILENT_DAYS = 7
-DAYS_TO_KNOW = 10  # with rows, before a silence says something
 
 
 def checkup(lake: Lake, goal: Goal, as_of: datetime) -> dict[str, Any]:
@@ -100,6 +98,16 @@ def checkup(lake: Lake, goal: Goal, as_of: datetime) -> dict[str, Any]:
         "arrivals": arrivals,
         "findings": [*_findings(said_of, goal), *arrivals],
     }
+
+
+def aimless(found: Mapping[str, Any], goals: Mapping[str, Goal]) -> list[str]:
+    """Return a sentence for each further goal of which no stage in what was found means that it is reached."""
+    stages = {source["name"] for source in found["sources"] if source["column"] == "stage"}
+    return [
+        f"No stage is one of {', '.join(goal.won)}. Set goals.{name}.won to what your system calls it."
+        for name, goal in goals.items()
+        if not stages & {*goal.won}
+    ]
 
 
 @dataclass(frozen=True)
@@ -173,10 +181,14 @@ def _findings(said_of: Mapping[str, int], goal: Goal) -> Iterator[str]:
 
 def _arrivals(sources: Sequence[Source], as_of: datetime) -> Iterator[str]:
     """Yield what is late, missing or moved."""
-    silent = {source.table for source in sources if source.column is None and _is_silent(source)}
+    whole = [source for source in sources if source.column is None]
+    if said := ended({day for source in whole for day in source.days}, as_of):
+        yield said
+        return
+    silent = {source.table for source in whole if is_silent(source.days)}
     for source in sources:
         if source.column is None and source.table in silent:
-            age = min(day for day, rows in source.days.items() if rows)
+            age = min(day for day in source.days if day >= 0)
             yield (
                 f"No {source.table} for {age} days: the newest are of {_day(as_of, age)}. See whether their source "
                 "still sends, and ingest what is missing."
@@ -202,17 +214,6 @@ def _alarms(sources: Sequence[Source]) -> Iterator[Source]:
             or (source.move and not 0.8 * times <= source.move.times <= times / 0.8)
         ):
             yield source
-
-
-def _is_silent(source: Source) -> bool:
-    """Return whether a table that used to fill has got nothing for a week."""
-    past = [day for day, rows in source.days.items() if rows and day >= 0]
-    return len(past) >= DAYS_TO_KNOW and min(past) > SILENT_DAYS and _longest_pause(past) < min(past)
-
-
-def _longest_pause(days: Sequence[int]) -> int:
-    ordered = sorted(days)
-    return max(later - earlier for earlier, later in pairwise(ordered))
 
 
 def _gap(gap: tuple[int, int, float], as_of: datetime) -> str:

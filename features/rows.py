@@ -20,7 +20,7 @@ from features.errors import ConfigError
 from features.lake import Lake
 from features.matrix import BLOCK, feature_matrix
 from features.merges import NEVER, Ints
-from features.moments import Chosen, MomentsOf
+from features.moments import Chosen, Given, MomentsOf
 from features.objections import profiled
 from features.reading import history_chunks
 from features.templates import Seen, added, seen_names, written_out
@@ -98,7 +98,9 @@ def write_features(
         rows = spark.feature_rows(lake, features, moments.of)
     else:
         rows = feature_rows(lake, features, moments.of)
-    return {"rows": write_rows(rows, features, file), "features": len(features), "output": str(file)}
+    written = write_rows(rows, features, file)
+    left_out = len(moments.of.moments) - written if isinstance(moments.of, Given) else 0
+    return {"rows": written, "left_out": left_out, "features": len(features), "output": str(file)}
 
 
 def write_rows(rows: Iterable[Rows], features: Sequence[Feature], file: Path) -> int:

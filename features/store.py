@@ -1,8 +1,9 @@
 """The store: what a team shares, in an object store, of which the workspace of each machine is a mirror.
 
-It holds the lake as Delta tables that any engine reads, the models with the pointer to the champion, the attribution
-runs and the tokens. A file of data never changes under its name, so it is fetched once, when it is first read. What is
-written goes to the store first and to the mirror after: a mirror is behind the store at times, and never ahead of it.
+It holds the lake as Delta tables that any engine reads, the models of every goal with the pointer to the champion, the
+attribution runs and the tokens. A file of data never changes under its name, so it is fetched once, when it is first
+read. What is written goes to the store first and to the mirror after: a mirror is behind the store at times, and never
+ahead of it.
 
 ``store.json`` of a workspace says of which store it is a mirror. Keys come from the environment alone, by the names
 that the store's vendor gives them (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, …).
@@ -29,7 +30,9 @@ MARK = "store.json"
 CHANGED = "changed"  # is written after every change, so that one look tells whether there was one
 EDITION = "lake/edition"  # another one: an erasure rewrote the lake, and nothing of it may be left in a mirror
 SMALL = ("tokens.json", "lake/erased.json", "lake/erasing.json", EDITION, "models/champion.json")  # rewritten in place
-FOLDERS = ("models", "attribution-runs")  # of files that are written once
+FOLDERS = ("models", "attribution-runs", "goals")  # of files that are written once, but for pointers to champions
+OWN = ("lake/**/*", "models/**/*", "attribution-runs/**/*", "goals/*/models/**/*")  # what whoever joins first brings
+POINTER = "/models/champion.json"  # of a further goal
 EVERY = 60.0  # seconds after which a mirror looks although nobody said that something changed
 LOG = "_delta_log"
 REMEDY = "Check its address and the keys in the environment; nothing was changed by this."
@@ -109,12 +112,13 @@ class Store:
     def pull(self) -> None:
         """Bring the mirror up to date: all but the data, which is fetched when it is read."""
         said = self.read(CHANGED)
-        small = {path: self.read(path) for path in SMALL}  # before what they point at, which was there before them
+        pointers = [path for path in self.listed("goals") if path.endswith(POINTER)]
+        small = {path: self.read(path) for path in (*SMALL, *pointers)}  # before what they point at, which was there
         if (small[EDITION] or b"") != _content(self.workspace / EDITION):
             self.forget_mirror()
         for folder in FOLDERS:
             for path in self.listed(folder):
-                if path not in SMALL:
+                if path not in small and not path.endswith(POINTER):
                     self.fetch(self.workspace / path)
         for name in TABLES:
             self.pull_table(name)
@@ -172,7 +176,7 @@ def store_of(workspace: Path) -> Store | None:
 
 def share(file: Path, text: str) -> None:
     """Write a file durably, and, in a team's workspace, to the store first; ``file`` is in it or in a folder of it."""
-    store = next((found for folder in file.parents[:3] if (found := store_of(folder))), None)
+    store = next((found for folder in file.parents[:5] if (found := store_of(folder))), None)
     if store:
         store.put(file.resolve().relative_to(store.workspace).as_posix(), text.encode())
     write_durably(file, text)
@@ -202,7 +206,7 @@ def join(workspace: Path, uri: str) -> bool:
     joined, store = store_of(workspace), _store(workspace, uri)
     if joined and joined.uri != store.uri:
         raise ConfigError(f"{workspace} is a mirror of {joined.uri} already. Give another --workspace.")
-    own = [file for folder in ("lake", *FOLDERS) for file in (workspace / folder).rglob("*") if _is_shared(file)]
+    own = [file for pattern in OWN for file in workspace.glob(pattern) if _is_shared(file)]
     own += [workspace / path for path in SMALL if "/" not in path and (workspace / path).exists()]
     theirs = bool(store.listed(""))
     if own and theirs and not joined:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ ENDS = [stage("ada", 5, "won"), stage("bob", 6, "lost", received=7)]
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    return Lake(tmp_path)
+    return Lake(tmp_path / "lake")
 
 
 def findings(lake: Lake, goal: Goal = GOAL) -> list[str]:
@@ -92,6 +92,19 @@ def test_a_goal_that_no_stage_means_is_found(lake: Lake) -> None:
     assert findings(lake, Goal(won=["won"], lost=[], horizon_days=90)) == [
         "No stage means that a lead is lost: every lead that is not won stays open for ever. Set goal.lost."
     ]
+
+
+def test_a_further_goal_that_no_stage_means_is_found(
+    lake: Lake, command: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    lake.append("leads", table("leads", LEADS))
+    lake.append("stages", table("stages", ENDS))
+    (tmp_path / "touchstone.toml").write_text(
+        '[goals.signed]\nwon = ["won"]\n[goals.renewed]\nwon = ["Renewed", "again"]\n'
+    )
+    assert command("check", workspace=tmp_path)[1].splitlines()[-1] == (
+        "• No stage is one of Renewed, again. Set goals.renewed.won to what your system calls it."
+    )
 
 
 def test_refused_rows_are_grouped_by_their_reason_with_an_example(lake: Lake) -> None:
@@ -197,7 +210,16 @@ def test_a_stream_that_ended_is_said_once(lake: Lake) -> None:
         "No touches for 21 days: the newest are of 2026-03-04. See whether their source still sends, "
         "and ingest what is missing."
     )
-    assert arrivals(lake, *visits(), as_of=moment(83)) == [sentence]
+    lake.append("stages", table("stages", [stage("bob", 81, "lost")]))
+    assert arrivals(lake, *visits(), touch("ada", 90), as_of=moment(83)) == [
+        "1 touch is in the future. Check the time zone of their source.",
+        sentence,
+    ]
+
+
+def test_where_every_stream_ended_the_end_of_the_data_is_said_once(lake: Lake) -> None:
+    (sentence,) = arrivals(lake, *visits(), as_of=moment(83))
+    assert sentence.startswith("Nothing came for 21 days: the newest row is of 2026-03-04.")
 
 
 def test_a_stream_that_always_pauses_is_not_said_to_have_ended(lake: Lake) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,36 @@ def test_a_python_file_beside_the_settings_adds_features(tmp_path: Path) -> None
     lines = catalogue_of(read_settings(tmp_path).features)
     assert lines[-1] == Feature("calls_3d", "count", "Calls in 3 days", "touches", days=3, where=(("kind", "call"),))
     assert len(lines) == len(CATALOGUE)
+
+
+def test_a_python_file_may_say_where_as_touchstone_toml_does(tmp_path: Path) -> None:
+    (tmp_path / "ours.py").write_text(
+        "from features.catalogue import count\nFEATURES = (count('calls', 'Calls', where={'kind': ['call', 'x']}),)\n"
+    )
+    assert own(file=tmp_path / "ours.py")[-1].where == (("kind", ("call", "x")),)
+
+
+def test_every_line_of_a_python_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "ours.py"
+    file.write_text(
+        "from features.catalogue import count\n"
+        "FEATURES = (count('calls', 'Calls', '3 days'), count('mails', 'Mails', where='email'))\n"
+    )
+    with pytest.raises(ConfigError) as refused:
+        own(file=file)
+    assert str(refused.value) == (
+        f"{file} cannot be used. calls: days: Input should be a valid number, unable to parse string as a number. "
+        "mails: where: Input should be a valid dictionary."
+    )
+
+
+def test_the_line_at_which_a_python_file_stops_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "ours.py"
+    file.write_text(
+        "from features.catalogue import count\nFEATURES = (\n    count('calls', 'Calls', kind='call'),\n)\n"
+    )
+    with pytest.raises(ConfigError, match=f"^{re.escape(str(file))}, line 3, cannot be run: TypeError: "):
+        own(file=file)
 
 
 @pytest.mark.parametrize(("text", "why"), [("1 / 0", "ZeroDivisionError"), ("A = 1", "has no tuple FEATURES")])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from serving.scorer import Scorer, champion, promote, promoted, save
 from simulation.company import Company
 from simulation.files import write
 from touchstone import app
-from training.retrain import retrain
+from training.retrain import due, retrain
 from training.train import train
 
 FEW = Settings.model_validate({"training": {"trees": 5, "members": 2, "outlook_days": []}})
@@ -104,6 +105,31 @@ def test_a_retraining_that_is_killed_leaves_the_champion_serving_and_its_run_is_
     with pytest.raises(NothingToDo, match=r"^No training is due"):  # nor is another said to be running
         retrain(own.lake, FEW, own.workspace, NOW)
     assert runs(own.workspace) == [{"RUNNING": "KILLED"}.get(status, status) for status in left]
+
+
+@pytest.mark.parametrize(
+    ("alarms", "then", "why"),
+    [
+        ({"drift": "leads"}, [], "leads"),
+        ({"drift": "leads"}, ["industry"], None),
+        ({"promises": "all", "drift": "leads"}, ["industry"], "all"),
+        ({"volume": "mails"}, [], None),
+    ],
+)
+def test_leads_that_were_different_already_when_the_champion_learned_are_no_reason_to_train_again(
+    small: Small, alarms: dict[str, str], then: list[str], why: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a lasting change would have a model trained every day until the weeks that it is held against are past."""
+    learned = small.scorer.spec.learned_until
+
+    def drifted_by(_scorer: object, _history: object, _settings: object, as_of: int) -> tuple[list[str], None]:
+        assert as_of == learned
+        return then, None
+
+    told = {"alarms": [{"part": part, "what": what} for part, what in alarms.items()]}
+    monkeypatch.setattr("training.retrain.monitored", lambda *_: told)
+    monkeypatch.setattr("training.retrain.drifted", drifted_by)
+    assert due(small.lake, FEW, small.workspace, NOW + timedelta(days=1)) == why
 
 
 def test_a_challenger_that_is_worse_is_refused_and_the_champion_stays(own: Small) -> None:

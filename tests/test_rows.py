@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,16 @@ def test_the_moments_of_a_file_are_those_of_its_leads(tmp_path: Path, lake: Lake
     assert np.array_equal(found["l1", micros(2.5)], feature_matrix(FIXED, asked)[0], equal_nan=True)
 
 
+def test_moments_that_get_no_row_are_counted(tmp_path: Path, lake: Lake, command: Callable[..., Any]) -> None:
+    file = tmp_path / "moments.csv"
+    file.write_text("lead_id,as_of\nl2,2026-01-05\nnobody,2026-01-05\nnobody,2026-01-06\n")
+    output = tmp_path / "features.parquet"
+    asked = ("features", "--moments", str(file), "--output", str(output))
+    assert command(*asked, workspace=lake.folder.parent)[1].splitlines()[1:] == [
+        "Moments without a row: 2, of leads that are not in the lake or objected."
+    ]
+
+
 def test_a_file_of_moments_that_cannot_be_read_is_refused_with_a_sentence(tmp_path: Path) -> None:
     file = tmp_path / "moments.csv"
     file.write_text("lead,as_of\nl2,2026-01-05\n")
@@ -163,7 +174,9 @@ def test_the_command_writes_what_was_known(tmp_path: Path, lake: Lake, ending: s
     assert said.exit_code == 0, said.output
     written = pd.read_parquet(output) if ending == "parquet" else pd.read_csv(output, parse_dates=["as_of"])
     learned = learned_features(read_history(lake), micros(19))
-    assert json.loads(said.stdout) == {"rows": len(written), "features": len(learned), "output": str(output)}
+    assert json.loads(said.stdout) == {
+        "rows": len(written), "left_out": 0, "features": len(learned), "output": str(output),
+    }  # fmt: skip
     assert list(written.columns) == ["lead_id", "as_of", *(feature.name for feature in learned)]
     assert set(written["as_of"]) == {pd.Timestamp(moment(day)) for day in (2, 8, 14)}
     on = written.set_index(["lead_id", "as_of"]).sort_index()

@@ -99,6 +99,24 @@ def test_a_look_at_a_store_that_did_not_change_is_one_request(
     assert asked == ["changed"]
 
 
+def test_the_models_of_further_goals_are_the_team_s_with_what_serves_of_each(bucket: str, tmp_path: Path) -> None:
+    one, other = tmp_path / "a", tmp_path / "b"
+    room = one / "goals" / "renewed"
+    for name in ("first", "second"):
+        (room / "models" / name).mkdir(parents=True)
+    for path in ("models/first/spec.json", "models/champion.json", "mlflow.db"):
+        share(room / path, "first")
+    assert join(one, bucket)
+    assert not join(other, bucket)
+    mirrored = sorted(file.relative_to(other).as_posix() for file in (other / "goals").rglob("*") if file.is_file())
+    assert mirrored == ["goals/renewed/models/champion.json", "goals/renewed/models/first/spec.json"]
+    for path in ("models/second/spec.json", "models/champion.json"):
+        share(room / path, "second")
+    opened(other).follow()
+    for path in ("models/second/spec.json", "models/champion.json"):
+        assert (other / "goals" / "renewed" / path).read_text() == "second"
+
+
 def test_data_is_fetched_when_it_is_read_and_only_once(two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     stored(lake_in(two[0]), 1)
     opened(two[1]).follow()

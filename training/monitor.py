@@ -178,4 +178,4 @@ def _of_skew(skew: dict[str, Any]) -> list[Alarm]:
 
 def _of_volume(arrivals: Sequence[str]) -> list[Alarm]:
     sure = "Fewer than 1% of checks of steady sources say so of any."
-    return [Alarm("volume", said, sure, "Look whether the source still sends: touchstone check.") for said in arrivals]
+    return [Alarm("volume", said, sure, "See all sources: touchstone check.") for said in arrivals]

@@ -20,14 +20,15 @@ from features.lake import Lake
 from features.outcomes import outcomes_of
 from features.reading import read_history
 from features.settings import Settings
+from features.verbs import columns_of
 from serving.scorer import champion
+from training.drift import drifted
 from training.monitor import monitored
 from training.tracking import sweep
 from training.train import Trained, train
 
 FEWEST_OUTCOMES = 20  # new wins, below which more outcomes are no reason
 LOCK = ".retrain"
-REASONS = ("promises", "drift")  # parts of the monitor whose alarms a new model may end
 
 
 def retrain(
@@ -51,7 +52,8 @@ def retrain(
         why = "It was asked for." if force else due(lake, settings, workspace, as_of)
         if why is None:
             raise NothingToDo(
-                "No training is due: the model is young, its promises are kept, and no lead is different."
+                "No training is due: the model is young, its promises are kept, and leads are as they were when it "
+                "learned."
             )
         return why, train(lake, settings, workspace, as_of, progress)
 
@@ -59,19 +61,22 @@ def retrain(
 def due(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) -> str | None:
     """Return why a model is to be trained, in a sentence; None if there is no reason."""
     try:
-        learned = champion(workspace / "models").spec
+        scorer = champion(workspace / "models")
     except ModelError as error:
         return f"No model serves: {error}"
-    now, watch = microseconds(as_of), settings.monitor
+    learned, now, watch = scorer.spec, microseconds(as_of), settings.monitor
     age = (now - learned.learned_until) / DAY
     if age >= watch.retrain_days:
         return f"The champion learned {age:.0f} days ago; {watch.retrain_days:g} are allowed."
-    won = outcomes_of(read_history(lake), settings.goal, now).won_known
+    history = read_history(lake, more=columns_of(learned.features))
+    won = outcomes_of(history, settings.goal, now).won_known
     new = int(np.count_nonzero((won >= learned.learned_until) & (won < now)))
     if new >= max(FEWEST_OUTCOMES, watch.retrain_outcomes * learned.outcomes):
         return f"{new} leads were won since the champion learned from {learned.outcomes}."
-    alarms = [alarm for alarm in monitored(lake, settings, workspace, as_of)["alarms"] if alarm["part"] in REASONS]
-    return alarms[0]["what"] if alarms else None
+    alarms = {alarm["part"]: alarm["what"] for alarm in reversed(monitored(lake, settings, workspace, as_of)["alarms"])}
+    if "drift" in alarms and drifted(scorer, history, settings, learned.learned_until)[0]:
+        del alarms["drift"]  # the champion learned when leads were different already
+    return alarms.get("promises") or alarms.get("drift")
 
 
 @contextmanager
