@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
@@ -66,6 +66,13 @@ def _show_returns(rows: Rows, models: tuple[str, ...]) -> None:
     terminal.show_table(title, ("channel", "spend", *_plain(models)), worth)
 
 
+def _show_blended(of: dict[str, Any], _models: tuple[str, ...]) -> None:
+    if of["cac"] and of["roas"] is not None:
+        said = f"{of['cac']:,.2f} for a close, and revenue {of['roas']:,.1f} times the spend"
+        typer.echo(f"• {ALL} is what channels were credited with. Blended, of all {of['closes']:,.1f} closes, "
+                   f"credited or not: {said}.")  # fmt: skip
+
+
 def _show_months(rows: Rows, _models: tuple[str, ...]) -> None:
     if not rows:  # no model here credits touches
         return
@@ -99,10 +106,11 @@ def _show_compared(rows: Rows, _models: tuple[str, ...]) -> None:
     terminal.show_table("Beside the stored run", ("model", "channel", "before", "now", "change"), figures)
 
 
-MORE = {
+MORE: dict[str, Callable[[Any, tuple[str, ...]], None]] = {
     "robustness": _show_robustness,
     "velocity": _show_velocity,
     "returns": _show_returns,
+    "blended": _show_blended,
     "returns_by_month": _show_months,
     "places": _show_places,
     "trued_up": _show_trued_up,

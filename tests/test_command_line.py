@@ -287,6 +287,8 @@ def test_attribute_sets_credit_beside_spend_tells_velocity_and_draws(
     printed = command(*words, workspace=workspace)[1]
     assert "Days that half of the leads took" in printed
     assert "50.00 · 2.0×" in printed
+    assert answer["decision"]["sentence"].endswith("of channels with 5% of it or more.")
+    assert "Blended, of all 1.0 closes, credited or not: 50.00 for a close, and revenue 2.0 times the spend" in printed
     assert "│ 2026-01 │ 50.00 │ 100.01 │ 100% │  100.01 │     100% │" in printed
 
 
@@ -320,7 +322,7 @@ def test_amounts_without_a_rate_are_refused_not_guessed(workspace: Path, files: 
     command("ingest", str(files / "stages.csv"), workspace=workspace)
     status, printed = command("attribute", "--as-of", "2026-02-01", workspace=workspace)
     assert status == 1
-    assert printed.startswith("DataError: 1 won deals are in USD, and attribution.currency is EUR.")
+    assert printed.startswith("DataError: 1 deals are in USD, and attribution.currency is EUR.")
 
 
 def test_the_demo_does_not_touch_a_lake_of_your_own(workspace: Path, command: Command) -> None:

@@ -133,7 +133,7 @@ def test_amounts_in_another_currency_are_refused_with_the_remedy(lake: Lake) -> 
     stage(lake, *foreign, win("lee", 9, None, "CHF"), win("sue", 9, "0.00", "CHF"))
     rate(lake, (1, "USD", 0.9), (10, "GBP", 1.2), (16, "USD", 0.9))
     sentence = (
-        "6 won deals are in GBP, USD, and attribution.currency is EUR. No rate is known of GBP on 2026-01-09; "
+        "6 deals are in GBP, USD, and attribution.currency is EUR. No rate is known of GBP on 2026-01-09; "
         "USD on 2026-01-09, 2026-01-10, 2026-01-11 and 2 more days, nor of the 7 days before. Ingest them: "
         "touchstone ingest rates.csv, with day, currency and rate (what one unit is worth in EUR). "
         "Nothing was credited."
@@ -161,7 +161,7 @@ def test_a_day_without_a_rate_takes_the_latest_before_within_the_stated_days(lak
     stage(lake, win("kim", 9, "100.00", "USD"))
     rate(lake, (4, "USD", 0.1), (5, "USD", 0.8), (10, "USD", 0.7))
     assert values(lake, rate_days=4) == {"Events": 100.01, "": 130.0}
-    with pytest.raises(DataError, match=r"^1 won deals are in USD.* USD on 2026-01-09, nor of the 3 days before\."):
+    with pytest.raises(DataError, match=r"^1 deals are in USD.* USD on 2026-01-09, nor of the 3 days before\."):
         values(lake, rate_days=3)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from attribution.decision import LEAST_SPEND
 from serving.pages import drawing
 from serving.pages.book import STEPS, Edition
 from serving.pages.choice import CAMPAIGN, PERIODS, SEGMENT, Choice, chosen
@@ -27,7 +28,6 @@ BUCKETS, DRAWS, SEED = 100, 200, 0
 FLOW_STEPS = 3
 FEWEST = 10  # leads of which a share is worth telling
 SHOWN_PATHS = 12
-LEAST_SPEND = 0.05  # of all spend; a channel below it is no place for a budget
 COHORT_DAYS = (30, 60, 90, 180)
 
 BROUGHT = f"""
