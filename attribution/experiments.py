@@ -43,7 +43,7 @@ def refuse_untouched(experiments: Sequence[Experiment], channels: Sequence[str],
     """
     ended = [one.channel for one in experiments if one.until <= as_of.date()]
     unknown = [name for name in dict.fromkeys(ended) if name not in channels]
-    if unknown:
+    if unknown and channels:  # without any, nothing can be told of experiments or of anything else
         raise ConfigError(
             f"attribution.experiments names {', '.join(unknown)}, of which no touch can earn credit. "
             f"Name one of the channels: {', '.join(channels)}."

@@ -14,7 +14,7 @@ import pytest
 from attribution.credit import Unattributed
 from attribution.runs import ANYWAY, UNATTRIBUTED, attribute, attribute_paths, compared, credit_rows, store
 from features.contract import schema
-from features.errors import DataError
+from features.errors import ConfigError, DataError
 from features.lake import Lake
 from features.settings import Attribution, Settings
 
@@ -226,3 +226,12 @@ def test_two_runs_can_be_set_beside_each_other_line_by_line(lake: Lake) -> None:
     assert rows.loc[("first", "(unattributed)"), "value"] == Decimal("50.00")
     with pytest.raises(DataError, match=rf"^No run nobody is stored\. Stored are: {first.run_id}\.$"):
         compared(lake, now, "nobody")
+
+
+def test_an_experiment_of_a_channel_without_touches_is_refused(lake: Lake) -> None:
+    period = {"since": day(1).date(), "until": day(9).date(), "lift": 0.1, "low": 0.0, "high": 0.2}
+    asked = Settings.model_validate({"attribution": {"experiments": [{"channel": "Evens", **period}]}})
+    ada = {"lead_id": "ada", "created_at": day(1), "observed_at": day(1), "row_hash": "ada"}
+    lake.append("leads", pa.Table.from_pylist([ada], schema("leads")))
+    with pytest.raises(ConfigError, match=r"^attribution\.experiments names Evens, .* the channels: .*Email"):
+        attribute(lake, asked, MARCH, ["score_adjusted"], lambda _: lambda lead, _: lead * 0.0)
