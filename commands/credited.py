@@ -94,16 +94,19 @@ def _show_places(rows: Rows, _models: tuple[str, ...]) -> None:
     terminal.show_table(title, ("channel", *(f"{place}." for place in places)), lines)
 
 
-def _show_trued_up(rows: Rows, _models: tuple[str, ...]) -> None:
+def _show_trued_up(rows: Rows, models: tuple[str, ...]) -> None:
     names = ("promised", "decided", "came", "difference", "open", "unpriced")
-    money = [(row["model"], row["channel"], *(f"{row[name]:,.2f}" for name in names)) for row in rows]
-    terminal.show_table("What came of that pipeline, in money", ("model", "channel", *names), money)
+    for model in models:
+        money = [(row["channel"], *(f"{row[name]:,.2f}" for name in names)) for row in rows if row["model"] == model]
+        terminal.show_table(f"What came of that pipeline, in money, by {model}", ("channel", *names), money)
 
 
-def _show_compared(rows: Rows, _models: tuple[str, ...]) -> None:
-    names = ("before", "credit", "change")
-    figures = [(row["model"], row["channel"], *(terminal.figure(row[name]) for name in names)) for row in rows]
-    terminal.show_table("Beside the stored run", ("model", "channel", "before", "now", "change"), figures)
+def _show_compared(rows: Rows, models: tuple[str, ...]) -> None:
+    """Show the models that were asked for now; of others there is nothing to compare."""
+    for model in models:
+        figures = [(row["channel"], *(terminal.figure(row[name]) for name in ("before", "credit", "change")))
+                   for row in rows if row["model"] == model]  # fmt: skip
+        terminal.show_table(f"Beside the stored run, by {model}", ("channel", "before", "now", "change"), figures)
 
 
 MORE: dict[str, Callable[[Any, tuple[str, ...]], None]] = {

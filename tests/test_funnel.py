@@ -109,6 +109,12 @@ def test_losses_of_which_some_are_looked_at_stand_for_all(monkeypatch: pytest.Mo
     assert found.beginner.tolist() == [0, 1, 2]
 
 
+def test_who_was_lost_the_moment_that_they_came_left_no_state() -> None:
+    time, touched = ada_and_bob()
+    found = steps(time._replace(end=np.array([20.0, 0.0])), touched, 2, eager)
+    assert set(found.lead) == {0}
+
+
 def test_the_error_is_that_of_a_mean_over_groups_of_leads(monkeypatch: pytest.MonkeyPatch) -> None:
     of_group = np.arange(10.0) ** 2
 
