@@ -174,6 +174,16 @@ def test_what_is_judged_on_unseen_leads_is_what_the_members_say(matters: tuple[M
     assert [line.effects(matrix)[:, column].mean() for line in model.spec.lines] == pytest.approx([0] * 3, abs=0.005)
 
 
+def test_ranks_and_base_rates_are_those_of_the_model_that_knows_the_levels(
+    matters: tuple[Model, Moments, Floats],
+) -> None:
+    model, _, _ = matters
+    ((column, _),) = model.spec.coarser
+    said = probability(model.moved[0] + model.moved[1] * np.asarray(model.unseen))
+    assert model.spec.ranks[::50] == pytest.approx(tuple(np.quantile(said, [0, 0.5, 1])))
+    assert len(model.spec.facts[column].edges) == len(model.spec.features[column].levels)
+
+
 def test_the_effect_of_a_level_is_a_reason_like_others_and_they_add_up(matters: tuple[Model, Moments, Floats]) -> None:
     model, moments, _ = matters
     scorer, matrix = model.scorer(), feature_matrix(model.spec.features, moments)
