@@ -20,7 +20,8 @@ class Decision(NamedTuple):
     fund: str  # by the first model
     by_model: dict[str, str]
     unsure: tuple[str, ...]  # models whose intervals let another channel be the best
-    for_spend: bool = False
+    compared: pd.DataFrame  # model, channel, credit, low, high: what the models decided on
+    for_spend: bool  # whether these are of each unit of money spent
 
     @property
     def flips(self) -> bool:
@@ -30,8 +31,8 @@ class Decision(NamedTuple):
     @property
     def sentence(self) -> str:
         """Which channel to fund, how sure that is, and what was compared."""
-        compared = f" Compared are closes for spend, of channels with {LEAST_SPEND:.0%} of it or more."
-        return self._answer + (compared if self.for_spend else "")
+        basis = f" Compared are closes for spend, of channels with {LEAST_SPEND:.0%} of it or more."
+        return self._answer + (basis if self.for_spend else "")
 
     @property
     def _answer(self) -> str:
@@ -52,17 +53,19 @@ def decision(answer: Attribution, spent: Mapping[str, Decimal] | None = None) ->
     """
     if not (answer.channels["credit"] > 0).any():
         return None
-    by_model, unsure, paid = dict[str, str](), list[str](), _paid(set(answer.channels["channel"]), spent or {})
+    by_model, unsure, tables = dict[str, str](), list[str](), list[pd.DataFrame]()
+    paid = _paid(set(answer.channels["channel"]), spent or {})
     for model in answer.models:
         rows = answer.channels[answer.channels["model"] == model].set_index("channel")
         worth = rows[["credit", "low", "high"]]
         worth = worth.loc[list(paid)].div(pd.Series(paid), axis=0) if paid else worth
+        tables.append(worth.reset_index().assign(model=model))
         tied = worth.index[np.isclose(worth["credit"], worth["credit"].max(), rtol=1e-9, atol=0)]
         best = next((name for name in by_model.values() if name in tied), str(tied[0]))
         by_model[model] = best
         if (worth["high"].drop(best) > worth.loc[best, "low"]).any():
             unsure.append(model)
-    return Decision(by_model[answer.models[0]], by_model, tuple(unsure), bool(paid))
+    return Decision(by_model[answer.models[0]], by_model, tuple(unsure), pd.concat(tables), bool(paid))
 
 
 def _paid(channels: Collection[str], spent: Mapping[str, Decimal]) -> dict[str, float]:

@@ -235,3 +235,11 @@ def test_an_experiment_of_a_channel_without_touches_is_refused(lake: Lake) -> No
     lake.append("leads", pa.Table.from_pylist([ada], schema("leads")))
     with pytest.raises(ConfigError, match=r"^attribution\.experiments names Evens, .* the channels: .*Email"):
         attribute(lake, asked, MARCH, ["score_adjusted"], lambda _: lambda lead, _: lead * 0.0)
+
+
+def test_a_model_that_asks_for_a_stage_that_nobody_entered_names_those_that_are_known(lake: Lake) -> None:
+    sentence = (
+        r"^w gives credit .* a stage that nobody here is known to have entered \(known: first, won\)\. Ask for it "
+    )
+    with pytest.raises(DataError, match=sentence):
+        attribute(lake, Settings(), MARCH, ["w"])
