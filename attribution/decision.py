@@ -11,6 +11,7 @@ import pandas as pd
 
 from attribution.credit import Attribution
 
+SPEND_UNIT = 1_000  # closes are compared for so much spend
 LEAST_SPEND = 0.05  # of all spend; a channel below it is no place for a budget
 
 
@@ -21,7 +22,7 @@ class Decision(NamedTuple):
     by_model: dict[str, str]
     unsure: tuple[str, ...]  # models whose intervals let another channel be the best
     compared: pd.DataFrame  # model, channel, credit, low, high: what the models decided on
-    for_spend: bool  # whether these are of each unit of money spent
+    for_spend: bool  # whether these are for each SPEND_UNIT of spend
 
     @property
     def flips(self) -> bool:
@@ -58,8 +59,9 @@ def decision(answer: Attribution, spent: Mapping[str, Decimal] | None = None) ->
     for model in answer.models:
         rows = answer.channels[answer.channels["model"] == model].set_index("channel")
         worth = rows[["credit", "low", "high"]]
-        worth = worth.loc[list(paid)].div(pd.Series(paid), axis=0) if paid else worth
-        tables.append(worth.reset_index().assign(model=model))
+        if paid:  # a channel that the model does not know earned nothing
+            worth = worth.reindex(pd.Index(paid, name="channel"), fill_value=0.0).div(pd.Series(paid), axis=0)
+        tables.append(worth.rename_axis("channel").reset_index().assign(model=model))
         tied = worth.index[np.isclose(worth["credit"], worth["credit"].max(), rtol=1e-9, atol=0)]
         best = next((name for name in by_model.values() if name in tied), str(tied[0]))
         by_model[model] = best
@@ -70,4 +72,8 @@ def decision(answer: Attribution, spent: Mapping[str, Decimal] | None = None) ->
 
 def _paid(channels: Collection[str], spent: Mapping[str, Decimal]) -> dict[str, float]:
     least = LEAST_SPEND * float(sum(spent.values()))
-    return {name: float(cost) for name, cost in spent.items() if name in channels and cost > 0 and float(cost) >= least}
+    return {
+        name: float(cost) / SPEND_UNIT
+        for name, cost in spent.items()
+        if name in channels and cost > 0 and float(cost) >= least
+    }

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from attribution.decision import Decision
+from attribution.decision import SPEND_UNIT, Decision
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive",
            "tab:cyan", "black")  # fmt: skip
@@ -53,7 +53,7 @@ def decision_plot(found: Decision) -> Figure:
             _dots(axes, at, one, below, ("would fund", "next")[below] if place == 0 else "_")
             axes.annotate(f" {name}", (float(one["high"].iloc[0]), at[0]), va="center", fontsize=8, parse_math=False)
     _named(axes, [model.replace("_", " ") for model in models], fill(found.sentence, 90),
-           f"credit{found.for_spend * ' for each unit of money spent'}, with 90 % interval")  # fmt: skip
+           f"credit{found.for_spend * f' for each {SPEND_UNIT:,} of spend'}, with 90 % interval")  # fmt: skip
     axes.margins(x=0.2)
     axes.legend(loc="lower right", frameon=False)
     return figure

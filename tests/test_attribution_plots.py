@@ -60,9 +60,9 @@ def test_a_decision_for_spend_is_drawn_for_each_unit_of_it(answer: Attribution) 
     found = decision(answer, {"Email": Decimal(600), "Events": Decimal(100)})
     assert found is not None
     (axes,) = decision_plot(found).axes
-    assert axes.get_xlabel() == "credit for each unit of money spent, with 90 % interval"
+    assert axes.get_xlabel() == "credit for each 1,000 of spend, with 90 % interval"
     assert [text.get_text() for text in axes.texts] == [" Events", " Email"] * 2
-    assert [x for x, *_ in bars(axes)["would fund"]] == pytest.approx([20 / 100])
+    assert [x for x, *_ in bars(axes)["would fund"]] == pytest.approx([20 / 0.1])
 
 
 def test_the_decision_is_drawn_as_each_model_s_best_channel_beside_its_rival(answer: Attribution) -> None:

@@ -178,6 +178,18 @@ def test_the_decision_is_by_closes_for_spend_where_it_is_known_among_channels_th
     assert (too_little.fund, too_little.unsure) == ("A", ())
 
 
+def test_a_paid_channel_that_a_model_does_not_know_earned_nothing_by_it() -> None:
+    two = answer("first", "linear")
+    spend = {"Email": Decimal(300), "Events": Decimal(100)}
+    known = two.channels[(two.channels["model"] == "first") | (two.channels["channel"] == "Email")]
+    found = decision(replace(two, channels=known), spend)
+    assert found is not None
+    assert found.by_model == {"first": "Email", "linear": "Email"}
+    turned = decision(two, spend)
+    assert turned is not None
+    assert turned.by_model == {"first": "Email", "linear": "Events"}
+
+
 def test_where_no_channel_earned_anything_there_is_nothing_to_decide() -> None:
     rows = [("A > B", 0, 3, 0), ("", 2, 0, 0)]
     paths = path_journeys(pd.DataFrame(rows, columns=["path", "conversions", "nulls", "value_cents"]))
