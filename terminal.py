@@ -63,7 +63,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
     """Print a table of figures, none of which is cut: what has no room stands below, beside the first column again."""
     from rich.console import Console
 
-    console, below = Console(), [[row[place] for row in rows] for place in range(len(columns))]
+    console, below = Console(markup=False), [[row[place] for row in rows] for place in range(len(columns))]
     least = [max(map(len, (*name.split(), *cells)), default=0) for name, cells in zip(columns, below, strict=True)]
     whole = [max(width, len(name)) for width, name in zip(least, columns, strict=True)]
 
@@ -93,7 +93,7 @@ def show_sentences(title: str, columns: Sequence[str], rows: Sequence[Sequence[s
     table.add_column(columns[-1], ratio=1, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def _titled(title: str, *, expand: bool = False) -> Any:

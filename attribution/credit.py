@@ -137,8 +137,8 @@ def _admit(
     stageless = [name for name in models if name in rules and not {*rules[name].stages, "rest"} <= {*stages, "rest"}]
     if stageless:
         problems.append(
-            f"{', '.join(stageless)} gives credit to the touches before a stage, and these journeys know no stages. "
-            "Ask for it of a lake, not of a file of paths."
+            f"{', '.join(stageless)} gives credit to the touches before a stage that nobody here is known to have "
+            f"entered (known: {', '.join(stages) or 'none'}). Ask for it of a lake that has leads and such stages."
         )
     problems += [
         f"{name} needs leads and their scores. Ask for it of a lake, not of a file of paths."

@@ -156,7 +156,7 @@ def _rated(lake: Lake, settings: Settings, sql: str, asked: dict[str, object], w
         days = unrated["occurred_at"].dt.strftime("%Y-%m-%d").groupby(unrated["unrated"]).unique()
         unknown = "; ".join(f"{code} on {_some(days[code])}" for code in days.index)
         raise DataError(
-            f"{unrated['lead_id'].nunique()} won deals are in {', '.join(days.index)}, and attribution.currency is "
+            f"{unrated['lead_id'].nunique()} deals are in {', '.join(days.index)}, and attribution.currency is "
             f"{how.currency}. No rate is known of {unknown}, nor of the {how.rate_days} days before. "
             f"Ingest them: touchstone ingest rates.csv, with day, currency and rate "
             f"(what one unit is worth in {how.currency}). Nothing was credited."

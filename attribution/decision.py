@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -11,6 +11,9 @@ import pandas as pd
 
 from attribution.credit import Attribution
 
+SPEND_UNIT = 1_000  # closes are compared for so much spend
+LEAST_SPEND = 0.05  # of all spend; a channel below it is no place for a budget
+
 
 class Decision(NamedTuple):
     """Which channel each model would fund: the one that earns most for what is spent on it, or most at all."""
@@ -18,6 +21,8 @@ class Decision(NamedTuple):
     fund: str  # by the first model
     by_model: dict[str, str]
     unsure: tuple[str, ...]  # models whose intervals let another channel be the best
+    compared: pd.DataFrame  # model, channel, credit, low, high: what the models decided on
+    for_spend: bool  # whether these are for each SPEND_UNIT of spend
 
     @property
     def flips(self) -> bool:
@@ -26,7 +31,12 @@ class Decision(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """Which channel to fund, and how sure that is."""
+        """Which channel to fund, how sure that is, and what was compared."""
+        basis = f" Compared are closes for spend, of channels with {LEAST_SPEND:.0%} of it or more."
+        return self._answer + (basis if self.for_spend else "")
+
+    @property
+    def _answer(self) -> str:
         if self.flips:
             others = "; ".join(f"{model} says {name}" for model, name in self.by_model.items() if name != self.fund)
             return f"Fund {self.fund}? It depends on the model: {others}. Run an experiment before money moves."
@@ -37,25 +47,33 @@ class Decision(NamedTuple):
 
 
 def decision(answer: Attribution, spent: Mapping[str, Decimal] | None = None) -> Decision | None:
-    """Return the decision; with what was spent by channel, among these channels and by their credit for it.
+    """Return the decision; with what was spent by channel, among those that cost enough and by their credit for it.
 
     Where no channel earned anything there is none. A model that finds the first model's channel as good as its own best
     does not contradict it.
     """
     if not (answer.channels["credit"] > 0).any():
         return None
-    by_model, unsure = dict[str, str](), list[str]()
+    by_model, unsure, tables = dict[str, str](), list[str](), list[pd.DataFrame]()
+    paid = _paid(set(answer.channels["channel"]), spent or {})
     for model in answer.models:
         rows = answer.channels[answer.channels["model"] == model].set_index("channel")
-        worth = _for_spend(rows[["credit", "low", "high"]], spent or {})
+        worth = rows[["credit", "low", "high"]]
+        if paid:  # a channel that the model does not know earned nothing
+            worth = worth.reindex(pd.Index(paid, name="channel"), fill_value=0.0).div(pd.Series(paid), axis=0)
+        tables.append(worth.rename_axis("channel").reset_index().assign(model=model))
         tied = worth.index[np.isclose(worth["credit"], worth["credit"].max(), rtol=1e-9, atol=0)]
         best = next((name for name in by_model.values() if name in tied), str(tied[0]))
         by_model[model] = best
         if (worth["high"].drop(best) > worth.loc[best, "low"]).any():
             unsure.append(model)
-    return Decision(by_model[answer.models[0]], by_model, tuple(unsure))
+    return Decision(by_model[answer.models[0]], by_model, tuple(unsure), pd.concat(tables), bool(paid))
 
 
-def _for_spend(rows: pd.DataFrame, spent: Mapping[str, Decimal]) -> pd.DataFrame:
-    paid = {channel: float(spent[channel]) for channel in rows.index if spent.get(channel, 0) > 0}
-    return rows.loc[list(paid)].div(pd.Series(paid), axis=0) if paid else rows
+def _paid(channels: Collection[str], spent: Mapping[str, Decimal]) -> dict[str, float]:
+    least = LEAST_SPEND * float(sum(spent.values()))
+    return {
+        name: float(cost) / SPEND_UNIT
+        for name, cost in spent.items()
+        if name in channels and cost > 0 and float(cost) >= least
+    }

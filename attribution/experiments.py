@@ -22,6 +22,7 @@ from attribution.adjusted import NORMAL_90
 from attribution.credit import Unattributed
 from attribution.journeys import Ints
 from attribution.shares import whole
+from features.errors import ConfigError
 from features.settings import Experiment
 
 
@@ -31,6 +32,22 @@ class Shrunk(NamedTuple):
     rows: pd.DataFrame  # of the model's channels, as they came but for credit, value, low and high
     anyway: Unattributed
     told: list[dict[str, object]]  # an experiment each: what it says, its weight, and the credit before and after
+
+
+def refuse_untouched(experiments: Sequence[Experiment], channels: Sequence[str], as_of: datetime) -> None:
+    """Refuse experiments that have ended, of channels that no touch is of: most likely these are called otherwise.
+
+    Raises:
+        ConfigError: naming them all.
+
+    """
+    ended = [one.channel for one in experiments if one.until <= as_of.date()]
+    unknown = [name for name in dict.fromkeys(ended) if name not in channels]
+    if unknown and channels:  # without any, nothing can be told of experiments or of anything else
+        raise ConfigError(
+            f"attribution.experiments names {', '.join(unknown)}, of which no touch can earn credit. "
+            f"Name one of the channels: {', '.join(channels)}."
+        )
 
 
 def shrunk(

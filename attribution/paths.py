@@ -59,6 +59,8 @@ def path_parts(file: Path) -> Iterator[Journeys]:
         yield from _parts(file)
     except FileNotFoundError:
         raise DataError(f"{file} does not exist. Give a CSV or Parquet file.") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{file.name} is not UTF-8. Save it as UTF-8, or as Parquet. Nothing was read.") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{file.name} cannot be read: {error}. Give a CSV or Parquet file.") from error
 

@@ -73,7 +73,7 @@ def pipeline(lake: Lake, settings: Settings, as_of: datetime, models: Sequence[s
                       as_of.isoformat())  # fmt: skip
     answer = credit(seen, named, settings.attribution.half_life_days, own=own_rules(settings))
     days = settings.goal.horizon_days
-    return Pipeline(identity, _by_lead(answer, seen), OPEN, len(seen.conversions), without_amount, days)
+    return Pipeline(identity, _by_lead(answer, seen), OPEN, {}, len(seen.conversions), without_amount, days)
 
 
 def trued_up(lake: Lake, settings: Settings, as_of: datetime, run: str) -> pd.DataFrame:

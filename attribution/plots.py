@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from attribution.decision import Decision
+from attribution.decision import SPEND_UNIT, Decision
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive",
            "tab:cyan", "black")  # fmt: skip
@@ -39,20 +39,21 @@ def shares_plot(channels: pd.DataFrame) -> Figure:
     return figure
 
 
-def decision_plot(channels: pd.DataFrame, found: Decision) -> Figure:
+def decision_plot(found: Decision) -> Figure:
     """Return, by model, the channel that it would fund beside its nearest rival, with 90 % intervals."""
     models = list(found.by_model)
     figure = Figure(figsize=(9, 1.8 + 0.55 * len(models)), layout="constrained")
     axes = figure.subplots()
     for place, model in enumerate(models):
-        rows = channels[channels["model"] == model].set_index("channel")
+        rows = found.compared[found.compared["model"] == model].set_index("channel")
         best = found.by_model[model]
         rival = rows["credit"].drop(best).nlargest(1).index
         for below, name in enumerate((best, *rival)):
             one, at = rows.loc[[name], ["credit", "low", "high"]], np.array([place + 0.26 * below - 0.13])
             _dots(axes, at, one, below, ("would fund", "next")[below] if place == 0 else "_")
             axes.annotate(f" {name}", (float(one["high"].iloc[0]), at[0]), va="center", fontsize=8, parse_math=False)
-    _named(axes, [model.replace("_", " ") for model in models], fill(found.sentence, 90), "credit, with 90 % interval")
+    _named(axes, [model.replace("_", " ") for model in models], fill(found.sentence, 90),
+           f"credit{found.for_spend * f' for each {SPEND_UNIT:,} of spend'}, with 90 % interval")  # fmt: skip
     axes.margins(x=0.2)
     axes.legend(loc="lower right", frameon=False)
     return figure
@@ -83,7 +84,7 @@ def write_plots(
     """Draw a run into PNG files and return them: shares and the decision; of open pipeline, also what it promises."""
     figures = {"shares": shares_plot(channels)}
     if found is not None:
-        figures["decision"] = decision_plot(channels, found)
+        figures["decision"] = decision_plot(found)
     if is_open:
         figures["pipeline"] = pipeline_plot(channels, currency)
     folder.mkdir(parents=True, exist_ok=True)

@@ -71,8 +71,34 @@ def returns(
     closed, touched = (rows[within] for within in in_time)
     paid = spent[_within(pd.to_datetime(spent["day"]), since, until)]
     names = sorted({*answer.channels["channel"], *paid["channel"]})
-    lines = [_line(name, *(table[table["channel"] == name] for table in (paid, closed, touched))) for name in names]
+    tables = [(table, dict(list(table.groupby("channel")))) for table in (paid, closed, touched)]
+    lines = [_line(name, *(of.get(name, table[:0]) for table, of in tables)) for name in names]
     return pd.DataFrame([*lines, _line(ALL, paid, closed, touched)])
+
+
+def spent_on(lake: Lake, settings: Settings, as_of: datetime) -> dict[str, Decimal]:
+    """Return what was spent on each channel, as known before a moment; nothing where a currency has no rate."""
+    try:
+        by_channel = costs(lake, settings, as_of).groupby("channel")["cost"].sum()
+    except DataError:
+        return {}
+    return {str(channel): cost for channel, cost in by_channel.items()}
+
+
+def blended(answer: Attribution, spent: pd.DataFrame) -> dict[str, float | None]:
+    """Return spend, closes, revenue, cac and roas of all that closed, credited to a channel or not."""
+    model = answer.models[0]  # under each all that closed is the same
+    earned = answer.channels[answer.channels["model"] == model]
+    left, spend = answer.anyway.get(model, answer.unattributed), float(sum(spent["cost"], Decimal(0)))
+    closes = float(earned["credit"].sum()) + left["credit"]
+    revenue = float(sum(earned["value"], Decimal(0)) + left["value"])
+    return {
+        "spend": spend,
+        "closes": closes,
+        "revenue": revenue,
+        "cac": spend / closes if spend and closes else None,
+        "roas": revenue / spend if spend else None,
+    }
 
 
 def by_month(answer: Attribution, spent: pd.DataFrame, model: str) -> pd.DataFrame:

@@ -182,4 +182,4 @@ def _compared(scenarios: Iterator[tuple[str, pd.DataFrame]], models: Sequence[st
 
 def _shares(rows: pd.DataFrame) -> pd.Series:
     positive = rows["credit"].clip(lower=0)
-    return positive / positive.sum() if positive.sum() > 0 else positive
+    return positive / positive.sum()

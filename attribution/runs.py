@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ import pyarrow as pa
 from attribution import funnel
 from attribution.credit import Attribution, Unattributed, credit, summary
 from attribution.deals import journeys_in
-from attribution.decision import decision
-from attribution.experiments import shrunk
+from attribution.decision import Decision, decision
+from attribution.experiments import refuse_untouched, shrunk
 from attribution.journeys import WON, Journeys
 from attribution.lead_days import Probability, adjusted, kinds_of, lead_days, own_history, table
 from attribution.models import COUNTERFACTUAL, OF_LEAD_DAYS, SCORE_ADJUSTED
 from attribution.paths import path_parts, read_paths
+from attribution.returns import spent_on
 from attribution.rules import own_rules
 from attribution.transforms import transformed
 from features.contract import INGESTED, schema
@@ -44,10 +46,16 @@ class Run:
     run_id: str
     answer: Attribution
     stage: str = WON  # whose entries are credited
+    spent: Mapping[str, Decimal] = field(default_factory=dict)  # by channel, where it is known
+
+    @property
+    def decision(self) -> Decision | None:
+        """Return which channel to fund."""
+        return decision(self.answer, self.spent)
 
     def summary(self) -> dict[str, Any]:
         """Return the run for JSON."""
-        found = decision(self.answer)
+        found = self.decision
         said = {"decision": {"fund": found.fund, "by_model": found.by_model, "flips": found.flips,
                              "unsure": list(found.unsure), "sentence": found.sentence}} if found else {}  # fmt: skip
         other = {} if self.stage == WON else {"stage": self.stage}
@@ -92,7 +100,7 @@ def attribute(
     answer = credit(seen, ruled or ["linear"], how.half_life_days, own=own_rules(settings))
     if len(ruled) < len(named) and baseline is not None:
         answer = _with_lead_days(answer, by_lead_days, then, settings, as_of, wins, baseline)
-    return Run(identity, answer, how.stage)
+    return Run(identity, answer, how.stage, spent_on(then, settings, as_of))
 
 
 def stored_rows(lake: Lake, run: str) -> pd.DataFrame:
@@ -136,6 +144,7 @@ def _with_lead_days(
     history, how = read_history(lake), settings.attribution
     earning = kinds_of(history) - {*how.exclude_kinds, *how.own_kinds}
     days = lead_days(history, settings.goal, microseconds(as_of), earning)
+    refuse_untouched(how.experiments, days.channels, as_of)
     probability = baseline(own_history(history, how.own_kinds))
     if SCORE_ADJUSTED in models:
         found = adjusted(days, probability)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from attribution.credit import Attribution
     from attribution.journeys import Journeys
+    from attribution.lead_days import Probability
     from attribution.runs import Baseline, Run
+    from features.history import History
     from features.lake import Lake
     from features.settings import Settings
 
@@ -87,9 +89,7 @@ def attribute(
         if paths:
             run = runs.attribute_paths(paths, settings, named)
         else:
-            from training.baseline import baseline
-
-            asked, own = (lake, settings, cut, named), partial(baseline, settings=settings, as_of=microseconds(cut))
+            asked, own = (lake, settings, cut, named), partial(_baseline, settings=settings, as_of=microseconds(cut))
             with lake.writing():  # nobody is erased between reading and storing
                 run = pipelines.pipeline(*asked) if pipeline else runs.attribute(*asked, own, _journeys_by(engine))
                 runs.store(lake, run)
@@ -157,14 +157,14 @@ def _velocity(lake: Lake, settings: Settings, cut: datetime) -> dict[str, Any]:
 
 
 def _returns(lake: Lake, settings: Settings, cut: datetime, answer: Attribution) -> dict[str, Any]:
-    """Return returns and returns_by_month, by model and channel; what has no denominator is None.
+    """Return returns and returns_by_month, by model and channel, and blended; what has no denominator is None.
 
     Of all time, what was realized is what closed; and only models that credit touches can tell months apart.
     """
-    from attribution.returns import by_month, costs, returns
+    from attribution.returns import blended, by_month, costs, returns
 
     spent, names = costs(lake, settings, cut), ["model", "channel", "spend", "credit", "revenue", "cac", "roas", "roi"]
-    told: dict[str, Any] = {"returns": [], "returns_by_month": []}
+    told: dict[str, Any] = {"returns": [], "returns_by_month": [], "blended": blended(answer, spent)}
     for model in answer.models:
         table, months = returns(answer, spent, model).assign(model=model), by_month(answer, spent, model)
         told["returns"] += _records(table[names].astype(dict.fromkeys(names[2:], "float64")))
@@ -197,12 +197,17 @@ def _robustness(
 
 
 def _draw(folder: Path, run: Run, settings: Settings) -> None:
-    from attribution.decision import decision
     from attribution.pipeline import OPEN
     from attribution.plots import write_plots
 
     answer, currency = run.answer, settings.attribution.currency
-    write_plots(folder, answer.channels, decision(answer), currency, is_open=run.stage == OPEN)
+    write_plots(folder, answer.channels, run.decision, currency, is_open=run.stage == OPEN)
+
+
+def _baseline(history: History, settings: Settings, as_of: int) -> Probability:
+    from training.baseline import baseline  # its libraries take a second to import
+
+    return baseline(history, settings, as_of)
 
 
 def _journeys_by(engine: str) -> Any:

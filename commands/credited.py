@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
@@ -66,6 +66,13 @@ def _show_returns(rows: Rows, models: tuple[str, ...]) -> None:
     terminal.show_table(title, ("channel", "spend", *_plain(models)), worth)
 
 
+def _show_blended(of: dict[str, Any], _models: tuple[str, ...]) -> None:
+    if of["cac"] and of["roas"] is not None:
+        said = f"{of['cac']:,.2f} for a close, and revenue {of['roas']:,.1f} times the spend"
+        typer.echo(f"• {ALL} is what channels were credited with. Blended, of all {of['closes']:,.1f} closes, "
+                   f"credited or not: {said}.")  # fmt: skip
+
+
 def _show_months(rows: Rows, _models: tuple[str, ...]) -> None:
     if not rows:  # no model here credits touches
         return
@@ -87,22 +94,26 @@ def _show_places(rows: Rows, _models: tuple[str, ...]) -> None:
     terminal.show_table(title, ("channel", *(f"{place}." for place in places)), lines)
 
 
-def _show_trued_up(rows: Rows, _models: tuple[str, ...]) -> None:
+def _show_trued_up(rows: Rows, models: tuple[str, ...]) -> None:
     names = ("promised", "decided", "came", "difference", "open", "unpriced")
-    money = [(row["model"], row["channel"], *(f"{row[name]:,.2f}" for name in names)) for row in rows]
-    terminal.show_table("What came of that pipeline, in money", ("model", "channel", *names), money)
+    for model in models:
+        money = [(row["channel"], *(f"{row[name]:,.2f}" for name in names)) for row in rows if row["model"] == model]
+        terminal.show_table(f"What came of that pipeline, in money, by {model}", ("channel", *names), money)
 
 
-def _show_compared(rows: Rows, _models: tuple[str, ...]) -> None:
-    names = ("before", "credit", "change")
-    figures = [(row["model"], row["channel"], *(terminal.figure(row[name]) for name in names)) for row in rows]
-    terminal.show_table("Beside the stored run", ("model", "channel", "before", "now", "change"), figures)
+def _show_compared(rows: Rows, models: tuple[str, ...]) -> None:
+    """Show the models that were asked for now; of others there is nothing to compare."""
+    for model in models:
+        figures = [(row["channel"], *(terminal.figure(row[name]) for name in ("before", "credit", "change")))
+                   for row in rows if row["model"] == model]  # fmt: skip
+        terminal.show_table(f"Beside the stored run, by {model}", ("channel", "before", "now", "change"), figures)
 
 
-MORE = {
+MORE: dict[str, Callable[[Any, tuple[str, ...]], None]] = {
     "robustness": _show_robustness,
     "velocity": _show_velocity,
     "returns": _show_returns,
+    "blended": _show_blended,
     "returns_by_month": _show_months,
     "places": _show_places,
     "trued_up": _show_trued_up,

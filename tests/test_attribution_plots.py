@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,17 @@ def test_shares_are_drawn_by_channel_and_model_with_their_intervals(answer: Attr
     assert np.array(bars(axes)["first"])[:, 0] == pytest.approx([0.75, 0.25])
 
 
+def test_a_decision_for_spend_is_drawn_for_each_unit_of_it(answer: Attribution) -> None:
+    found = decision(answer, {"Email": Decimal(600), "Events": Decimal(100)})
+    assert found is not None
+    (axes,) = decision_plot(found).axes
+    assert axes.get_xlabel() == "credit for each 1,000 of spend, with 90 % interval"
+    assert [text.get_text() for text in axes.texts] == [" Events", " Email"] * 2
+    assert [x for x, *_ in bars(axes)["would fund"]] == pytest.approx([20 / 0.1])
+
+
 def test_the_decision_is_drawn_as_each_model_s_best_channel_beside_its_rival(answer: Attribution) -> None:
-    (axes,) = decision_plot(answer.channels, decided(answer)).axes
+    (axes,) = decision_plot(decided(answer)).axes
     assert axes.get_title() == (
         "Fund Email? It depends on the model: last says Events. Run an experiment before money\nmoves."
     )
@@ -69,7 +79,7 @@ def test_the_decision_is_drawn_as_each_model_s_best_channel_beside_its_rival(ans
 def test_a_single_channel_has_no_rival_to_draw() -> None:
     paths = pd.DataFrame({"path": ["Email"], "conversions": [4], "nulls": [0], "value_cents": [0]})
     alone = credit(path_journeys(paths), ["first"])
-    (axes,) = decision_plot(alone.channels, decided(alone)).axes
+    (axes,) = decision_plot(decided(alone)).axes
     assert [text.get_text() for text in axes.texts] == [" Email"]
 
 

@@ -266,6 +266,24 @@ def test_attribute_shows_a_channel_that_only_a_later_model_names(capsys: pytest.
     assert "│ Ads                        │    0.0 │            2.0 │" in capsys.readouterr().out
 
 
+def test_attribute_compares_the_models_asked_for_each_in_a_table_of_its_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from commands.credited import show_credit
+
+    monkeypatch.setenv("COLUMNS", "60")  # so that a table has to go on below itself
+    names = ("promised", "decided", "came", "difference", "open", "unpriced")
+    promised = [{"model": "linear", "channel": "Email", **dict.fromkeys(names, 1234.5)}]
+    before = [{"model": model, "channel": "Email", "before": 3, "credit": 4, "change": 1} for model in ("linear", "j")]
+    credited = {"models": {"linear": {"Email": {"credit": 4.0}}}, "unattributed": {"credit": 0.0, "value": 0.0}}
+    show_credit({"run_id": "r", **credited, "compared": before, "trued_up": promised})
+    printed = capsys.readouterr().out
+    assert "Beside the stored run, by linear" in printed
+    assert "by j" not in printed
+    assert "│ Email   │ 1,234.50 │ 1,234.50 │ 1,234.50 │" in printed
+    assert printed.count("│ Email   │ 1,234.50 ") == 2
+
+
 def test_attribute_sets_credit_beside_spend_tells_velocity_and_draws(
     workspace: Path, files: Path, command: Command
 ) -> None:
@@ -287,6 +305,8 @@ def test_attribute_sets_credit_beside_spend_tells_velocity_and_draws(
     printed = command(*words, workspace=workspace)[1]
     assert "Days that half of the leads took" in printed
     assert "50.00 · 2.0×" in printed
+    assert answer["decision"]["sentence"].endswith("of channels with 5% of it or more.")
+    assert "Blended, of all 1.0 closes, credited or not: 50.00 for a close, and revenue 2.0 times the spend" in printed
     assert "│ 2026-01 │ 50.00 │ 100.01 │ 100% │  100.01 │     100% │" in printed
 
 
@@ -320,7 +340,7 @@ def test_amounts_without_a_rate_are_refused_not_guessed(workspace: Path, files: 
     command("ingest", str(files / "stages.csv"), workspace=workspace)
     status, printed = command("attribute", "--as-of", "2026-02-01", workspace=workspace)
     assert status == 1
-    assert printed.startswith("DataError: 1 won deals are in USD, and attribution.currency is EUR.")
+    assert printed.startswith("DataError: 1 deals are in USD, and attribution.currency is EUR.")
 
 
 def test_the_demo_does_not_touch_a_lake_of_your_own(workspace: Path, command: Command) -> None:

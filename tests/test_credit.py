@@ -15,6 +15,8 @@ from conftest import shared_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attribution.bootstrap import replicated
+from attribution.counting import Spread
 from attribution.credit import Attribution, credit, summary
 from attribution.journeys import Journeys, journeys
 from attribution.models import MODELS
@@ -293,6 +295,12 @@ def test_the_same_seed_gives_the_same_intervals_whichever_models_are_asked_for()
     pd.testing.assert_frame_equal(
         alone, together[together["model"] == "linear"].reset_index(drop=True), check_exact=True
     )
+
+
+def test_a_channel_of_which_nothing_is_drawn_has_nothing_and_never_less() -> None:
+    by_bucket = np.array([[0.1], [0.2], [0.3]])  # which add up to a little more than their total
+    where = Spread(np.zeros(2, np.int32), 3, np.ones(2), exact=False)
+    assert replicated(np.array([0.6]), by_bucket, where, np.zeros((1, 3))).tolist() == [[0.0]]
 
 
 def test_another_seed_gives_other_intervals() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attribution.adjusted import NORMAL_90
-from attribution.experiments import Shrunk, shrunk
+from attribution.experiments import Shrunk, refuse_untouched, shrunk
 from features.errors import ConfigError
 from features.settings import Experiment, read_settings
 
@@ -110,6 +110,14 @@ def test_an_experiment_that_has_not_ended_or_of_no_channel_here_moves_nothing() 
     found = moved(lift_test("Events", 0.1, 0.01, date(2026, 7, 2)), lift_test("Radio", 0.1, 0.01))
     assert found.told == []
     pd.testing.assert_frame_equal(found.rows, rows())
+
+
+def test_an_experiment_of_a_channel_that_nobody_was_touched_by_is_refused_once_it_has_ended() -> None:
+    known, ended, planned = ["Events", "Email"], lift_test("Evens", 0.1, 0.065), date(2026, 8, 1)
+    sentence = r"^attribution\.experiments names Evens, of which no touch can earn .*: Events, Email\.$"
+    with pytest.raises(ConfigError, match=sentence):
+        refuse_untouched([ended, ended, lift_test("Email", 0.1, 0.065)], known, NOW)
+    refuse_untouched([lift_test("Evens", 0.1, 0.065, planned)], known, NOW)
 
 
 def test_no_experiment_moves_nothing_by_a_cent() -> None:

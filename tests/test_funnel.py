@@ -61,6 +61,19 @@ def test_a_lead_forgets_what_reached_it_more_than_a_fortnight_ago() -> None:
     assert found.state[np.flatnonzero(found.followed_by == 9)].tolist() == [0]
 
 
+def test_a_third_of_the_closes_lies_in_each_third_of_the_scores_and_none_is_asked_before_a_lead_was_there() -> None:
+    born, asked = np.array([0.0, 5.0, 9.5]), list[np.ndarray]()
+    time = OpenTime(born, np.full(3, 10.0), np.ones(3, bool), np.zeros(3, bool))
+
+    def scored(lead: Ints, day: Floats) -> Floats:
+        asked.append(day - born[lead])
+        return np.array([0.2, 0.5, 0.8])[lead]
+
+    found = steps(time, Touched(np.zeros(4, np.int64), np.empty(0), np.empty(0, np.int32)), 2, scored)
+    assert (found.state[: len(born)] // 3).tolist() == [0, 1, 2]
+    assert np.concatenate(asked).min() >= 0
+
+
 def test_leads_begin_in_the_state_of_their_creation() -> None:
     time, touched = ada_and_bob()
     found = steps(time, touched, 2, eager)
@@ -94,6 +107,12 @@ def test_losses_of_which_some_are_looked_at_stand_for_all(monkeypatch: pytest.Mo
     found = steps(lost, Touched(np.zeros(4, np.int64), np.empty(0), np.empty(0, np.int32)), 2, eager)
     assert found.days[found.followed_by == 10].tolist() == [2]
     assert found.beginner.tolist() == [0, 1, 2]
+
+
+def test_who_was_lost_the_moment_that_they_came_left_no_state() -> None:
+    time, touched = ada_and_bob()
+    found = steps(time._replace(end=np.array([20.0, 0.0])), touched, 2, eager)
+    assert set(found.lead) == {0}
 
 
 def test_the_error_is_that_of_a_mean_over_groups_of_leads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,11 @@ from by_hand import alike, day, world
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from features.catalogue import CATALOGUE
 from features.history import DAY, History
 from features.matrix import feature_matrix
 from features.settings import Settings
-from features.templates import MOST_LEVELS
+from features.templates import MANY_LEVELS, MOST_LEVELS, seen_names, written_out
 from features.verbs import Feature, Moments
 from serving.scorer import save
 from serving.spec import probability
@@ -44,7 +45,7 @@ def company(spread: float) -> tuple[History, Floats]:
     ]
     won = draws.random(LEADS) < truth
     stages = [(name, created[name] + 10, "won" if won[i] else "lost") for i, name in enumerate(names)]
-    owners = {name: {"rep": f"rep {owner[i]}"} for i, name in enumerate(names)}
+    owners = {name: {"rep": f"rep {owner[i]}"} for i, name in enumerate(names) if i % 50}  # or nobody's
     return world(created, touches, stages, owners), truth
 
 
@@ -72,6 +73,10 @@ def test_who_among_hundreds_of_owners_wins_more_is_learned(
     monkeypatch.setattr("training.learning.with_levels", lambda model, *_: model)
     without, _ = model_of(moments.history, SETTINGS, day(400))
     assert regret(model, moments, truth) < 0.3 * regret(without, moments, truth)
+    monkeypatch.setattr("training.levels.WORTH", 10_000)  # so much nothing gains
+    finer = written_out(seen_names(moments.history, day(400)), CATALOGUE, MANY_LEVELS)
+    rows = labelled(moments.history, SETTINGS, day(400))
+    assert with_levels(without, rows, finer, SETTINGS.training.seed) is without
 
 
 def test_owners_who_do_not_matter_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +172,16 @@ def test_what_is_judged_on_unseen_leads_is_what_the_members_say(matters: tuple[M
     )
     column = model.spec.coarser[0][0]  # centred on the leads that each member learned from
     assert [line.effects(matrix)[:, column].mean() for line in model.spec.lines] == pytest.approx([0] * 3, abs=0.005)
+
+
+def test_ranks_and_base_rates_are_those_of_the_model_that_knows_the_levels(
+    matters: tuple[Model, Moments, Floats],
+) -> None:
+    model, _, _ = matters
+    ((column, _),) = model.spec.coarser
+    said = probability(model.moved[0] + model.moved[1] * np.asarray(model.unseen))
+    assert model.spec.ranks[::50] == pytest.approx(tuple(np.quantile(said, [0, 0.5, 1])))
+    assert len(model.spec.facts[column].edges) == len(model.spec.features[column].levels)
 
 
 def test_the_effect_of_a_level_is_a_reason_like_others_and_they_add_up(matters: tuple[Model, Moments, Floats]) -> None:

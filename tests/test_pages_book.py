@@ -26,6 +26,7 @@ def edition(tmp_path: Path) -> Edition:
         "touches": [
             touch("Ada", 0, channel="Paid Search"), touch("Ada", 1, channel="Paid Search"),
             touch("Ada", 2, channel="Email"), touch("Ada", 3, channel="Email", machine=True),
+            touch("Ada", 5.5, channel="Email"),
             touch("Bob", 1, channel="Events"), touch("Bob", 4, "sales_call", "Sales outreach"),
             touch("Bob", 7, channel="Email"),
         ],
@@ -36,7 +37,7 @@ def edition(tmp_path: Path) -> Edition:
     return Book(tmp_path, lake, Settings()).make(moment(6))
 
 
-def test_the_book_has_a_row_for_every_lead_and_knows_nothing_later(edition: Edition) -> None:
+def test_the_book_has_a_row_for_every_lead_its_touches_up_to_its_end_and_knows_nothing_later(edition: Edition) -> None:
     rows = edition.rows("SELECT lead_id, channel, touches, sales_at, won_at FROM book ORDER BY lead_id")
     assert rows == [
         {"lead_id": "Ada", "channel": "Paid Search", "touches": 3, "sales_at": None, "won_at": moment(5)},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -27,7 +28,6 @@ ALL = Choice(ALWAYS)
 @pytest.fixture(scope="module")
 def edition(tmp_path_factory: pytest.TempPathFactory) -> Edition:
     folder = tmp_path_factory.mktemp("company")
-    lake = Lake(folder / "lake")
     won = [
         (lead, day, Decimal(amount)) for lead, day, amount in (("Ada", 10, 1000), ("Bob", 20, 500), ("Cleo", 70, 200))
     ]
@@ -42,12 +42,18 @@ def edition(tmp_path_factory: pytest.TempPathFactory) -> Edition:
         "spend": [{"day": moment(day).date(), "channel": channel, "cost": cost, "campaign": campaign, "currency": "EUR",
                    "received_at": moment(day)} for channel, day, cost, campaign in spent],
     }  # fmt: skip
+    return credited_edition(folder, Settings(), rows)
+
+
+def credited_edition(folder: Path, settings: Settings, rows: Mapping[str, list[dict[str, Any]]]) -> Edition:
+    """Return the book of a company whose closes have been credited."""
+    lake = Lake(folder / "lake")
     for name, told in rows.items():
         lake.append(name, table(name, told))
-    run = runs.attribute(lake, Settings(), NOW, ["linear", "first"])
+    run = runs.attribute(lake, settings, NOW, ["linear", "first"])
     runs.store(lake, run)
     ledger.keep(folder, run.summary(), NOW.isoformat())
-    return Book(folder, lake, Settings()).make(NOW)
+    return Book(folder, lake, settings).make(NOW)
 
 
 def by_channel(edition: Edition, choice: Choice, *names: str) -> dict[str, tuple[object, ...]]:
@@ -88,6 +94,34 @@ def test_of_a_campaign_the_rest_is_called_the_rest(edition: Edition) -> None:
     assert rows == {"Ads": (0.5, 100), REST: (2.5, None)}
 
 
+def test_an_account_s_deal_that_two_contacts_tell_of_is_one_close_and_touches_of_all_contacts_earn_it(
+    tmp_path: Path,
+) -> None:
+    amount = {"amount": Decimal(1000), "currency": "EUR"}
+    rows = {
+        "leads": [version(lead, 0, account="Acme") for lead in ("Ada", "Bob", "Cy")],
+        "touches": [touch("Ada", 1, channel="Ads"), touch("Cy", 2, channel="Email")],
+        "stages": [stage(lead, 10, "won") | amount for lead in ("Bob", "Ada")],
+    }
+    edition = credited_edition(tmp_path, Settings.model_validate({"attribution": {"of": "account"}}), rows)
+    assert by_channel(edition, ALL, "credit", "value") == {
+        "Ads": (0.5, 500), "Email": (0.5, 500), "(no touch)": (0, 0), NOBODY: (0, 0),
+    }  # fmt: skip
+    assert _table(edition, ALL, {}).total["won"] == 1
+
+
+def test_each_of_a_lead_s_deals_is_a_close_where_each_is_credited(tmp_path: Path) -> None:
+    rows = {
+        "leads": [version("Ada", 0)],
+        "touches": [touch("Ada", 1, channel="Ads"), touch("Ada", 15, channel="Email")],
+        "stages": [stage("Ada", day, "won") | {"amount": Decimal(worth), "currency": "EUR"}
+                   for day, worth in ((10, 1000), (20, 500))],
+    }  # fmt: skip
+    edition = credited_edition(tmp_path, Settings.model_validate({"attribution": {"repeated": True}}), rows)
+    assert by_channel(edition, ALL, "credit", "value") == {"Ads": (1, 1000), "Email": (1, 500), NOBODY: (0, 0)}
+    assert by_channel(edition, Choice(moment(15)), "credit", "value") == {"Email": (1, 500), NOBODY: (0, 0)}
+
+
 def test_a_year_is_looked_at_unless_another_period_is_asked_for(edition: Edition) -> None:
     assert chosen({}, edition).since == moment(100 - 365)
     assert chosen({"period": "all"}, edition).since == ALWAYS
@@ -97,6 +131,12 @@ def test_a_cohort_says_nothing_of_days_that_its_youngest_lead_has_not_lived_yet(
     assert _cohorts(edition, ALL) == [
         ["Jan 2026", "2", "100 %", "100 %", "100 %", "–"], ["Mar 2026", "2", "50 %", "–", "–", "–"],
     ]  # fmt: skip
+
+
+def test_the_first_cohort_is_a_whole_month(tmp_path: Path) -> None:
+    leads = [version(lead, 0, created=day) for lead, day in (("late April", -250), ("May", -240))]
+    edition = credited_edition(tmp_path, Settings(), {"leads": leads, "touches": [touch("May", 1)]})
+    assert [row[:2] for row in _cohorts(edition, ALL)] == [["May 2025", "1"]]  # of a day in April 2026
 
 
 def test_a_median_of_fewer_than_five_leads_is_not_told(edition: Edition) -> None:

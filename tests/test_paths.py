@@ -158,6 +158,15 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, text: str, reason: s
         read_paths(file)
 
 
+def test_a_file_in_the_encoding_of_windows_is_told_how_to_be_saved(tmp_path: Path) -> None:
+    file = tmp_path / "paths.csv"
+    file.write_bytes("path,conversions\nCafé > Ads,3\n".encode("cp1252"))
+    with pytest.raises(
+        DataError, match=r"^paths\.csv is not UTF-8\. Save it as UTF-8, or as Parquet\. Nothing was read\.$"
+    ):
+        read_paths(file)
+
+
 def test_what_a_spreadsheet_of_another_country_separates_by_semicolons_or_tabs_is_read(tmp_path: Path) -> None:
     rows = "path,conversions,value\nEmail > Events,2,10.01\n"
     for separator in ";\t":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,7 @@ from attribution.credit import Attribution, credit
 from attribution.decision import decision
 from attribution.journeys import Journeys, journeys
 from attribution.paths import path_journeys
-from attribution.returns import by_month, costs, returns
+from attribution.returns import blended, by_month, costs, returns, spent_on
 from attribution.routes import routes
 from features.contract import schema
 from features.errors import DataError
@@ -114,6 +115,15 @@ def test_a_model_without_touches_tells_of_no_month() -> None:
     assert by_month(answer("markov:1"), spent(), "markov:1").empty
 
 
+def test_blended_returns_are_of_all_that_closed_under_a_rule_and_a_model_that_says_what_closed_anyway() -> None:
+    ruled = replace(answer("linear"), unattributed={"credit": 1.0, "value": Decimal("160.00")})
+    told = {"spend": 460, "closes": pytest.approx(2), "revenue": 460, "cac": pytest.approx(230), "roas": 1}
+    assert blended(ruled, spent()) == told
+    assert blended(replace(ruled, anyway={"linear": {"credit": 1.0, "value": Decimal("160.00")}}), spent()) == told
+    nothing = blended(ruled, NONE_SPENT)
+    assert (nothing["cac"], nothing["roas"]) == (None, None)
+
+
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     made = Lake(tmp_path / "lake")
@@ -131,9 +141,11 @@ def test_costs_are_worth_the_rate_of_their_day_or_refused(lake: Lake) -> None:
     april = datetime(2026, 4, 1, tzinfo=UTC)
     with pytest.raises(DataError, match=r"^1 costs are in USD, and attribution\.currency is EUR\. No rate is known of"):
         costs(lake, Settings(), april)
+    assert spent_on(lake, Settings(), april) == {}
     rate = {"day": date(2026, 1, 1), "currency": "USD", "rate": 0.91237}
     lake.append("rates", pa.Table.from_pylist([rate], schema("rates")))
     assert costs(lake, Settings(), april)["cost"].tolist() == [Decimal("10.00"), Decimal("91.24")]
+    assert spent_on(lake, Settings(), april) == {"Email": Decimal("101.24")}
     assert costs(lake, Settings(), datetime(2026, 1, 4, tzinfo=UTC)).empty
 
 
@@ -152,9 +164,30 @@ def test_the_decision_says_when_models_or_chance_would_turn_it() -> None:
     close = decision(credit(paths, ["linear"]))
     assert close is not None
     assert close.sentence.endswith("within the intervals of linear another may be best.")
-    for_money = decision(credit(paths, ["first"]), {"A": Decimal(1000), "B": Decimal(1)})
+
+
+def test_the_decision_is_by_closes_for_spend_where_it_is_known_among_channels_that_cost_enough() -> None:
+    rows = [("A > B", 400, 0, 0), ("B", 40, 0, 0)]
+    paths = path_journeys(pd.DataFrame(rows, columns=["path", "conversions", "nulls", "value_cents"]))
+    for_money = decision(credit(paths, ["first"]), {"A": Decimal(1000), "B": Decimal(60), "C": Decimal(90)})
     assert for_money is not None
     assert for_money.fund == "B"
+    assert for_money.sentence.endswith(" Compared are closes for spend, of channels with 5% of it or more.")
+    too_little = decision(credit(paths, ["first"]), {"A": Decimal(1000), "B": Decimal(40)})
+    assert too_little is not None
+    assert (too_little.fund, too_little.unsure) == ("A", ())
+
+
+def test_a_paid_channel_that_a_model_does_not_know_earned_nothing_by_it() -> None:
+    two = answer("first", "linear")
+    spend = {"Email": Decimal(300), "Events": Decimal(100)}
+    known = two.channels[(two.channels["model"] == "first") | (two.channels["channel"] == "Email")]
+    found = decision(replace(two, channels=known), spend)
+    assert found is not None
+    assert found.by_model == {"first": "Email", "linear": "Email"}
+    turned = decision(two, spend)
+    assert turned is not None
+    assert turned.by_model == {"first": "Email", "linear": "Events"}
 
 
 def test_where_no_channel_earned_anything_there_is_nothing_to_decide() -> None:

@@ -14,8 +14,9 @@ from tables import moment, stage, table, touch, version
 from test_adjusted import company
 
 from attribution.adjusted import score_adjusted
-from attribution.lead_days import LeadDays
+from attribution.lead_days import LeadDays, Probability
 from attribution.robustness import PLACEBO, _shares, changed, robustness, touches_of, with_placebo, with_touches
+from features.history import History
 from features.lake import Lake
 from features.settings import Settings
 
@@ -121,7 +122,7 @@ def test_touches_of_nobody_change_nothing(tmp_path: Path) -> None:
 def test_what_leads_do_of_their_own_and_what_is_excluded_earns_nothing_in_any_scenario(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, seen = Lake(tmp_path / "lake"), list[tuple[str, ...]]()
+    made, seen, own = Lake(tmp_path / "lake"), list[tuple[str, ...]](), list[History]()
     kinds = (("visit", "Email"), ("page_view", "Direct"), ("email_open", "Mail"))
     made.append("leads", table("leads", [version("ada", 0)]))
     made.append("touches", table("touches", [touch("ada", 1, kind, channel) for kind, channel in kinds]))
@@ -133,8 +134,19 @@ def test_what_leads_do_of_their_own_and_what_is_excluded_earns_nothing_in_any_sc
         return SimpleNamespace(credit=np.ones(k), low_and_high=np.ones((2, k)))
 
     monkeypatch.setattr("attribution.robustness.adjusted", all_alike)
-    robustness(made, Settings(), NOW, ["score_adjusted"], lambda _: lambda lead, _: lead * 0.0)
+
+    def of_intent(history: History) -> Probability:
+        own.append(history)
+        return lambda lead, _: lead * 0.0
+
+    robustness(made, Settings(), NOW, ["score_adjusted"], of_intent)
     assert set().union(*seen) == {"Email", PLACEBO}
+    assert [one.touches.names["kind"][code] for one in own for code in one.touches.codes["kind"]] == ["page_view"]
+
+
+def test_where_nothing_earns_there_are_no_shares_to_move(lake: Lake) -> None:
+    robust = robustness(lake, Settings(), moment(50), ["first"], None)  # nobody has been won yet
+    assert set(robust["moved"]) == {0}
 
 
 def test_credit_below_zero_has_no_share() -> None:

@@ -14,7 +14,7 @@ import pytest
 from attribution.credit import Unattributed
 from attribution.runs import ANYWAY, UNATTRIBUTED, attribute, attribute_paths, compared, credit_rows, store
 from features.contract import schema
-from features.errors import DataError
+from features.errors import ConfigError, DataError
 from features.lake import Lake
 from features.settings import Attribution, Settings
 
@@ -133,7 +133,7 @@ def test_amounts_in_another_currency_are_refused_with_the_remedy(lake: Lake) -> 
     stage(lake, *foreign, win("lee", 9, None, "CHF"), win("sue", 9, "0.00", "CHF"))
     rate(lake, (1, "USD", 0.9), (10, "GBP", 1.2), (16, "USD", 0.9))
     sentence = (
-        "6 won deals are in GBP, USD, and attribution.currency is EUR. No rate is known of GBP on 2026-01-09; "
+        "6 deals are in GBP, USD, and attribution.currency is EUR. No rate is known of GBP on 2026-01-09; "
         "USD on 2026-01-09, 2026-01-10, 2026-01-11 and 2 more days, nor of the 7 days before. Ingest them: "
         "touchstone ingest rates.csv, with day, currency and rate (what one unit is worth in EUR). "
         "Nothing was credited."
@@ -161,7 +161,7 @@ def test_a_day_without_a_rate_takes_the_latest_before_within_the_stated_days(lak
     stage(lake, win("kim", 9, "100.00", "USD"))
     rate(lake, (4, "USD", 0.1), (5, "USD", 0.8), (10, "USD", 0.7))
     assert values(lake, rate_days=4) == {"Events": 100.01, "": 130.0}
-    with pytest.raises(DataError, match=r"^1 won deals are in USD.* USD on 2026-01-09, nor of the 3 days before\."):
+    with pytest.raises(DataError, match=r"^1 deals are in USD.* USD on 2026-01-09, nor of the 3 days before\."):
         values(lake, rate_days=3)
 
 
@@ -226,3 +226,20 @@ def test_two_runs_can_be_set_beside_each_other_line_by_line(lake: Lake) -> None:
     assert rows.loc[("first", "(unattributed)"), "value"] == Decimal("50.00")
     with pytest.raises(DataError, match=rf"^No run nobody is stored\. Stored are: {first.run_id}\.$"):
         compared(lake, now, "nobody")
+
+
+def test_an_experiment_of_a_channel_without_touches_is_refused(lake: Lake) -> None:
+    period = {"since": day(1).date(), "until": day(9).date(), "lift": 0.1, "low": 0.0, "high": 0.2}
+    asked = Settings.model_validate({"attribution": {"experiments": [{"channel": "Evens", **period}]}})
+    ada = {"lead_id": "ada", "created_at": day(1), "observed_at": day(1), "row_hash": "ada"}
+    lake.append("leads", pa.Table.from_pylist([ada], schema("leads")))
+    with pytest.raises(ConfigError, match=r"^attribution\.experiments names Evens, .* the channels: .*Email"):
+        attribute(lake, asked, MARCH, ["score_adjusted"], lambda _: lambda lead, _: lead * 0.0)
+
+
+def test_a_model_that_asks_for_a_stage_that_nobody_entered_names_those_that_are_known(lake: Lake) -> None:
+    sentence = (
+        r"^w gives credit .* a stage that nobody here is known to have entered \(known: first, won\)\. Ask for it "
+    )
+    with pytest.raises(DataError, match=sentence):
+        attribute(lake, Settings(), MARCH, ["w"])

@@ -23,6 +23,14 @@ def test_columns_without_room_stand_below_beside_the_first_again_and_nothing_is_
     assert max(map(len, printed.splitlines())) <= width
 
 
+def test_what_stands_in_brackets_is_a_name_and_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.show_table("Closes", ("channel", "last"), [("[brand] Search", "3")])
+    terminal.show_sentences("Why", ("table", "why"), [("leads", "Set timezone under [ingest].")])
+    printed = capsys.readouterr().out
+    assert "[brand] Search" in printed
+    assert "Set timezone under [ingest]." in printed
+
+
 def test_a_last_column_that_wraps_takes_what_room_is_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,14 +18,16 @@ from typing import Any
 
 import duckdb
 
+from attribution.deals import owners
 from features.errors import NothingToDo
 from features.history import microseconds
 from features.identities import touches_of_leads
 from features.lake import Lake
-from features.money import COSTS, VALUES
 from features.settings import Settings
 from features.versions import MERGED, WHOLE_SINCE
 from serving import ledger
+from serving.pages.closes import CLOSES, CREDIT, PLEDGED, SPENT, owned, worth
+from serving.pages.promises import KEPT, PROMISES
 
 LOG = logging.getLogger("touchstone")
 READ = ("leads", "touches", "stages", "identities", "spend", "rates", "feedback", "scores", "credits")
@@ -50,20 +52,27 @@ PEOPLE = """
     SELECT lead_id, coalesce(attributes ->> '$.name', attributes ->> '$.email') AS name,
            attributes ->> '$.company' AS company FROM known
 """
-ORIGINS = """
-    CREATE TEMP TABLE reached AS
-    SELECT lead_id, count(*) AS touches,
-           coalesce(arg_max(struct_pack(channel, event_id), occurred_at) FILTER (occurred_at <= created_at),
-                    arg_min(struct_pack(channel, event_id), occurred_at)) AS origin,
-           min(occurred_at) FILTER (kind LIKE 'sales%' AND occurred_at >= created_at) AS sales_at
-    FROM found JOIN known USING (lead_id) WHERE NOT coalesce(machine, false) GROUP BY lead_id
-"""
 MOVES = """
     CREATE TABLE moves AS
     SELECT coalesce(merged.lead_id, stages.lead_id) AS lead_id, stage, min(occurred_at) AS entered_at,
            any_value(reason) AS reason
     FROM stages LEFT JOIN merged ON merged.record = stages.lead_id
     WHERE greatest(occurred_at, received_at) < $as_of GROUP BY ALL
+"""
+ENDED = """
+    CREATE TEMP TABLE ended AS
+    SELECT lead_id, min(entered_at) FILTER (stage IN (SELECT unnest($won::VARCHAR[]))) AS won_at,
+           min(entered_at) FILTER (stage IN (SELECT unnest($lost::VARCHAR[]))) AS lost_at
+    FROM moves GROUP BY lead_id
+"""
+ORIGINS = """
+    CREATE TEMP TABLE reached AS
+    SELECT lead_id, count(*) FILTER (occurred_at <= coalesce(won_at, lost_at, occurred_at)) AS touches,
+           coalesce(arg_max(struct_pack(channel, event_id), occurred_at) FILTER (occurred_at <= created_at),
+                    arg_min(struct_pack(channel, event_id), occurred_at)) AS origin,
+           min(occurred_at) FILTER (kind LIKE 'sales%' AND occurred_at >= created_at) AS sales_at
+    FROM found JOIN known USING (lead_id) LEFT JOIN ended USING (lead_id)
+    WHERE NOT coalesce(machine, false) GROUP BY lead_id
 """
 VERDICTS = """
     CREATE TABLE verdicts AS
@@ -101,19 +110,15 @@ DEALS = """
     SELECT lead_id, CAST(amount AS DOUBLE) * CASE WHEN latest.currency = $currency THEN 1 ELSE rate END AS amount
     FROM latest LEFT JOIN worth USING (currency)
 """
-WORTH = f"CREATE TEMP TABLE worth_of AS SELECT lead_id, value_cents FROM ({VALUES})"
 BOOK = """
     CREATE TABLE book AS
     SELECT known.lead_id, created_at, coalesce(origin.channel, '(no touch)') AS channel,
            coalesce(campaign, '') AS campaign, coalesce(reached.touches, 0) AS touches, sales_at,
-           won.entered_at AS won_at, CASE WHEN won.entered_at IS NULL THEN lost.entered_at END AS lost_at,
-           value_cents / 100.0 AS value, amount, first_scored_at, first_probability, probability
+           won_at, CASE WHEN won_at IS NULL THEN lost_at END AS lost_at,
+           value, amount, first_scored_at, first_probability, probability
     FROM known LEFT JOIN reached USING (lead_id) LEFT JOIN deals USING (lead_id) LEFT JOIN said USING (lead_id)
-    LEFT JOIN (SELECT lead_id, min(entered_at) AS entered_at FROM moves
-               WHERE stage IN (SELECT unnest($won::VARCHAR[])) GROUP BY lead_id) AS won USING (lead_id)
-    LEFT JOIN (SELECT lead_id, min(entered_at) AS entered_at FROM moves
-               WHERE stage IN (SELECT unnest($lost::VARCHAR[])) GROUP BY lead_id) AS lost USING (lead_id)
-    LEFT JOIN worth_of USING (lead_id)
+    LEFT JOIN ended USING (lead_id)
+    LEFT JOIN (SELECT lead_id, sum(value) AS value FROM closes GROUP BY lead_id) AS brought USING (lead_id)
     LEFT JOIN (SELECT event_id, campaign FROM touches
                SEMI JOIN (SELECT origin.event_id AS event_id FROM reached) USING (event_id)) AS named
         ON named.event_id = origin.event_id
@@ -129,51 +134,6 @@ JOURNEYS = f"""
     SELECT lead_id, list(channel ORDER BY occurred_at, event_id)[:{STEPS}] AS path, count(*) AS length,
            min(occurred_at) AS touched_at
     FROM led WHERE before IS DISTINCT FROM led.channel GROUP BY lead_id
-"""
-CREDIT = """
-    CREATE TABLE credit AS
-    SELECT model, earned.lead_id, earned.channel, coalesce(touched.campaign, '') AS campaign,
-           CAST(occurred_at AS DATE) AS touched_on, won_at, hash(earned.lead_id) % 100 AS bucket,
-           sum(credit) AS credit, CAST(sum(earned.value) AS DOUBLE) AS value
-    FROM credits AS earned LEFT JOIN book ON book.lead_id = earned.lead_id
-    LEFT JOIN (SELECT event_id, campaign, occurred_at FROM touches
-               SEMI JOIN (SELECT event_id FROM credits WHERE run_id = $run) USING (event_id)) AS touched
-        ON touched.event_id = earned.event_id
-    WHERE run_id = $run GROUP BY ALL
-"""
-PLEDGED = """
-    CREATE TABLE pledged AS
-    SELECT model, coalesce(merged.lead_id, credits.lead_id) AS lead_id, channel, CAST(sum(value) AS DOUBLE) AS value
-    FROM credits LEFT JOIN merged ON merged.record = credits.lead_id WHERE run_id = $pledged GROUP BY ALL
-"""
-PROMISED = """
-    SELECT lead_id, as_of, probability, until <= $as_of AS mature, won_at > as_of AND won_at <= until AS won
-    FROM (SELECT *, as_of + horizon_days * INTERVAL 1 DAY AS until FROM scores WHERE goal IS NULL AND as_of <= $as_of)
-    JOIN (SELECT lead_id, won_at FROM book) USING (lead_id)
-"""
-PROMISES = f"""
-    CREATE TABLE promises AS
-    SELECT CAST(date_trunc('week', as_of) AS DATE) AS week, count(*) AS leads, sum(probability) AS promised,
-           count(*) FILTER (mature) AS matured, count(*) FILTER (mature AND won) AS won
-    FROM ({PROMISED}) GROUP BY week
-"""
-# The scores of one lead share its fate, so that what came true is as unsure as so few leads make it.
-KEPT = f"""
-    CREATE TABLE kept AS
-    WITH of_lead AS (
-        SELECT least(floor(probability * 20), 19) / 20 AS band, count(*) AS scores, sum(probability) AS expected,
-               count(*) FILTER (won) AS wins
-        FROM ({PROMISED}) WHERE mature GROUP BY band, lead_id),
-    told AS (
-        SELECT *, sum(wins) OVER one / sum(scores) OVER one AS realised FROM of_lead
-        WINDOW one AS (PARTITION BY band))
-    SELECT band, sum(expected) / sum(scores) AS promised, realised, sum(scores) AS leads,
-           sqrt(sum((wins - scores * realised) ** 2)) / sum(scores) AS error
-    FROM told GROUP BY band, realised
-"""
-SPENT = f"""
-    CREATE TABLE spent AS
-    SELECT day, channel, coalesce(campaign, '') AS campaign, currency, cost_cents / 100 AS cost FROM ({COSTS})
 """
 TRAITS = f"""
     CREATE TABLE traits AS
@@ -199,8 +159,8 @@ STEPS_TAKEN = """
     FROM entered WINDOW one AS (PARTITION BY lead_id ORDER BY entered_at, stage <> 'created')
 """
 STATEMENTS = (
-    KNOWN, PEOPLE, ORIGINS, MOVES, VERDICTS, SAID, DEALS, PURSUED, EXPLORED, WORTH, BOOK, STEPS_TAKEN, JOURNEYS, CREDIT,
-    PLEDGED, PROMISES, KEPT, SPENT, TRAITS, HEARD,
+    KNOWN, PEOPLE, MOVES, ENDED, ORIGINS, VERDICTS, SAID, DEALS, PURSUED, EXPLORED, CLOSES, BOOK, STEPS_TAKEN, JOURNEYS,
+    CREDIT, PLEDGED, PROMISES, KEPT, SPENT, TRAITS, HEARD,
 )  # fmt: skip
 FRESHNESS = {"leads": "observed_at", "touches": "received_at", "stages": "received_at", "spend": "received_at",
              "rates": "day", "identities": "observed_at", "feedback": '"at"', "scores": "as_of"}  # fmt: skip
@@ -305,12 +265,14 @@ def edition_of(
     made = lake.connection(READ)
     made.register("found", touches)
     made.register("merged", merged)
+    whose = owners(lake, settings, as_of, merged)
+    made.register("owned", owned(whose))
     asked: dict[str, object] = {
         "as_of": as_of, "currency": how.currency, "won": goal.won, "lost": goal.lost, "idle": how.exclude_kinds,
-        "rate_days": how.rate_days, "records": merged["record"].to_pylist(), "survivors": merged["lead_id"].to_pylist(),
+        "rate_days": how.rate_days, "records": list(whose), "survivors": list(whose.values()),
         "run": run and run["run_id"], "pledged": pledged and pledged["run_id"], "heard": settings.report.heard_from,
     }  # fmt: skip
-    for statement in STATEMENTS:
+    for statement in (one.replace("$worth", worth(how)) for one in STATEMENTS):
         if not threading.main_thread().is_alive():  # nobody will open it
             raise NothingToDo("The service stops.")
         made.execute(statement, {name: value for name, value in asked.items() if f"${name}" in statement})
@@ -319,7 +281,8 @@ def edition_of(
         for name, column in FRESHNESS.items()
     )
     made.execute(f"CREATE TABLE freshness AS {fresh}")
-    for name in ("known", "reached", "said", "deals", "worth_of"):
+    for name in ("known", "ended", "reached", "said", "deals"):
         made.execute(f"DROP TABLE {name}")
-    made.unregister("found")
+    for name in ("found", "owned"):
+        made.unregister(name)
     return Edition(made, as_of, versions, datetime.fromisoformat(pledged["as_of"]) if pledged else None)

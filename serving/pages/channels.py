@@ -10,6 +10,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from attribution.decision import LEAST_SPEND
 from serving.pages import drawing
 from serving.pages.book import STEPS, Edition
 from serving.pages.choice import CAMPAIGN, PERIODS, SEGMENT, Choice, chosen
@@ -27,7 +28,6 @@ BUCKETS, DRAWS, SEED = 100, 200, 0
 FLOW_STEPS = 3
 FEWEST = 10  # leads of which a share is worth telling
 SHOWN_PATHS = 12
-LEAST_SPEND = 0.05  # of all spend; a channel below it is no place for a budget
 COHORT_DAYS = (30, 60, 90, 180)
 
 BROUGHT = f"""
@@ -35,7 +35,7 @@ BROUGHT = f"""
            sum(probability * amount) FILTER (won_at IS NULL AND lost_at IS NULL) AS pipeline
     FROM book WHERE {SEGMENT} AND {CAMPAIGN} GROUP BY channel
 """
-WON = f"SELECT count(*) AS won, coalesce(sum(value), 0) AS value FROM book WHERE won_at >= $since AND {SEGMENT}"
+WON = f"SELECT count(*) AS won, coalesce(sum(value), 0) AS value FROM closes WHERE won_at >= $since AND {SEGMENT}"
 EARNED = f"""
     SELECT model, channel, bucket, sum(credit) AS credit, sum(value) AS value
     FROM credit WHERE lead_id IS NOT NULL AND won_at >= $since AND {SEGMENT} AND {CAMPAIGN} GROUP BY ALL
@@ -79,7 +79,9 @@ COHORTS = f"""
     SELECT CAST(date_trunc('month', created_at) AS DATE) AS month, count(*) AS leads,
            {WON_WITHIN},
            max(created_at) AS latest
-    FROM book WHERE created_at >= $as_of - INTERVAL 12 MONTH AND {SEGMENT} AND {CAMPAIGN} GROUP BY month ORDER BY month
+    FROM book
+    WHERE created_at >= date_trunc('month', $as_of) - INTERVAL 11 MONTH AND {SEGMENT} AND {CAMPAIGN}
+    GROUP BY month ORDER BY month
 """
 
 
@@ -100,10 +102,10 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
         return site.show(request, "wait.html")
     query = asked(request)
     choice, currency = chosen(query, edition), site.desk.settings.attribution.currency
-    horizon = site.desk.champion.scorer.spec.horizon_days
+    horizon = int(site.desk.champion.scorer.spec.horizon_days)
     table = _table(edition, choice, query)
     best = max((row for row in table.rows if not row["apart"]), key=lambda row: row["credit"], default=None)
-    quality = edition.rows(QUALITY, choice.values(horizon=int(horizon), as_of=edition.as_of))
+    quality = edition.rows(QUALITY, choice.values(horizon=horizon, as_of=edition.as_of))
     closing, paths = (edition.rows(sql, choice.values()) for sql in (CLOSING, PATHS))
     velocity = edition.rows(VELOCITY, choice.values())
     flows = flows_of(edition.rows(WON_PATHS, choice.values()))
@@ -123,7 +125,8 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
         top_credit=max((row["credit"] for row in table.rows), default=1), flip=_flip(table), agree=_agree(table),
         compared=[name for name, _ in table.compared], matrix=_matrix(table),
         together=together(site.desk.workspace, [name for name, _ in table.compared]),
-        quality=quality, top_quality=max((max(row["promised"], row["realised"]) for row in quality), default=1),
+        horizon=horizon, quality=quality,
+        top_quality=max((max(row["promised"], row["realised"]) for row in quality), default=1),
         closing=[(row["channel"], span(row["days"]), row["days"], (number(row["touches"]), number(row["won"])))
                  for row in closing],
         top_closing=max((row["days"] for row in closing), default=1),
