@@ -96,8 +96,9 @@ def show(found: pd.DataFrame) -> int:
     found = found.assign(change=found["held_out"] - found["distance"])
     columns = ["distance", "held_out", "change"]
     print(found.pivot_table(columns, "seed", "world", sort=False).to_string(float_format="%.4f"))
-    for name, change in [*found.groupby("world", sort=False)["change"], ("all", found["change"])]:
-        print(f"{name}: {change.mean():+.5f} ± {change.sem():.5f}, {len(change)} companies")
-    met = found["change"].mean() + found["change"].sem() < 0  # beyond its standard error
+    all_worlds = found.groupby("seed")["change"].mean()  # companies of one seed are of the same people
+    for name, change in [*found.groupby("world", sort=False)["change"], ("all", all_worlds)]:
+        print(f"{name}: {change.mean():+.5f} ± {change.sem():.5f}, {len(change)} seeds")
+    met = all_worlds.mean() + all_worlds.sem() < 0  # beyond its standard error
     print(f"hold-outs bring it closer {'MET' if met else 'MISSED'}")
     return int(not met)
