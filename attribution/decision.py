@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ class Decision(NamedTuple):
     unsure: tuple[str, ...]  # models whose intervals let another channel be the best
     compared: pd.DataFrame  # model, channel, credit, low, high: what the models decided on
     for_spend: bool  # whether these are for each SPEND_UNIT of spend
+    is_rated: bool  # whether it is known what was spent, in one currency
 
     @property
     def flips(self) -> bool:
@@ -32,8 +34,13 @@ class Decision(NamedTuple):
     @property
     def sentence(self) -> str:
         """Which channel to fund, how sure that is, and what was compared."""
-        basis = f" Compared are closes for spend, of channels with {LEAST_SPEND:.0%} of it or more."
-        return self._answer + (basis if self.for_spend else "")
+        if not self.is_rated:
+            basis = " Spend is left out: a currency has no rate; `touchstone attribute --returns` tells it."
+        elif self.for_spend:
+            basis = f" Compared are closes for spend, of channels with {LEAST_SPEND:.0%} of it or more."
+        else:
+            basis = ""
+        return self._answer + basis
 
     @property
     def _answer(self) -> str:
@@ -46,11 +53,12 @@ class Decision(NamedTuple):
         return f"Fund {self.fund}: every model says so, and no interval lets another channel be the best."
 
 
-def decision(answer: Attribution, spent: Mapping[str, Decimal] | None = None) -> Decision | None:
+def decision(answer: Attribution, spent: Mapping[str, Decimal] | None = MappingProxyType({})) -> Decision | None:
     """Return the decision; with what was spent by channel, among those that cost enough and by their credit for it.
 
-    Where no channel earned anything there is none. A model that finds the first model's channel as good as its own best
-    does not contradict it.
+    Spent is None where a currency has no rate: then credit alone decides, and the sentence says so. Where no channel
+    earned anything there is none. A model that finds the first model's channel as good as its own best does not
+    contradict it.
     """
     if not (answer.channels["credit"] > 0).any():
         return None
@@ -67,7 +75,8 @@ def decision(answer: Attribution, spent: Mapping[str, Decimal] | None = None) ->
         by_model[model] = best
         if (worth["high"].drop(best) > worth.loc[best, "low"]).any():
             unsure.append(model)
-    return Decision(by_model[answer.models[0]], by_model, tuple(unsure), pd.concat(tables), bool(paid))
+    return Decision(by_model[answer.models[0]], by_model, tuple(unsure), pd.concat(tables), bool(paid),
+                    spent is not None)  # fmt: skip
 
 
 def _paid(channels: Collection[str], spent: Mapping[str, Decimal]) -> dict[str, float]:

@@ -83,14 +83,14 @@ def linear(counts: Floats, more: Floats) -> tuple[Floats, Floats]:
 @njit(cache=True, nogil=True)
 def _pulled(more: Floats, x: Floats, reached: Floats, per_move: Floats) -> Floats:
     """Return what each bucket's moves change (b, k + 1); most moves never happen."""
-    b, states, ends = more.shape
-    change = np.zeros((b, x.shape[1]))
-    for bucket in range(b):
+    buckets, states, ends = more.shape
+    change = np.zeros((buckets, x.shape[1]))
+    for bucket in range(buckets):
         for s in range(states):
             for u in range(ends):
                 times = more[bucket, s, u]
                 if times != 0:
-                    for c in range(len(change[bucket])):
+                    for c in range(x.shape[1]):
                         change[bucket, c] += times * (reached[u, c] - x[s, c]) * per_move[s, c]
     return change
 

@@ -76,12 +76,12 @@ def returns(
     return pd.DataFrame([*lines, _line(ALL, paid, closed, touched)])
 
 
-def spent_on(lake: Lake, settings: Settings, as_of: datetime) -> dict[str, Decimal]:
-    """Return what was spent on each channel, as known before a moment; nothing where a currency has no rate."""
+def spent_on(lake: Lake, settings: Settings, as_of: datetime) -> dict[str, Decimal] | None:
+    """Return what was spent on each channel, as known before a moment; None where a currency has no rate."""
     try:
         by_channel = costs(lake, settings, as_of).groupby("channel")["cost"].sum()
     except DataError:
-        return {}
+        return None
     return {str(channel): cost for channel, cost in by_channel.items()}
 
 

@@ -46,7 +46,7 @@ class Run:
     run_id: str
     answer: Attribution
     stage: str = WON  # whose entries are credited
-    spent: Mapping[str, Decimal] = field(default_factory=dict)  # by channel, where it is known
+    spent: Mapping[str, Decimal] | None = field(default_factory=dict)  # by channel; None where a currency has no rate
 
     @property
     def decision(self) -> Decision | None:

@@ -141,7 +141,7 @@ def test_costs_are_worth_the_rate_of_their_day_or_refused(lake: Lake) -> None:
     april = datetime(2026, 4, 1, tzinfo=UTC)
     with pytest.raises(DataError, match=r"^1 costs are in USD, and attribution\.currency is EUR\. No rate is known of"):
         costs(lake, Settings(), april)
-    assert spent_on(lake, Settings(), april) == {}
+    assert spent_on(lake, Settings(), april) is None
     rate = {"day": date(2026, 1, 1), "currency": "USD", "rate": 0.91237}
     lake.append("rates", pa.Table.from_pylist([rate], schema("rates")))
     assert costs(lake, Settings(), april)["cost"].tolist() == [Decimal("10.00"), Decimal("91.24")]
@@ -176,6 +176,16 @@ def test_the_decision_is_by_closes_for_spend_where_it_is_known_among_channels_th
     too_little = decision(credit(paths, ["first"]), {"A": Decimal(1000), "B": Decimal(40)})
     assert too_little is not None
     assert (too_little.fund, too_little.unsure) == ("A", ())
+
+
+def test_the_decision_says_that_spend_is_left_out_where_a_currency_has_no_rate() -> None:
+    known, unrated = (decision(answer("first"), spent) for spent in ({}, None))
+    assert known is not None
+    assert unrated is not None
+    assert unrated.by_model == known.by_model
+    assert unrated.sentence == (
+        f"{known.sentence} Spend is left out: a currency has no rate; `touchstone attribute --returns` tells it."
+    )
 
 
 def test_a_paid_channel_that_a_model_does_not_know_earned_nothing_by_it() -> None:
