@@ -9,6 +9,7 @@ them together.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -26,7 +27,7 @@ from benchmarks.truths.companies import DAYS, NOW, Size, ingested
 from features.lake import Lake
 from features.settings import Experiment
 from simulation.company import Company
-from simulation.law import MOVING, WORLDS, World, rules
+from simulation.law import MOVING, WORLDS, rules
 from simulation.lives import WON, lives
 
 HELD = 0.05  # share of a company's leads that is never touched by a channel
@@ -39,15 +40,12 @@ def experiments_help(size: Size) -> int:
     for name in BARS:
         world = WORLDS[name]
         effects, baseline = true_effects(world, size.effects), learned_elsewhere(world, size.learned)
-        apart = held_apart(world, max(size.tested))
         for place, company, lake in ingested(name, world, size.tested, FIRST):
-            found.append(place | moved(lake, company, effects, baseline, apart))
+            found.append(place | moved(lake, company, effects, baseline))
     return show(pd.DataFrame(found))
 
 
-def moved(
-    lake: Lake, company: Company, effects: pd.DataFrame, baseline: Baseline, apart: Floats
-) -> dict[str, object]:  # fmt: skip
+def moved(lake: Lake, company: Company, effects: pd.DataFrame, baseline: Baseline) -> dict[str, object]:
     """Return the distance of the credit from the true effects without hold-outs and, as a mean of draws, with them."""
     days, score = seen(lake, baseline)
     credit, (_, wins) = adjusted(days, score), journeys_in(lake, SETTINGS, NOW)
@@ -56,26 +54,22 @@ def moved(
     scale, half_life_days = company.leads / effects.attrs["leads"], SETTINGS.attribution.experiment_half_life_days
     tested = [
         judged(shrunk(*ours, unsure, tests, NOW, half_life_days, credit.later).rows, effects, scale)["distance"]
-        for tests in hold_outs(company, apart)
+        for tests in hold_outs(company)
     ]
     return {"distance": judged(ours[0], effects, scale)["distance"], "held_out": float(np.mean(tested))}
 
 
-def held_apart(world: World, leads: int) -> Floats:
-    """Return whether each of some leads of other companies is won without each channel (channels, leads)."""
-    companies = (Company(NOW, leads, DAYS, seed=1_000 + place, world=world) for place in range(len(MOVING)))
-    return np.stack([won(one, frozenset([channel])) for one, channel in zip(companies, MOVING, strict=True)])
-
-
-def hold_outs(company: Company, apart: Floats) -> Iterator[list[Experiment]]:
+def hold_outs(company: Company) -> Iterator[list[Experiment]]:
     """Yield what hold-outs of all channels show, each beside the company's own closes, and again of other leads.
 
     A hold-out is ``HELD`` as many leads as the company has, never touched by the channel.
     """
+    others = (replace(company, seed=1_000 * place + company.seed) for place in range(1, len(MOVING) + 1))
+    apart = [won(other, frozenset([channel])) for other, channel in zip(others, MOVING, strict=True)]
     first, ours, draws = NOW.date() - timedelta(days=DAYS), won(company, frozenset()).mean(), round(1 / HELD)
     for draw in range(draws):
         tests = []
-        for channel, flags in zip(MOVING, apart[:, draw::draws], strict=True):
+        for channel, flags in zip(MOVING, (one[draw::draws] for one in apart), strict=True):
             theirs = flags.mean()
             error = np.sqrt((1 / ours - 1) / company.leads + (1 / theirs - 1) / len(flags))
             lift, low, high = (float(ours / theirs * np.exp(z * error) - 1) for z in (0, -NORMAL_90, NORMAL_90))
