@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics as sklearn
 
-from training.metrics import calibration_error, lift, metrics, reliability, reliability_errors
+from training.metrics import calibration_error, lift, metrics, of_groups, reliability, reliability_errors, roc_auc
 
 Floats = NDArray[np.float64]
 LABELS = np.array([0.0, 1, 0, 1, 0, 0, 1, 0, 0, 0])
@@ -42,6 +42,27 @@ def test_ranking_and_loss_are_those_of_scikit_learn() -> None:
         "log_loss": sklearn.log_loss(labels, probabilities),
         "brier": sklearn.brier_score_loss(labels, probabilities),
     })  # fmt: skip
+
+
+GROUPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40)  # wins and losses
+
+
+@given(GROUPS.filter(lambda groups: any(wins + losses for wins, losses in groups)))
+@settings(deadline=None)
+def test_groups_of_equal_probability_have_the_metrics_of_their_rows(groups: list[tuple[int, int]]) -> None:
+    wins, losses = np.array(groups, np.float64).T
+    values = np.linspace(0, 0.9, len(groups))
+    times = np.concatenate([wins, losses]).astype(np.int64)
+    whole = metrics(np.repeat([1.0, 0.0], len(values)).repeat(times), np.tile(values, 2).repeat(times))
+    found = of_groups(wins, wins + losses, values)
+    assert found == {name: whole[name] if whole[name] is None else pytest.approx(whole[name]) for name in found}
+
+
+def test_roc_auc_of_scores_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.standard_normal(300).round(1)
+    labels = (rng.random(300) < 0.3).astype(float)
+    assert roc_auc(labels, scores) == pytest.approx(sklearn.roc_auc_score(labels, scores), abs=1e-12)
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serving.scorer import Scorer
 from training.facts import edges
 from training.gate import rows_of_slices
-from training.metrics import Metrics, lift, metrics, reliability, reliability_errors
+from training.metrics import Metrics, lift, metrics, of_groups, reliability, reliability_errors
 
 Floats = NDArray[np.float64]
 REPLICATES, SEED = 200, 0  # of the bootstrap
@@ -58,17 +58,18 @@ def quality(predictions: pd.DataFrame, base_rate: Metrics, slices: pd.DataFrame)
 def intervals(predictions: pd.DataFrame) -> dict[str, tuple[float, float]]:
     """Return 90 % intervals of ROC AUC, log loss and calibration error, by drawing leads with replacement."""
     lead = np.unique(predictions["lead_id"], return_inverse=True)[1]
-    labels, said = (predictions[name].to_numpy(np.float64) for name in ("label", "probability"))
+    values, group = np.unique(predictions["probability"], return_inverse=True)
+    labels, leads = predictions["label"].to_numpy(np.float64), lead.max() + 1
     rng, drawn = np.random.default_rng(SEED), []
-    order, starts = np.argsort(lead, kind="stable"), np.searchsorted(np.sort(lead), np.arange(lead.max() + 2))
     for _ in range(REPLICATES):
-        leads = rng.integers(0, lead.max() + 1, lead.max() + 1)
-        rows = order[np.concatenate([np.arange(starts[one], starts[one + 1]) for one in leads])]
-        drawn.append(metrics(labels[rows], said[rows]))
+        times = np.bincount(rng.integers(0, leads, leads), minlength=leads)[lead]
+        of_each = (np.bincount(group, counted, len(values)) for counted in (times * labels, times))
+        wins, rows = (counts.astype(np.float64) for counts in of_each)
+        drawn.append(of_groups(wins, rows, values))
     return {
-        name: (float(np.quantile(values, 0.05)), float(np.quantile(values, 0.95)))
+        name: (float(np.quantile(told, 0.05)), float(np.quantile(told, 0.95)))
         for name in ("roc_auc", "log_loss", "ece")
-        if (values := [one[name] for one in drawn if one[name] is not None])
+        if (told := [one[name] for one in drawn if one[name] is not None])
     }
 
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from features.history import NEVER, History
 from features.outcomes import Outcomes
 from features.verbs import Feature
 from training.lines import logistic_line
+from training.metrics import roc_auc
 
 Floats = NDArray[np.float64]
 TOO_GOOD = 0.95  # ROC AUC of one column, and correlation of its absence with the outcome (TransmogrifAI's default)
@@ -96,7 +96,7 @@ def _auc_alone(values: Floats, labels: Floats, feature: Feature) -> float:
     if feature.levels:
         place = seen.astype(np.int64)
         seen = (np.bincount(place, wins) / np.bincount(place).clip(1))[place]
-    found = float(roc_auc_score(wins, seen))
+    found = roc_auc(wins, seen)
     return max(found, 1 - found)
 
 
@@ -106,4 +106,4 @@ def _auc_together(matrix: Floats, labels: Floats, features: Sequence[Feature]) -
     if not features or any(len(np.unique(labels[part])) == 1 for part in (half, ~half)):
         return 0.5
     line = logistic_line(matrix[half], labels[half], alike[half], features)
-    return float(roc_auc_score(labels[~half], line.margins(matrix[~half])))
+    return roc_auc(labels[~half], line.margins(matrix[~half]))

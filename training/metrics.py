@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 Floats = NDArray[np.float64]
 Metrics = dict[str, Any]  # name → number; None where it has no meaning
 BINS = 15  # for the calibration error
+NEARLY = float(np.finfo(np.float64).eps)  # nearer than this to 0 or 1 log loss lets no probability come
 
 
 def metrics(labels: Floats, probabilities: Floats) -> Metrics:
@@ -48,6 +50,31 @@ def calibration_error(labels: Floats, probabilities: Floats) -> float:
     """
     promised, realised, sizes = reliability(labels, probabilities)
     return round(float(np.average(np.abs(promised - realised), weights=sizes)), 12)
+
+
+def roc_auc(labels: Floats, scores: Floats) -> float:
+    """Return the share of pairs of a win and another that the scores order rightly, ties half; both must be there.
+
+    >>> roc_auc(np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.1, 0.4, 0.4, 0.8]))
+    0.875
+    """
+    wins, n = labels.sum(), len(labels)
+    return float((rankdata(scores) @ labels - wins * (wins + 1) / 2) / (wins * (n - wins)))
+
+
+def of_groups(wins: Floats, rows: Floats, values: Floats, bins: int = BINS) -> Metrics:
+    """Return ROC AUC, log loss and calibration error of groups of equal probability, as ``metrics`` of their rows.
+
+    wins, rows: of each group (g), which may be empty. values: their probabilities, strictly ascending.
+    """
+    n, all_wins, losses = rows.sum(), wins.sum(), rows - wins
+    pairs, told = all_wins * (n - all_wins), values.clip(NEARLY, 1 - NEARLY)
+    part = ((np.cumsum(rows) - (rows + 1) / 2).clip(0) * bins // n).astype(np.int64)
+    return {
+        "roc_auc": float(wins @ (np.cumsum(losses) - losses / 2) / pairs) if pairs else None,
+        "log_loss": float(-(wins @ np.log(told) + losses @ np.log1p(-told)) / n),
+        "ece": float(np.abs(np.bincount(part, rows * values - wins)).sum() / n),
+    }
 
 
 def reliability(labels: Floats, probabilities: Floats, bins: int = BINS) -> tuple[Floats, Floats, Floats]:
