@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,30 @@ def shared_data(name: str) -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _mlflow_s_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give new workspaces a copy of MLflow's empty tables: seventy migrations make them once, not in each of them."""
+    from training import tracking
+
+    empty, store = tmp_path_factory.mktemp("mlflow") / tracking.STORE, tracking._store
+
+    @contextmanager
+    def with_tables(workspace: Path) -> Iterator[str | None]:
+        place = workspace / tracking.STORE
+        if "MLFLOW_TRACKING_URI" not in os.environ and workspace.exists() and not place.exists():
+            if not empty.exists():
+                from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+                SqlAlchemyStore(f"sqlite:///{empty}", empty.with_suffix(".artifacts").as_uri())
+            shutil.copyfile(empty, place)
+        with store(workspace) as artifacts:
+            yield artifacts
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracking, "_store", with_tables)
+        yield
 
 
 @pytest.fixture
