@@ -54,7 +54,7 @@ def test_groups_of_equal_probability_have_the_metrics_of_their_rows(groups: list
     values = np.linspace(0, 0.9, len(groups))
     times = np.concatenate([wins, losses]).astype(np.int64)
     whole = metrics(np.repeat([1.0, 0.0], len(values)).repeat(times), np.tile(values, 2).repeat(times))
-    found = of_groups(wins, wins + losses, values)
+    found = of_groups(values, wins, wins + losses)
     assert found == {name: whole[name] if whole[name] is None else pytest.approx(whole[name]) for name in found}
 
 

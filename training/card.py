@@ -65,7 +65,7 @@ def intervals(predictions: pd.DataFrame) -> dict[str, tuple[float, float]]:
         times = np.bincount(rng.integers(0, leads, leads), minlength=leads)[lead]
         of_each = (np.bincount(group, counted, len(values)) for counted in (times * labels, times))
         wins, rows = (counts.astype(np.float64) for counts in of_each)
-        drawn.append(of_groups(wins, rows, values))
+        drawn.append(of_groups(values, wins, rows))
     return {
         name: (float(np.quantile(told, 0.05)), float(np.quantile(told, 0.95)))
         for name in ("roc_auc", "log_loss", "ece")

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.verbs import Feature
-from training.metrics import Metrics, calibration_error, metrics
+from training.metrics import Metrics, metrics, of_groups
 
 Floats = NDArray[np.float64]
 WORSE = 1.001  # log loss against the base rate's, or the champion's, above which a model is refused
@@ -104,9 +104,10 @@ def _metrics(predictions: pd.DataFrame) -> Metrics:
 
 def _error_by_chance(predictions: pd.DataFrame) -> float:
     """Return the calibration error that a score whose promises are true would hardly exceed on as many rows."""
-    promised, rng = predictions["probability"].to_numpy(np.float64), np.random.default_rng(SEED)
-    drawn = (rng.random(len(promised)) < promised for _ in range(DRAWS))
-    return float(np.quantile([calibration_error(one.astype(np.float64), promised) for one in drawn], RARE))
+    values, rows = np.unique(predictions["probability"].to_numpy(np.float64), return_counts=True)
+    rng, sizes = np.random.default_rng(SEED), rows.astype(np.float64)
+    drawn = (rng.binomial(rows, values).astype(np.float64) for _ in range(DRAWS))
+    return float(np.quantile([of_groups(values, wins, sizes)["ece"] for wins in drawn], RARE))
 
 
 def losses(predictions: pd.DataFrame) -> Floats:

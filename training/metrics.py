@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from sklearn.metrics import average_precision_score
 
 Floats = NDArray[np.float64]
 Metrics = dict[str, Any]  # name → number; None where it has no meaning
@@ -27,17 +27,17 @@ def metrics(labels: Floats, probabilities: Floats) -> Metrics:
     if n == 0:
         names = ("base_rate", "mean_probability", "roc_auc", "pr_auc", "log_loss", "brier", "ece", "lift_at_10")
         return {"n": 0, "positives": 0, **dict.fromkeys(names)}
-    both = 0 < positives < n
+    both, found = 0 < positives < n, of_groups(*groups(labels, probabilities))
     return {
         "n": n,
         "positives": positives,
         "base_rate": positives / n,
         "mean_probability": float(probabilities.mean()),
-        "roc_auc": float(roc_auc_score(labels, probabilities)) if both else None,
+        "roc_auc": found["roc_auc"],
         "pr_auc": float(average_precision_score(labels, probabilities)) if both else None,
-        "log_loss": float(log_loss(labels, probabilities, labels=[0, 1])),
+        "log_loss": found["log_loss"],
         "brier": float(np.mean((probabilities - labels) ** 2)),
-        "ece": calibration_error(labels, probabilities),
+        "ece": found["ece"],
         "lift_at_10": lift(labels, probabilities, 0.1) if both else None,
     }
 
@@ -45,11 +45,10 @@ def metrics(labels: Floats, probabilities: Floats) -> Metrics:
 def calibration_error(labels: Floats, probabilities: Floats) -> float:
     """Return the expected calibration error over bins of equal size.
 
-    >>> calibration_error(np.array([0.0, 1.0]), np.array([0.1, 0.8]))
+    >>> round(calibration_error(np.array([0.0, 1.0]), np.array([0.1, 0.8])), 12)
     0.15
     """
-    promised, realised, sizes = reliability(labels, probabilities)
-    return round(float(np.average(np.abs(promised - realised), weights=sizes)), 12)
+    return float(of_groups(*groups(labels, probabilities))["ece"])
 
 
 def roc_auc(labels: Floats, scores: Floats) -> float:
@@ -62,10 +61,16 @@ def roc_auc(labels: Floats, scores: Floats) -> float:
     return float((rankdata(scores) @ labels - wins * (wins + 1) / 2) / (wins * (n - wins)))
 
 
-def of_groups(wins: Floats, rows: Floats, values: Floats, bins: int = BINS) -> Metrics:
+def groups(labels: Floats, probabilities: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the distinct probabilities in ascending order, and the wins and rows of each."""
+    values, group = np.unique(probabilities, return_inverse=True)
+    return values, np.bincount(group, labels).astype(np.float64), np.bincount(group).astype(np.float64)
+
+
+def of_groups(values: Floats, wins: Floats, rows: Floats, bins: int = BINS) -> Metrics:
     """Return ROC AUC, log loss and calibration error of groups of equal probability, as ``metrics`` of their rows.
 
-    wins, rows: of each group (g), which may be empty. values: their probabilities, strictly ascending.
+    values: their probabilities, strictly ascending. wins, rows: of each group (g), which may be empty.
     """
     n, all_wins, losses = rows.sum(), wins.sum(), rows - wins
     pairs, told = all_wins * (n - all_wins), values.clip(NEARLY, 1 - NEARLY)
