@@ -31,7 +31,7 @@ class Size(NamedTuple):
     learned: int  # leads of another company that the attribution's baseline has learned from
 
 
-FULL = Size(200_000, 10_000, 100_000, {2_000: 5, 20_000: 2}, {60_000: 3}, {60_000: 6}, 20_000)
+FULL = Size(200_000, 10_000, 100_000, {2_000: 5, 20_000: 2}, {60_000: 3}, {60_000: 12}, 20_000)
 QUICK = Size(2_000, 500, 2_000, {500: 1}, {2_000: 1}, {2_000: 2}, 1_000)
 
 

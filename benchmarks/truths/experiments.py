@@ -36,12 +36,13 @@ FIRST = 20  # seed: companies that nothing was chosen by
 
 def experiments_help(size: Size) -> int:
     """Print how much closer hold-outs bring the credit, world by world, and return how many bars are missed."""
-    found = []
+    found, first = [], FIRST
     for name in BARS:
         world = WORLDS[name]
         effects, baseline = true_effects(world, size.effects), learned_elsewhere(world, size.learned)
-        for place, company, lake in ingested(name, world, size.tested, FIRST):
+        for place, company, lake in ingested(name, world, size.tested, first):
             found.append(place | moved(lake, company, effects, baseline))
+        first += max(size.tested.values())  # people of their own, too: the same ones have much the same luck
     return show(pd.DataFrame(found))
 
 
@@ -88,11 +89,9 @@ def show(found: pd.DataFrame) -> int:
     """Print the distances without hold-outs and with them, and whether these bring credit closer."""
     print("\nScore-adjusted credit without hold-outs and with one of 5 % of each channel (mean of draws): distances")
     found = found.assign(change=found["held_out"] - found["distance"])
-    columns = ["distance", "held_out", "change"]
-    print(found.pivot_table(columns, "seed", "world", sort=False).to_string(float_format="%.4f"))
-    all_worlds = found.groupby("seed")["change"].mean()  # companies of one seed are of the same people
-    for name, change in [*found.groupby("world", sort=False)["change"], ("all", all_worlds)]:
-        print(f"{name}: {change.mean():+.5f} ± {change.sem():.5f}, {len(change)} seeds")
-    met = all_worlds.mean() + all_worlds.sem() < 0  # beyond its standard error
+    print(found.drop(columns="leads").to_string(index=False, float_format="%.4f"))
+    for name, change in [*found.groupby("world", sort=False)["change"], ("all", found["change"])]:
+        print(f"{name}: {change.mean():+.5f} ± {change.sem():.5f}, {len(change)} companies")
+    met = found["change"].mean() + found["change"].sem() < 0  # beyond its standard error
     print(f"hold-outs bring it closer {'MET' if met else 'MISSED'}")
     return int(not met)
