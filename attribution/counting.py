@@ -186,7 +186,7 @@ def _sorted(found: Counts, channels: tuple[str, ...], by_name: tuple[str, ...]) 
         moves = moves[np.ix_(source, target)]
     if by_bucket.size:
         by_bucket = by_bucket[:, source[:, None], target]
-    made = [each.named(np.argsort(order)) for each in found.made]
+    made = [each.named(np.argsort(order).astype(np.int32)) for each in found.made]
     return Counts(found.converted[order], found.cents[order], moves, found.converted_by_bucket[:, order], by_bucket,
                   made)  # fmt: skip
 

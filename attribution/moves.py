@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attribution.journeys import Codes, Floats, Journeys
+from attribution.journeys import Codes, Flags, Floats, Ints, Journeys
 
 START, CONVERSION, NULL = -1, -2, -1  # sources, targets; as tables are read from their ends
 SPAN = 1 << 24  # more than there are channels
@@ -24,6 +24,10 @@ class Moves(NamedTuple):
     source: Codes  # a channel, or START
     target: Codes  # a channel, CONVERSION or NULL
     times: Floats
+
+    def those(self, rows: Flags | Ints) -> Moves:
+        """Return some of them."""
+        return Moves(self.bucket[rows], self.source[rows], self.target[rows], self.times[rows])
 
     def named(self, places: Codes) -> Moves:
         """Return the moves with other places (k,) for channels."""
@@ -41,7 +45,7 @@ def moves_of(journeys: Journeys, bucket: Codes, outcomes: Floats) -> Moves:
     for row, end in ((journey, CONVERSION), (journey + len(journeys.conversions), NULL)):
         target = np.append(journeys.channel, np.full(len(touched), end, np.int32))
         happened = outcomes[row] > 0
-        of_endings.append(Moves(*(values[happened] for values in (bucket[row], source, target, outcomes[row]))))
+        of_endings.append(Moves(bucket[row], source, target, outcomes[row]).those(happened))
     return joined(of_endings)
 
 
@@ -65,7 +69,7 @@ def added_up(made: Sequence[Moves]) -> Moves:
     moves = joined(made)
     key = (moves.bucket.astype(np.int64) * SPAN + moves.source + 2) * SPAN + moves.target + 2
     _, first, place = np.unique(key, return_index=True, return_inverse=True)
-    return Moves(*(codes[first] for codes in moves[:3]), np.bincount(place, moves.times, len(first)))
+    return moves.those(first)._replace(times=np.bincount(place, moves.times, len(first)).astype(np.float64))
 
 
 def joined(made: Sequence[Moves]) -> Moves:
