@@ -181,3 +181,7 @@ def test_a_run_has_it_beside_the_others_and_adds_up_to_the_cent(tmp_path_factory
     assert (sums["credit"], sums["value"]) == (pytest.approx(100), Decimal("1001.00"))
     of_email = run.answer.channels.query("model == @COUNTERFACTUAL").iloc[0]
     assert of_email["low"] <= of_email["credit"] <= of_email["high"]
+    alone = attribute(lake, Settings(), moment(100), [COUNTERFACTUAL],
+                      lambda _: lambda lead, _: np.full(len(lead), 0.1))  # fmt: skip
+    assert (alone.answer.models, list(alone.summary()["models"])) == ((COUNTERFACTUAL,), [COUNTERFACTUAL])
+    assert set(credit_rows(alone)["model"]) == {COUNTERFACTUAL}
