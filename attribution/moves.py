@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from attribution.journeys import Codes, Flags, Floats, Ints, Journeys
 
@@ -49,12 +50,22 @@ def moves_of(journeys: Journeys, bucket: Codes, outcomes: Floats) -> Moves:
     return joined(of_endings)
 
 
+@njit(cache=True, nogil=True)
 def moves_in(table: Floats) -> Moves:
     """Return the moves of a table (b, k + 1, k + 2) that were made."""
-    k = table.shape[1] - 1
-    bucket, source, target = (places.astype(np.int32) for places in np.nonzero(table))
-    times = table[bucket, source, target]
-    return Moves(bucket, np.where(source < k, source, START), np.where(target < k, target, target - k - 2), times)
+    buckets, states, ends = table.shape
+    made = np.count_nonzero(table)
+    found = Moves(np.empty(made, np.int32), np.empty(made, np.int32), np.empty(made, np.int32), np.empty(made))
+    i = 0
+    for bucket in range(buckets):
+        for source in range(states):
+            for target in range(ends):
+                if table[bucket, source, target] != 0:
+                    found.bucket[i], found.times[i] = bucket, table[bucket, source, target]
+                    found.source[i] = source if source < states - 1 else START
+                    found.target[i] = target if target < states - 1 else target - ends
+                    i += 1
+    return found
 
 
 def gathered(made: list[Moves], more: Moves) -> None:
