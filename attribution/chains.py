@@ -9,7 +9,6 @@ densely for few states, by iteration to 1e-12 for many.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from attribution.journeys import Floats, Ints, Journeys
 from attribution.markov import in_proportion
 
 DENSE_STATES = 400  # up to so many, a dense solution is quick
-NUMBERS = 8_000_000  # of transitions by bucket that are held; 64 MB
+NUMBERS = 8_000_000  # of transitions by bucket, or by channel taken away, that are held; 64 MB
 TABLE = 1 << 24  # keys up to here are looked up in a table
 PRECISE = 1e-12
 PRIOR = 5.0  # how many visits the shorter memory's forecast counts as, when orders are compared
@@ -38,11 +37,6 @@ class Chain:
     move: Ints  # (moves made,) which kind each is: a touch's after those of ends, conversion and null of each journey
     journey: Ints  # (moves made,)
     state: Ints  # (n,) after each touch
-
-    @cached_property
-    def kept(self) -> Floats:
-        """Whether each state is still entered without each channel, and without none (s, k + 1)."""
-        return np.asarray(self.ends_in[:, None] != np.arange(self.channels + 1), dtype=np.float64)
 
     def times(self, conversions: Floats, nulls: Floats) -> Floats:
         """How often each move is made (t,) by journeys that end so often."""
@@ -102,17 +96,20 @@ def removal_credit(found: Chain, where: Spread, drawn: Floats) -> tuple[Floats, 
     """
     m = len(where.outcomes) // 2
     times = found.times(where.outcomes[:m], where.outcomes[m:])
-    x, slope = _conversion(found, times)
     by_bucket, fewer = found.times_by_bucket(where)
     drawn = drawn if fewer.buckets == where.buckets else _drawn_again(fewer, drawn)
     converts = (found.target == found.channels).astype(np.float64)
-    basis = np.column_stack([slope, converts])  # what one move changes: x without each channel, and conversions
-    sums = by_bucket @ basis
-    now = np.append(x, times @ converts)
+    now, sums = [np.array([times @ converts])], [by_bucket @ converts[:, None]]  # and what a bucket's moves change
+    every, wide = np.arange(found.channels + 1), max(NUMBERS // max(len(times), 1), 1)
+    for removed in np.split(every, every[wide::wide]):
+        x, slope = _conversion(found, times, removed)
+        now.insert(-1, x)
+        sums.insert(-1, by_bucket @ slope)
+    told, changes = np.concatenate(now), np.concatenate(sums, axis=1)
     # All moves made once more change no probability: times @ slope is 0, so x varies around what it was either way.
-    base = np.append(now[:-1], 0.0 if where.exact else now[-1])
-    varied = base + (drawn if where.exact else drawn - 1) @ sums
-    return _credit(now), _credit(varied)
+    base = np.append(told[:-1], 0.0 if where.exact else told[-1])
+    varied = base + (drawn if where.exact else drawn - 1) @ changes
+    return _credit(told), _credit(varied)
 
 
 def _credit(x: Floats) -> Floats:
@@ -122,20 +119,21 @@ def _credit(x: Floats) -> Floats:
     return in_proportion(effects.clip(0, 1), x[..., -1].clip(min=0))
 
 
-def _conversion(found: Chain, times: Floats) -> tuple[Floats, Floats]:
-    """Probability of conversion without each channel and without none (k + 1,), and its slope by moves (t, k + 1)."""
+def _conversion(found: Chain, times: Floats, removed: Ints) -> tuple[Floats, Floats]:
+    """Probability of conversion without each of some channels (c,), k for none, and its slope by moves (t, c)."""
     s, k = len(found.ends_in), found.channels
+    kept = (found.ends_in[:, None] != removed).astype(np.float64)  # whether a state is still entered
     out = np.bincount(found.source, times, s)
     p = np.divide(times, out[found.source], out=np.zeros(len(times)), where=out[found.source] > 0)
     inner = found.into >= 0
     Q = sparse.csr_array((p[inner], (found.source[inner], found.into[inner])), shape=(s, s))  # noqa: N806
     r = np.bincount(found.source, p * (found.target == k), s)
-    start = np.zeros((s, k + 1))
+    start = np.zeros((s, len(removed)))
     start[0] = 1
-    x = _solved(Q, np.repeat(r[:, None], k + 1, axis=1), found.kept, transposed=False)
-    visits = _solved(Q, start, found.kept, transposed=True)
-    reached = np.zeros((len(times), k + 1))
-    reached[inner] = (x * found.kept)[found.into[inner]]
+    x = _solved(Q, np.repeat(r[:, None], len(removed), axis=1), kept, transposed=False)
+    visits = _solved(Q, start, kept, transposed=True)
+    reached = np.zeros((len(times), len(removed)))
+    reached[inner] = (x * kept)[found.into[inner]]
     reached[found.target == k] = 1
     per_visit = np.divide(visits, out[:, None], out=np.zeros(visits.shape), where=out[:, None] > 0)
     return x[0], per_visit[found.source] * (reached - x[found.source])

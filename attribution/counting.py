@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attribution.journeys import Codes, Floats, Journeys
+from attribution.moves import Moves, added_up, gathered, moves_in, moves_of
 from attribution.rules import DECAY, ENDS, Rule, shares, weighing
 from attribution.tally import LOOKED_UP, scattered, tally
 
@@ -26,6 +27,7 @@ BUCKETS = 128
 FEWEST_BUCKETS = 64  # where a bucket holds many numbers
 SHARED_NUMBERS = 2_000_000  # that shared buckets hold at most, if these are not too few then; 16 MB
 EXACT_NUMBERS = 2_000_000  # that buckets of single endings may hold before they are shared
+MANY = 512  # channels beyond which moves by bucket are a list of those made; a table for so many takes 400 MB
 
 
 class Spread(NamedTuple):
@@ -44,7 +46,8 @@ class Counts(NamedTuple):
     cents: Floats  # (k, r) value credited, in cents
     moves: Floats  # (k + 1, k + 2) transitions from k channels and start to k channels, conversion and null
     converted_by_bucket: Floats  # (b, k, r)
-    moves_by_bucket: Floats  # (b, k + 1, k + 2)
+    moves_by_bucket: Floats  # (b, k + 1, k + 2); empty of very many channels
+    made: list[Moves]  # instead of these
 
 
 class Counted(NamedTuple):
@@ -84,7 +87,7 @@ def counted_in_parts(parts: Iterable[Journeys], rules: Sequence[Rule], *, transi
     for part in parts:
         channels, room = part.channels, len(found.converted)
         if len(channels) > room:
-            found = _widened(found, max(2 * room, len(channels)), first=rows == 0)
+            found = _widened(found, max(min(2 * room, MANY), len(channels)), first=rows == 0)
         _add(part, rules, _shared(part, rows, len(found.converted_by_bucket) // 2), found)
         rows += len(part.conversions)
         bare = ~part.touched
@@ -105,7 +108,7 @@ def spread(journeys: Journeys, numbers: int) -> Spread:
     The bucket of a row depends on nothing but its place, so the same journeys give the same intervals.
     """
     happened = int(np.count_nonzero(journeys.conversions)) + int(np.count_nonzero(journeys.nulls))
-    if happened * numbers > EXACT_NUMBERS:
+    if happened * numbers > EXACT_NUMBERS or len(journeys.channels) > MANY:
         return _shared(journeys, 0, _enough(numbers))
     outcomes = np.concatenate([journeys.conversions, journeys.nulls])
     bucket = np.zeros(len(outcomes), np.int32)
@@ -122,12 +125,18 @@ def counts(journeys: Journeys, rules: Sequence[Rule], where: Spread, *, transiti
 
 def _folded(found: Counts) -> Counts:
     """Return the sums when all is counted: of what happened once, the total is made from the buckets."""
-    total, by_bucket = [], []
-    for sums, twice in ((found.converted, found.converted_by_bucket), (found.moves, found.moves_by_bucket)):
-        once, often = np.split(twice, 2)
-        total.append(sums + once.sum(axis=0))
-        by_bucket.append(once + often)
-    return Counts(total[0], found.cents, total[1], by_bucket[0], by_bucket[1])
+    converted, converted_by_bucket = _whole(found.converted, found.converted_by_bucket)
+    found = found._replace(converted=converted, converted_by_bucket=converted_by_bucket)
+    if not found.moves_by_bucket.size:
+        return found._replace(made=[added_up(found.made)] if found.made else [])
+    moves, moves_by_bucket = _whole(found.moves, found.moves_by_bucket)
+    return found._replace(moves=moves, moves_by_bucket=moves_by_bucket)
+
+
+def _whole(total: Floats, by_bucket: Floats) -> tuple[Floats, Floats]:
+    """Return the total and the buckets, which were twice as many: of what happened once, and more often."""
+    once, often = np.split(by_bucket, 2)
+    return total + once.sum(axis=0), once + often
 
 
 def _enough(numbers: int) -> int:
@@ -144,7 +153,7 @@ def _nothing(k: int, r: int, buckets: int, *, transitions: bool) -> Counts:
     """Return sums to add to, with twice the buckets: those of what happened once, and of what happened more often."""
     moves = (k + 1, k + 2) if transitions else (0, 0)
     return Counts(np.zeros((k, r)), np.zeros((k, r)), np.zeros(moves), np.zeros((2 * buckets, k, r)),
-                  np.zeros((2 * buckets, *moves)))  # fmt: skip
+                  np.zeros((2 * buckets, *(moves if k <= MANY else (0, 0)))), [])  # fmt: skip
 
 
 def _widened(narrow: Counts, to: int, *, first: bool) -> Counts:
@@ -155,12 +164,16 @@ def _widened(narrow: Counts, to: int, *, first: bool) -> Counts:
     wide = _nothing(to, r, buckets, transitions=transitions)
     if first:
         return wide
+    if narrow.moves_by_bucket.size and not wide.moves_by_bucket.size:
+        moves, by_bucket = _whole(narrow.moves, narrow.moves_by_bucket)
+        narrow = narrow._replace(moves=moves, made=[moves_in(by_bucket)])
     for name in ("converted", "cents", "converted_by_bucket"):
         getattr(wide, name)[..., :k, :] = getattr(narrow, name)
     for was, now in ((narrow.moves, wide.moves), (narrow.moves_by_bucket, wide.moves_by_bucket)):
-        now[..., :k, :k], now[..., to:, :k] = was[..., :k, :k], was[..., k:, :k]
-        now[..., :k, to:], now[..., to:, to:] = was[..., :k, k:], was[..., k:, k:]
-    return wide
+        if now.size:
+            now[..., :k, :k], now[..., to:, :k] = was[..., :k, :k], was[..., k:, :k]
+            now[..., :k, to:], now[..., to:, to:] = was[..., :k, k:], was[..., k:, k:]
+    return wide._replace(made=narrow.made)
 
 
 def _sorted(found: Counts, channels: tuple[str, ...], by_name: tuple[str, ...]) -> Counts:
@@ -170,8 +183,12 @@ def _sorted(found: Counts, channels: tuple[str, ...], by_name: tuple[str, ...]) 
     source, target = np.append(order, room), np.concatenate([order, [room, room + 1]])
     moves, by_bucket = found.moves, found.moves_by_bucket
     if moves.size:
-        moves, by_bucket = moves[np.ix_(source, target)], by_bucket[:, source[:, None], target]
-    return Counts(found.converted[order], found.cents[order], moves, found.converted_by_bucket[:, order], by_bucket)
+        moves = moves[np.ix_(source, target)]
+    if by_bucket.size:
+        by_bucket = by_bucket[:, source[:, None], target]
+    made = [each.named(np.argsort(order).astype(np.int32)) for each in found.made]
+    return Counts(found.converted[order], found.cents[order], moves, found.converted_by_bucket[:, order], by_bucket,
+                  made)  # fmt: skip
 
 
 def _add(journeys: Journeys, rules: Sequence[Rule], where: Spread, found: Counts) -> None:
@@ -180,8 +197,14 @@ def _add(journeys: Journeys, rules: Sequence[Rule], where: Spread, found: Counts
     leading = takewhile(lambda rule: by_place_alone(rule, journeys), rules)
     placed = _parts_by_place(tuple((rule.form, rule.numbers) for rule in leading))
     met = np.zeros((len(journeys.channels), 2), np.int64)
+    in_table = found.moves if found.moves_by_bucket.size else found.moves[:0]
     tally(journeys.start, journeys.channel, journeys.value_cents, np.empty(longest), met, where.bucket, where.outcomes,
-          where.exact, placed, *weighing(journeys, rules), *found)  # fmt: skip
+          where.exact, placed, *weighing(journeys, rules), found.converted, found.cents, in_table,
+          found.converted_by_bucket, found.moves_by_bucket)  # fmt: skip
+    if len(found.moves) > len(in_table):
+        moves = moves_of(journeys, where.bucket, where.outcomes)
+        np.add.at(found.moves, (moves.source, moves.target), moves.times)
+        gathered(found.made, added_up([moves._replace(times=np.sqrt(moves.times))]))
 
 
 def by_place_alone(rule: Rule, journeys: Journeys) -> bool:

@@ -13,8 +13,10 @@ from numba import njit
 from attribution.bootstrap import replicated
 from attribution.counting import Counts, Spread
 from attribution.journeys import Floats
+from attribution.moves import CONVERSION, Moves, moves_in
 
 EACH = 64  # channels up to which every replicate's chain is solved
+AT_ONCE = 512  # channels that are taken away, each by itself, in arrays of this width
 
 
 def removal_effects(counts: Floats) -> Floats:
@@ -51,15 +53,17 @@ def varied_credit(counts: Counts, where: Spread, drawn: Floats) -> Floats:
     """
     if where.exact or len(counts.moves) <= EACH:
         return removal_credit(replicated(counts.moves, counts.moves_by_bucket, where, drawn))
-    x, pulls = linear(counts.moves, counts.moves_by_bucket)
-    converted = counts.moves[:, -2].sum() + (drawn - 1) @ counts.moves_by_bucket[..., -2].sum(axis=-1)
+    made = counts.made[0] if counts.made else moves_in(counts.moves_by_bucket)
+    x, pulls = linear(counts.moves, made, where.buckets)
+    won = made.target == CONVERSION
+    converted = counts.moves[:, -2].sum() + (drawn - 1) @ np.bincount(made.bucket[won], made.times[won], where.buckets)
     varied = x + (drawn - 1) @ pulls
     every = varied[:, -1:]
     effects = np.divide(every - varied[:, :-1], every, out=np.zeros((len(drawn), len(x) - 1)), where=every > 0)
     return in_proportion(effects.clip(0, 1), converted.clip(0))
 
 
-def linear(counts: Floats, more: Floats) -> tuple[Floats, Floats]:
+def linear(counts: Floats, made: Moves, buckets: int) -> tuple[Floats, Floats]:
     """Probability of conversion without each channel and without none (k + 1,), and what more moves change (b, k + 1).
 
     With v the expected visits to s and x the probability of conversion from there, one more move from s to u changes
@@ -70,28 +74,32 @@ def linear(counts: Floats, more: Floats) -> tuple[Floats, Floats]:
     moves = np.divide(counts, out, out=np.zeros(counts.shape), where=out > 0)
     a, r = moves[k, :k], moves[:k, k]
     N = np.linalg.inv(np.eye(k) - moves[:k, :k])  # noqa: N806
+    del moves
     converts, visits, own = N @ r, a @ N, np.diagonal(N)
-    x = np.column_stack([converts[:, None] - N * (converts / own), converts])
-    x = np.vstack([x, a @ x])
-    v = np.column_stack([visits[:, None] - (N / own[:, None]).T * visits, visits])
-    v = np.vstack([v, np.ones(k + 1)])
-    reached = np.vstack([x[:k], np.ones(k + 1), np.zeros(k + 1)])
-    per_move = np.divide(v, out, out=np.zeros(v.shape), where=out > 0)
-    return x[k], _pulled(more, x, reached, per_move)
+    x, change = np.empty(k + 1), np.zeros((buckets, k + 1))
+    for some in np.array_split(np.arange(k + 1), k // AT_ONCE + 1):  # the last is without none
+        removed = some[some < k]
+        less = np.zeros((2, k, len(some)))
+        less[0, :, : len(removed)] = N[:, removed] * (converts / own)[removed]
+        less[1, :, : len(removed)] = N[removed].T * (visits / own)[removed]
+        from_channels, visited = converts[:, None] - less[0], visits[:, None] - less[1]
+        reached = np.vstack([from_channels, np.ones(len(some)), np.zeros(len(some))])
+        from_there = np.vstack([from_channels, a @ from_channels])
+        per_move = np.vstack([visited, np.ones(len(some))])
+        per_move = np.divide(per_move, out, out=np.zeros(per_move.shape), where=out > 0)
+        x[some], change[:, some] = from_there[k], _pulled(made, buckets, from_there, reached, per_move)
+    return x, change
 
 
 @njit(cache=True, nogil=True)
-def _pulled(more: Floats, x: Floats, reached: Floats, per_move: Floats) -> Floats:
-    """Return what each bucket's moves change (b, k + 1); most moves never happen."""
-    buckets, states, ends = more.shape
+def _pulled(made: Moves, buckets: int, x: Floats, reached: Floats, per_move: Floats) -> Floats:
+    """Return what each bucket's moves change (b, c); places are counted from the end where they are below 0."""
     change = np.zeros((buckets, x.shape[1]))
-    for bucket in range(buckets):
-        for s in range(states):
-            for u in range(ends):
-                times = more[bucket, s, u]
-                if times != 0:
-                    for c in range(x.shape[1]):
-                        change[bucket, c] += times * (reached[u, c] - x[s, c]) * per_move[s, c]
+    for i in range(len(made.times)):
+        of_bucket, s, to, times = change[made.bucket[i]], made.source[i], reached[made.target[i]], made.times[i]
+        x_s, per_move_s = x[s], per_move[s]
+        for c in range(x.shape[1]):
+            of_bucket[c] += times * (to[c] - x_s[c]) * per_move_s[c]
     return change
 
 

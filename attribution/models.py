@@ -37,6 +37,11 @@ class Earned(NamedTuple):
     high: Floats
 
 
+def credits_touches(name: str) -> bool:
+    """Say whether a model credits touches, so that a part of the closes can be looked at alone; others channels."""
+    return not MARKOV.fullmatch(name) and name not in (SHAPLEY_RATE, *OF_LEAD_DAYS)
+
+
 def counted_alone(name: str, rules: Mapping[str, Rule]) -> bool:
     """Say whether a model asks for no more than ``counting`` counts."""
     return name in rules or name == "markov:1"

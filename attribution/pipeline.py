@@ -45,6 +45,10 @@ class Pipeline(Run):
     without_amount: int = 0  # leads whose stages name no amount: they are expected to close, not to bring money
     horizon_days: float = 0
 
+    @property
+    def decision(self) -> None:
+        """Return none: what open deals promise, most of it of no paid channel, says nothing of what money brought."""
+
     def summary(self) -> dict[str, Any]:
         """Return the run for JSON; credit is closes that are expected, and value what they would bring."""
         expected = {"leads": self.leads, "without_amount": self.without_amount, "horizon_days": self.horizon_days}

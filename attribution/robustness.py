@@ -97,7 +97,6 @@ def _by_journeys(
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the channels' rows of all models by scenario, first as things are."""
     touches, whose = touches_in(lake, settings, as_of)
-    touches = touches[touches["lead_id"].notna()]
     wins, how = values(lake, settings, as_of, whose), settings.attribution
 
     def channels(rows: pd.DataFrame, asked: Settings) -> pd.DataFrame:

@@ -98,6 +98,8 @@ def attribute(
     identity = run_id(versions, settings.goal.model_dump(), how.model_dump(), named, as_of.isoformat())
     ruled = [name for name in named if name not in OF_LEAD_DAYS or baseline is None]
     answer = credit(seen, ruled or ["linear"], how.half_life_days, own=own_rules(settings))
+    if not ruled:  # what nobody earned is asked of it alone
+        answer = replace(answer, models=(), channels=answer.channels[:0], touches=answer.touches[:0])
     if len(ruled) < len(named) and baseline is not None:
         answer = _with_lead_days(answer, by_lead_days, then, settings, as_of, wins, baseline)
     return Run(identity, answer, how.stage, spent_on(then, settings, as_of))

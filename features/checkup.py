@@ -60,11 +60,16 @@ QUARANTINE = """
            min("row") AS example
     FROM quarantine GROUP BY ALL ORDER BY rows DESC, why
 """
+STRAY = """
+    (SELECT {{'rows': count(*), 'first': min(lead_id)}} FROM {table} WHERE lead_id NOT IN (
+        SELECT lead_id FROM leads UNION ALL SELECT duplicate_id FROM identities WHERE duplicate_id IS NOT NULL))
+"""
 SAID_OF = f"""
     SELECT (SELECT coalesce(sum(future), 0)::BIGINT FROM touch_days) AS future,
            (SELECT count(*) FROM stages WHERE stage IN (SELECT unnest($won::VARCHAR[]))) AS wins,
            (SELECT count(*) FROM stages WHERE stage IN (SELECT unnest($lost::VARCHAR[]))) AS losses,
            (SELECT count(*) FROM leads) AS leads,
+           {STRAY.format(table="stages")} AS stray_stages, {STRAY.format(table="feedback")} AS stray_feedback,
            (SELECT count(*) FROM ({ORPHANED})) AS refunds
 """
 MOST_MOVES = 10  # said; all are among the sources
@@ -156,9 +161,10 @@ def _described(source: Source, as_of: datetime) -> dict[str, Any]:
     }
 
 
-def _findings(said_of: Mapping[str, int], goal: Goal) -> Iterator[str]:
+def _findings(said_of: Mapping[str, Any], goal: Goal) -> Iterator[str]:
     if said_of["orphans"]:
         yield f"{_touches(said_of['orphans'])} of leads that are not in the lake. Ingest those leads."
+    yield from _strays(said_of)
     if said_of["lost_merges"]:
         records = _counted(said_of["lost_merges"], "record is", "records are")
         yield f"{records} merged into leads that are not in the lake. Ingest those leads."
@@ -177,6 +183,15 @@ def _findings(said_of: Mapping[str, int], goal: Goal) -> Iterator[str]:
             f"{_counted(said_of['refunds'], 'refund is', 'refunds are')} of leads that were not won before, and "
             "credited to nobody. Ingest the stages of those deals."
         )
+
+
+def _strays(said_of: Mapping[str, Any]) -> Iterator[str]:
+    for table in ("stages", "feedback"):
+        stray = said_of[f"stray_{table}"]
+        if said_of["leads"] and stray["rows"]:
+            rows = _counted(stray["rows"], f"row of {table} is", f"rows of {table} are")
+            example = f'such as "{stray["first"]}"'
+            yield f"{rows} of leads that are not in the lake ({example}). Correct the ids, or ingest the leads."
 
 
 def _arrivals(sources: Sequence[Source], as_of: datetime) -> Iterator[str]:

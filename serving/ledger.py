@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from attribution.models import credits_touches
 from features.store import share
 
 FOLDER = "attribution-runs"
@@ -50,6 +51,21 @@ def notes(said: Mapping[str, Any]) -> list[str]:
         f"its weight of {one['weight']:.0%} moves score_adjusted from {one['before']:,.1f} to {one['after']:,.1f}."
         for one in said.get("experiments", ())
     ]
+
+
+def of_touches(workspace: Path) -> dict[str, Any] | None:
+    """Return run_id, as_of and the models of the latest run that credits touches, so that closes can be told apart."""
+    return next((run for run in runs(workspace) if any(map(credits_touches, run["models"]))), None)
+
+
+def missing(workspace: Path, configured: Sequence[str]) -> str:
+    """Return a sentence on the configured models that the latest runs were not asked for; nothing where they were."""
+    shown = [run for run in (next(iter(runs(workspace)), None), of_touches(workspace)) if run]
+    lacking = [name for name in configured if not any(name in run["models"] for run in shown)]
+    if not shown or not lacking:
+        return ""
+    asked = f"The latest attribution was not asked for {', '.join(lacking)}."
+    return f"{asked} To have all models, run `touchstone attribute`."
 
 
 @lru_cache(16)

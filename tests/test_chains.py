@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -70,6 +71,7 @@ def test_credit_is_in_proportion_to_the_loss_of_a_dense_chain_without_the_channe
     lost = [1 - conversion_probability(rows, order, name) / complete for name in journeys_of(rows).channels]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chains, "DENSE_STATES", 400 if dense else 0)
+        patch.setattr(chains, "NUMBERS", 8_000_000 if dense else 5)
         np.testing.assert_allclose(credit(rows, order), won * np.array(lost) / sum(lost), atol=1e-9)
 
 
@@ -124,3 +126,16 @@ def test_many_states_are_counted_as_few_are(monkeypatch: pytest.MonkeyPatch) -> 
     looked_up = credit(rows, 3)
     monkeypatch.setattr(chains, "TABLE", 1)
     np.testing.assert_allclose(credit(rows, 3), looked_up)
+
+
+def test_what_every_channel_s_removal_changes_is_never_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(2)
+    rows: list[Row] = [([f"c{k:03}" for k in random.integers(0, 300, 4)], row % 2, 1) for row in range(800)]
+    seen = journeys_of(rows)
+    where, found = spread(seen, 1_000_000), chain(seen, 2)
+    monkeypatch.setattr(chains, "NUMBERS", 50_000)
+    tracemalloc.start()
+    removal_credit(found, where, np.ones((1, where.buckets)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * len(found.source) * 300  # one number a move and channel; it held seven

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tables import claim, merge, moment, stage, table, touch, version
+from tables import claim, merge, moment, stage, table, touch, verdict, version
 
 from features import delimited
 from features.checkup import checkup
@@ -81,6 +81,16 @@ def test_a_touch_that_turned_out_to_be_a_leads_is_not_anonymous_and_a_merge_into
         "1 record is merged into leads that are not in the lake. Ingest those leads.",
         "1 touch is anonymous, of no lead yet.",
     ]
+
+
+def test_stages_and_feedback_of_leads_that_nobody_knows_are_found(lake: Lake) -> None:
+    lake.append("leads", table("leads", LEADS))
+    lake.append("identities", table("identities", [merge("bobby", "bob", 2)]))
+    lake.append("stages", table("stages", [*ENDS, stage("ad", 5, "sql"), stage("bobby", 5, "sql")]))
+    said = [verdict(lead, 4) for lead in ("ada", "bobby", "L-9", "L-99")]
+    lake.append("feedback", table("feedback", said))
+    told = 'of leads that are not in the lake (such as "{}"). Correct the ids, or ingest the leads.'
+    assert findings(lake) == [f"1 row of stages is {told.format('ad')}", f"2 rows of feedback are {told.format('L-9')}"]
 
 
 def test_a_goal_that_no_stage_means_is_found(lake: Lake) -> None:

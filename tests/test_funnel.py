@@ -86,6 +86,8 @@ def test_a_group_of_leads_can_be_left_out() -> None:
     found = steps(time, touched, 2, eager)
     assert found.funnel(without=0).days[:, :, 9].sum() == 0
     assert found.funnel(without=1).days[:, :, 9].sum() == 1
+    shy = steps(time, touched, 2, lambda lead, day: 1 - eager(lead, day))  # Bob is likelier than any close was
+    assert [shy.funnel(without).start.argmax() for without in (0, 1)] == [6, 0]
 
 
 def test_a_channel_that_works_earns_some_of_what_it_brought_about_and_one_that_does_nothing_earns_nothing() -> None:
@@ -109,6 +111,13 @@ def test_losses_of_which_some_are_looked_at_stand_for_all(monkeypatch: pytest.Mo
     assert found.beginner.tolist() == [0, 1, 2]
 
 
+def test_losses_that_are_looked_at_are_of_all_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = OpenTime(np.zeros(5), np.arange(10.0, 60, 10), np.arange(5) == 0, np.arange(5) > 0)
+    monkeypatch.setattr("attribution.funnel.MOST_LOSSES", 2)
+    found = steps(time, Touched(np.zeros(6, np.int64), np.empty(0), np.empty(0, np.int32)), 2, eager)
+    assert found.lead[found.followed_by == 10].tolist() == [1, 4]
+
+
 def test_who_was_lost_the_moment_that_they_came_left_no_state() -> None:
     time, touched = ada_and_bob()
     found = steps(time._replace(end=np.array([20.0, 0.0])), touched, 2, eager)
@@ -119,15 +128,18 @@ def test_the_error_is_that_of_a_mean_over_groups_of_leads(monkeypatch: pytest.Mo
     of_group = np.arange(10.0) ** 2
 
     def mean(without: int | None = None) -> Floats:
-        return np.array([of_group.mean() if without is None else np.delete(of_group, without).mean()])
+        mean = of_group.mean() if without is None else np.delete(of_group, without).mean()
+        return np.array([mean, mean**2])
 
     monkeypatch.setattr("attribution.funnel.steps", lambda *_: SimpleNamespace(funnel=mean))
     monkeypatch.setattr("attribution.funnel._parts", lambda part: part)
     monkeypatch.setattr("attribution.funnel.refuse_too_few", lambda *_: None)
     time, touched = ada_and_bob()
     part, error = counterfactual_credit(LeadDays(("a", "b"), time, touched, ("x",)), lambda lead, _: lead * 0.0)
-    assert part.tolist() == [28.5]
-    assert error == pytest.approx(of_group.std(ddof=1) / np.sqrt(10))
+    assert part.tolist() == [28.5, 28.5**2]
+    assert error[0] == pytest.approx(of_group.std(ddof=1) / np.sqrt(10))
+    squares = np.array([mean(group)[1] for group in range(10)])  # around their own mean, which is not that of all
+    assert error[1] == pytest.approx(np.sqrt(0.9 * ((squares - squares.mean()) ** 2).sum()))
 
 
 def test_the_best_channel_comes_first_with_an_interval_of_90_percent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,3 +181,7 @@ def test_a_run_has_it_beside_the_others_and_adds_up_to_the_cent(tmp_path_factory
     assert (sums["credit"], sums["value"]) == (pytest.approx(100), Decimal("1001.00"))
     of_email = run.answer.channels.query("model == @COUNTERFACTUAL").iloc[0]
     assert of_email["low"] <= of_email["credit"] <= of_email["high"]
+    alone = attribute(lake, Settings(), moment(100), [COUNTERFACTUAL],
+                      lambda _: lambda lead, _: np.full(len(lead), 0.1))  # fmt: skip
+    assert (alone.answer.models, list(alone.summary()["models"])) == ((COUNTERFACTUAL,), [COUNTERFACTUAL])
+    assert set(credit_rows(alone)["model"]) == {COUNTERFACTUAL}

@@ -138,6 +138,14 @@ def test_effects_are_the_most_probable_under_their_prior() -> None:
     assert min(near) < 1e-3
     assert SPREADS[int(np.argmin(near))] in (0.5, 0.7, 1.0)
 
+    def evidence(effects: Floats, spread: float) -> float:
+        p = probability(log_odds + effects[level])
+        curvature = np.bincount(level, weights * p * (1 - p)) + 1 / spread**2
+        return -lost(effects, spread) - float(np.log(curvature * spread**2).sum()) / 2
+
+    likeliest = np.argmax([evidence(*each) for each in zip(most_probable, SPREADS, strict=True)])
+    assert int(np.argmin(near)) == likeliest
+
 
 def test_levels_that_are_alike_have_no_effects_at_all() -> None:
     level = np.arange(2000) % 20
@@ -160,6 +168,8 @@ def test_what_is_saved_says_the_same_of_a_lead_alone_and_among_others(
     matrix = feature_matrix(model.spec.features, moments)[:200]
     together = model.scorer().probabilities(matrix)
     assert [scorer.probabilities(matrix[i : i + 1])[0] for i in range(200)] == together.tolist()
+    ((column, coarse),) = model.spec.coarser
+    assert max(row[column] or 0 for row, _ in scorer.spec.golden) > coarse  # the copy is tried with finer levels, too
 
 
 def test_what_is_judged_on_unseen_leads_is_what_the_members_say(matters: tuple[Model, Moments, Floats]) -> None:

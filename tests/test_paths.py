@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attribution.counting import counted, counted_in_parts
+from attribution.counting import Counted, counted, counted_in_parts
 from attribution.journeys import Journeys
 from attribution.paths import path_journeys, path_parts, read_paths
 from attribution.rules import RULES, shares, time_decay
@@ -180,15 +180,40 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
         read_paths(tmp_path / name)
 
 
-@settings(deadline=None, max_examples=25)
-@given(
-    st.lists(
-        st.tuples(st.lists(st.sampled_from(list("zyxabc")), min_size=1, max_size=40), st.integers(1, 3),
-                  st.integers(0, 3), st.integers(-500, 500)),
-        min_size=1, max_size=30,
-    )
+PATHS = st.lists(
+    st.tuples(st.lists(st.sampled_from(list("zyxabc")), min_size=1, max_size=40), st.integers(1, 3),
+              st.integers(0, 3), st.integers(-500, 500)),
+    min_size=1, max_size=30,
 )  # fmt: skip
+
+
+@settings(deadline=None, max_examples=25)
+@given(PATHS)
 def test_a_file_read_in_parts_counts_as_it_does_at_once(rows: list[tuple[list[str], int, int, int]]) -> None:
+    parts, whole = in_parts_and_at_once(rows)
+    for some, all_ in zip(parts.counts[:-1], whole.counts[:-1], strict=True):
+        np.testing.assert_allclose(some, all_, atol=1e-9)
+
+
+@settings(deadline=None, max_examples=25)
+@given(PATHS, st.integers(1, 5))
+def test_moves_of_very_many_channels_are_listed_as_a_table_would_have_them(
+    rows: list[tuple[list[str], int, int, int]], many: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        table = in_parts_and_at_once(rows)[1].counts
+        patch.setattr("attribution.counting.MANY", many)
+        patch.setattr("attribution.moves.FEW", 3)
+        for seen in in_parts_and_at_once(rows):
+            if len(seen.channels) > many:
+                listed = np.zeros(table.moves_by_bucket.shape)
+                np.add.at(listed, seen.counts.made[0][:3], seen.counts.made[0].times)
+                np.testing.assert_allclose(listed, table.moves_by_bucket, atol=1e-9)
+            np.testing.assert_allclose(seen.counts.moves, table.moves, atol=1e-9)
+            np.testing.assert_allclose(seen.counts.converted_by_bucket, table.converted_by_bucket, atol=1e-9)
+
+
+def in_parts_and_at_once(rows: list[tuple[list[str], int, int, int]]) -> tuple[Counted, Counted]:
     table = pd.DataFrame(
         [(" > ".join(path), won, lost, cents / 100) for path, won, lost, cents in rows],
         columns=["path", "conversions", "nulls", "value"],
@@ -204,8 +229,7 @@ def test_a_file_read_in_parts_counts_as_it_does_at_once(rows: list[tuple[list[st
         whole = counted(once, rules, transitions=True)
     assert parts.channels == whole.channels
     assert (parts.value_cents, parts.untouched) == (whole.value_cents, whole.untouched)
-    for some, all_ in zip(parts.counts, whole.counts, strict=True):
-        np.testing.assert_allclose(some, all_, atol=1e-9)
+    return parts, whole
 
 
 def test_a_float_of_half_a_cent_means_the_decimal_that_it_is_written_as(tmp_path: Path) -> None:

@@ -119,6 +119,11 @@ def test_a_stored_pipeline_adds_up_to_what_is_expected_and_is_no_stage_s_credit(
     assert rows.to_pylist() == [{"conversion": "open", "closes": pytest.approx(1.1), "money": Decimal("530.0000")}]
 
 
+def test_what_is_open_is_no_reason_to_fund_a_channel(lake: Lake) -> None:
+    run = asked(lake, moment(10))
+    assert (run.decision, "decision" in run.summary()) == (None, False)
+
+
 def test_an_account_promises_what_its_most_promising_contact_does(lake: Lake) -> None:
     versions = [version(lead, 6, account="acme") for lead in ("ada", "bob")]
     lake.append("leads", table("leads", versions))

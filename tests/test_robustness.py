@@ -15,7 +15,16 @@ from test_adjusted import company
 
 from attribution.adjusted import score_adjusted
 from attribution.lead_days import LeadDays, Probability
-from attribution.robustness import PLACEBO, _shares, changed, robustness, touches_of, with_placebo, with_touches
+from attribution.robustness import (
+    PLACEBO,
+    _shares,
+    asked_once,
+    changed,
+    robustness,
+    touches_of,
+    with_placebo,
+    with_touches,
+)
 from features.history import History
 from features.lake import Lake
 from features.settings import Settings
@@ -103,6 +112,18 @@ def test_the_window_that_is_changed_is_that_of_the_stage_and_a_channel_that_is_g
     row = robustness(lake, asked, NOW, ["first"], None).iloc[0]
     assert (row["scenario"], row["moved"]) == ("half the window", 0.5)
     assert (row["channel"], row["before"], row["after"], row["low"], row["high"]) == ("Events", 1, 0, 0, 0)
+
+
+def test_rules_of_ones_own_are_changed_too(lake: Lake) -> None:
+    asked = Settings.model_validate({"attribution": {"lookback_days": 365, "custom": {"ours": [0, 0, 1]}}})
+    rows = robustness(lake, asked, NOW, ["ours"], None)
+    assert (set(rows["model"]), rows["channel"].iloc[-1]) == ({"ours"}, "(placebo)")
+
+
+def test_a_score_is_asked_again_at_other_moments_and_not_at_the_same() -> None:
+    told = asked_once(lambda lead, moment: lead + 0.1 * moment)
+    lead, now, later = np.array([1]), np.array([2]), np.array([3])
+    assert (told(lead, now)[0], told(lead, later)[0], told(lead, now)[0]) == (1.2, 1.3, 1.2)
 
 
 def test_touches_of_nobody_change_nothing(tmp_path: Path) -> None:

@@ -79,3 +79,22 @@ def test_where_every_model_can_be_filtered_or_nothing_was_credited_there_is_no_s
     if filtered:
         ledger.keep(tmp_path, RUN, AT)
     assert together(tmp_path, filtered) is None
+
+
+def test_closes_are_told_by_the_latest_run_that_credits_touches_and_models_that_are_missing_are_named(
+    tmp_path: Path,
+) -> None:
+    configured = ["linear", "markov:1"]
+    assert ledger.missing(tmp_path, configured) == ""
+    ledger.keep(tmp_path, RUN, AT)
+    chain = {name: of(50, 40, 60) for name in ("Email", "Display")}
+    ledger.keep(tmp_path, RUN | {"run_id": "r2", "models": {"markov:2": chain}}, "2026-11-21T09:00:00+00:00")
+    run = ledger.of_touches(tmp_path)
+    assert run is not None
+    assert run["run_id"] == "r1"  # the later one can tell no close from another
+    assert ledger.missing(tmp_path, configured) == ""
+    rules = {"run_id": "r3", "models": {"first": MODELS["linear"]}}
+    ledger.keep(tmp_path, RUN | rules, "2026-11-22T09:00:00+00:00")
+    assert ledger.missing(tmp_path, configured) == (
+        "The latest attribution was not asked for linear, markov:1. To have all models, run `touchstone attribute`."
+    )

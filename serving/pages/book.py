@@ -23,6 +23,7 @@ from features.errors import NothingToDo
 from features.history import microseconds
 from features.identities import touches_of_leads
 from features.lake import Lake
+from features.money import OPEN
 from features.settings import Settings
 from features.versions import MERGED, WHOLE_SINCE
 from serving import ledger
@@ -100,24 +101,20 @@ EXPLORED = """
            arg_min(propensity, as_of) AS propensity
     FROM scores WHERE goal IS NULL AND as_of <= $as_of AND propensity > 0 AND propensity < 1 GROUP BY lead_id
 """
-DEALS = """
-    CREATE TEMP TABLE deals AS
-    WITH latest AS (
-        SELECT lead_id, arg_max(amount, occurred_at) AS amount,
-               coalesce(arg_max(currency, occurred_at), $currency) AS currency
-        FROM stages WHERE amount IS NOT NULL AND greatest(occurred_at, received_at) < $as_of GROUP BY lead_id),
-    worth AS (SELECT currency, arg_max(rate, day) AS rate FROM rates GROUP BY currency)
-    SELECT lead_id, CAST(amount AS DOUBLE) * CASE WHEN latest.currency = $currency THEN 1 ELSE rate END AS amount
-    FROM latest LEFT JOIN worth USING (currency)
+DEALS = f"""
+    CREATE TEMP TABLE deals AS SELECT lead_id AS owner, value_cents / 100.0 AS amount, unrated FROM ({OPEN})
 """
 BOOK = """
     CREATE TABLE book AS
     SELECT known.lead_id, created_at, coalesce(origin.channel, '(no touch)') AS channel,
            coalesce(campaign, '') AS campaign, coalesce(reached.touches, 0) AS touches, sales_at,
            won_at, CASE WHEN won_at IS NULL THEN lost_at END AS lost_at,
-           value, amount, first_scored_at, first_probability, probability
-    FROM known LEFT JOIN reached USING (lead_id) LEFT JOIN deals USING (lead_id) LEFT JOIN said USING (lead_id)
-    LEFT JOIN ended USING (lead_id)
+           value, first_scored_at, first_probability, probability,
+           row_number() OVER (PARTITION BY coalesce(owned.owner, lead_id) ORDER BY probability DESC NULLS LAST,
+                              lead_id) = 1 AS is_likeliest,
+           CASE WHEN is_likeliest THEN amount END AS amount, CASE WHEN is_likeliest THEN unrated END AS unrated
+    FROM known LEFT JOIN reached USING (lead_id) LEFT JOIN said USING (lead_id) LEFT JOIN ended USING (lead_id)
+    LEFT JOIN owned ON owned.record = lead_id LEFT JOIN deals ON deals.owner = coalesce(owned.owner, lead_id)
     LEFT JOIN (SELECT lead_id, sum(value) AS value FROM closes GROUP BY lead_id) AS brought USING (lead_id)
     LEFT JOIN (SELECT event_id, campaign FROM touches
                SEMI JOIN (SELECT origin.event_id AS event_id FROM reached) USING (event_id)) AS named
@@ -203,12 +200,16 @@ class Edition:
 
     @cached_property
     def unrated(self) -> str:
-        """Return a sentence on costs of unknown rate, which are left out; nothing where there are none."""
-        (found,) = self.rows("""
-            SELECT count(*) AS costs, string_agg(DISTINCT currency, ', ' ORDER BY currency) AS named
-            FROM spent WHERE cost IS NULL""")
-        return (f"{found['costs']:,} costs in {found['named']} are left out, for no rate of their days is known. "
-                "Ingest rates.csv.") if found["costs"] else ""  # fmt: skip
+        """Return sentences on costs and open deals of unknown rate, which are left out; nothing where none are."""
+        found = self.rows("""
+            SELECT count(*) AS rows, string_agg(DISTINCT currency, ', ' ORDER BY currency) AS named,
+                   'costs' AS what, 'their days' AS days FROM spent WHERE cost IS NULL
+            UNION ALL
+            SELECT count(DISTINCT lead_id), string_agg(DISTINCT code, ', ' ORDER BY code), 'open deals', 'late'
+            FROM (SELECT lead_id, unnest(unrated) AS code FROM book)""")
+        said = [f"{one['rows']:,} {one['what']} in {one['named']} are left out, for no rate of {one['days']} is known."
+                for one in found if one["rows"]]  # fmt: skip
+        return " ".join([*said, "Ingest rates.csv."] if said else [])
 
     @cached_property
     def models(self) -> list[str]:
@@ -236,7 +237,7 @@ class Book:
     def make(self, now: datetime) -> Edition:
         """Make the book of all that is known before a moment, and let it be the current one."""
         versions = self._lake.current_versions(READ)
-        latest = (next(iter(ledger.runs(self._workspace, stage)), None) for stage in ("won", "open"))
+        latest = ledger.of_touches(self._workspace), next(iter(ledger.runs(self._workspace, "open")), None)
         self._edition = edition_of(Lake(self._lake.folder, versions), self._settings, now, versions, *latest)
         return self._edition
 
@@ -269,6 +270,7 @@ def edition_of(
     made.register("owned", owned(whose))
     asked: dict[str, object] = {
         "as_of": as_of, "currency": how.currency, "won": goal.won, "lost": goal.lost, "idle": how.exclude_kinds,
+        "ended": [*goal.won, *goal.lost],
         "rate_days": how.rate_days, "records": list(whose), "survivors": list(whose.values()),
         "run": run and run["run_id"], "pledged": pledged and pledged["run_id"], "heard": settings.report.heard_from,
     }  # fmt: skip

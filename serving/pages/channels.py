@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from attribution.decision import LEAST_SPEND
+from serving import ledger
 from serving.pages import drawing
 from serving.pages.book import STEPS, Edition
 from serving.pages.choice import CAMPAIGN, PERIODS, SEGMENT, Choice, chosen
@@ -101,7 +102,8 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
     if edition is None:
         return site.show(request, "wait.html")
     query = asked(request)
-    choice, currency = chosen(query, edition), site.desk.settings.attribution.currency
+    choice, how = chosen(query, edition), site.desk.settings.attribution
+    currency = how.currency
     horizon = int(site.desk.champion.scorer.spec.horizon_days)
     table = _table(edition, choice, query)
     best = max((row for row in table.rows if not row["apart"]), key=lambda row: row["credit"], default=None)
@@ -137,7 +139,8 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
                   for name, row in zip(names, velocity, strict=True)],
         top_velocity=max((row["days"] for row in velocity), default=1),
         cohorts=_cohorts(edition, choice), pace=by_first_touch(edition, choice), worth=_worth(table, currency),
-        pledges=trued_up(edition, choice, table.model),
+        pledges=trued_up(edition, choice, table.model), by_account=how.of == "account",
+        missing=ledger.missing(site.desk.workspace, how.models),
     )  # fmt: skip
 
 
