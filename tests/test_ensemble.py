@@ -334,6 +334,8 @@ def test_as_few_leads_as_configured_still_make_a_model(monkeypatch: pytest.Monke
 def test_the_rate_starts_at_one_in_ten_and_is_never_certain(labels: list[int], rate: float) -> None:
     some = np.arange(len(labels))
     assert alike(Moments(world({}), some, some), labels).rate == pytest.approx(rate)
+    often = np.repeat(some, 12)  # looked at a dozen times, a lead is still one
+    assert alike(Moments(world({}), often, often), np.repeat(labels, 12)).rate == pytest.approx(rate)
 
 
 def test_a_line_learns_from_a_sample_where_there_is_more_than_enough(
