@@ -125,7 +125,12 @@ def train(
         Record(
             model=models / scorer.version,
             features=[feature.name for feature in model.spec.features],
-            parameters=_parameters(settings) | {"evidence": model.spec.evidence, "snapshots": len(learned.labels)},
+            parameters={
+                **_parameters(settings),
+                "evidence": model.spec.evidence,
+                "snapshots": len(learned.labels),
+                **({"tuning": found} if found else {}),
+            },
             metrics=judged.overall if judged else {},
             lake_versions=versions,
             plot=plot,
