@@ -20,7 +20,7 @@ from features.history import NEVER, microseconds
 from features.lake import Lake
 from features.matrix import feature_matrix
 from features.reading import read_history
-from features.settings import Settings
+from features.settings import Goal, Settings
 from features.store import share
 from features.verbs import columns_of
 from serving.scorer import CHAMPION, Scorer, champion, save
@@ -99,7 +99,8 @@ def train(
     scorer = save(models, replace(model.spec, learned_until=cut, prospects=further), model.trees)
     tested = known.between(start)
     slices = slices_of(feature_matrix(scorer.spec.features, tested.moments), scorer.spec.features)
-    gate = _gate(judged, models, old, tested, slices, model.leaks)
+    winless = not learned.labels.any() and judged is not None
+    gate = _winless(old, settings.goal) if winless else _gate(judged, models, old, tested, slices, model.leaks)
     written: dict[str, Any] = {
         "version": scorer.version,
         "as_of": as_of.isoformat(),
@@ -204,6 +205,16 @@ def _gate(
         return found
     passed_over = f"The champion looks at {', '.join(knowing)}, which the leak report names, and was not compared with."
     return replace(found, why=f"{found.why} {passed_over}")
+
+
+def _winless(old: Scorer | None, goal: Goal) -> Verdict:
+    """Let the prior serve until somebody is won, but for a champion that has seen others won."""
+    nobody = f"nobody is known to have reached {' or '.join(goal.won)}"
+    remedy = f"set {f'goals.{goal.name}' if goal.name else 'goal'}.won to what your system calls it."
+    if old and old.spec.outcomes:
+        seen = f"but the champion knows {old.spec.outcomes:,} who have. If a stage got another name, {remedy}"
+        return Verdict(promoted=False, why=f"Refused: {nobody}, {seen} The champion stays.")
+    return Verdict(promoted=True, why=f"So far {nobody}: the prior serves. If somebody has, {remedy}")
 
 
 def _window(learned: Labelled) -> dict[str, object]:
