@@ -50,13 +50,9 @@ class Labelled:
 
     @property
     def rate(self) -> float:
-        """Return the share of wins, as if a few leads had been seen before: it is never 0 or 1.
-
-        However many snapshots a lead has, it counts once.
-        """
-        leads = len(np.unique(self.moments.lead))
-        wins = leads * float(self.weights @ self.labels) / max(float(self.weights.sum()), 1.0)
-        return (wins + PRIOR_RATE * PRIOR_LEADS) / (leads + PRIOR_LEADS)
+        """Return the share of wins, as if a few leads had been seen before: it is never 0 or 1."""
+        wins = float(self.weights @ self.labels)
+        return (wins + PRIOR_RATE * PRIOR_LEADS) / (float(self.weights.sum()) + PRIOR_LEADS)
 
 
 def snapshots(history: History, goal: Goal, when: Snapshots, until: int) -> Moments:
