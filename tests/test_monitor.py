@@ -21,13 +21,15 @@ from typer.testing import CliRunner
 from features.errors import NothingToDo
 from features.history import DAY
 from features.lake import Lake
+from features.matrix import feature_matrix
 from features.settings import Settings
+from features.verbs import Moments
 from serving import batch
 from serving.scorer import champion, promote, save
 from touchstone import app
 from training.drift import Shift
 from training.monitor import _of_drift, _of_promises, monitored
-from training.promises import EARLY_MATTERS, Kept, doubts
+from training.promises import EARLY_MATTERS, Kept, doubts, expected
 from training.retrain import due, retrain
 from training.tracking import sweep
 
@@ -63,14 +65,15 @@ def scored_leads(company: Company) -> list[str]:
 
 
 def test_a_score_that_is_no_longer_computed_is_skew(scored: Company) -> None:
-    rows = scored.lake.query("SELECT * FROM scores LIMIT 1").to_pandas()
-    lead = str(rows["lead_id"][0])
-    batch.store(scored.lake, rows.assign(probability=rows["probability"] + 1e-6, as_of=rows["as_of"]))
+    first = Moments(scored.history, np.zeros(1, np.int64), np.full(1, scored.as_of))
+    (said,) = scored.scorer.probabilities(feature_matrix(scored.scorer.spec.features, first))
+    lead = scored.history.lead_ids[0]
+    batch.store(scored.lake, scores_of([lead], scored.as_of, said + 1e-6).assign(model_version=scored.scorer.version))
     found = watched(scored)
     (alarm,) = (alarm for alarm in found["alarms"] if alarm["part"] == "skew")
-    assert alarm["what"] == (
-        f"1 of {len(scored_leads(scored)) + 1} scores are not what is computed now for the same moments: {lead}."
-    )
+    stored = scored.lake.query("SELECT probability FROM scores")["probability"].to_numpy()
+    assert alarm["what"] == (f"1 of {len(stored)} scores are not what is computed now for the same moments: {lead}.")
+    assert found["expected"] == expected(stored)
 
 
 def test_the_latest_five_hundred_scores_of_the_champion_are_computed_again(scored: Company) -> None:
