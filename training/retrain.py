@@ -28,7 +28,7 @@ from training.drift import drifted
 from training.monitor import monitored
 from training.registry import CARD, listed
 from training.tracking import sweep
-from training.train import Trained, train
+from training.train import Trained, learned_by, train
 
 FEWEST_OUTCOMES = 20  # new wins, below which more outcomes are no reason
 LOCK = ".retrain"
@@ -65,7 +65,7 @@ def due(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) -> str
     """Return why a model is to be trained, in a sentence; None if there is no reason.
 
     Raises:
-        NothingToDo: when the gate has refused a model of the same rows already.
+        NothingToDo: when the gate has refused a model of the same rows and settings already.
 
     """
     models = workspace / "models"
@@ -73,7 +73,7 @@ def due(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) -> str
         scorer = champion(models)
     except ModelError as error:
         return f"No model serves: {error}"
-    if refused := _refused(models, lake):
+    if refused := _refused(models, lake, settings):
         raise NothingToDo(
             f"No training is due: nothing was ingested since {refused} was trained and refused. Ingest what is new, or "
             "train all the same: touchstone retrain --force."
@@ -93,14 +93,15 @@ def due(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) -> str
     return alarms.get("promises") or alarms.get("drift")
 
 
-def _refused(models: Path, lake: Lake) -> str | None:
-    """Return the latest model if the gate refused it, and it learned from all that the lake holds."""
+def _refused(models: Path, lake: Lake, settings: Settings) -> str | None:
+    """Return the latest model if the gate refused it, and it learned by these settings from all that the lake holds."""
     latest = listed(models)[0]
     try:
         card = json.loads((models / latest["version"] / CARD).read_bytes())
     except OSError:  # a model without its card is still a model
         return None
-    same = card["lake"] == {name: version for name, version in lake.versions().items() if name in INGESTED}
+    versions = {name: version for name, version in lake.versions().items() if name in INGESTED}
+    same = (card["lake"], card.get("settings")) == (versions, learned_by(settings))
     return latest["version"] if same and not card["promoted"] and not latest["champion"] else None
 
 

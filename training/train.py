@@ -112,6 +112,7 @@ def train(
         "leaks": [asdict(leak) for leak in model.leaks],
         "recalibration": dict(zip(("intercept", "slope"), model.moved, strict=True)),
         "lake": versions,
+        "settings": learned_by(settings),
     }
     if judged:
         moved = effect_curves(scorer, _sample(feature_matrix(scorer.spec.features, learned.moments)))
@@ -227,6 +228,11 @@ def _window(learned: Labelled) -> dict[str, object]:
 def _sample(matrix: Floats) -> Floats:
     """Return some rows, evenly over all: enough to draw curves from."""
     return np.asarray(matrix[np.linspace(0, len(matrix) - 1, min(len(matrix), CURVE_ROWS)).astype(int)])
+
+
+def learned_by(settings: Settings) -> dict[str, Any]:
+    """Return the settings that make a model what it is, as JSON."""
+    return settings.model_dump(mode="json", include={"goal", "features", "snapshots", "training", "feedback"})
 
 
 def _parameters(settings: Settings) -> dict[str, object]:
