@@ -40,9 +40,10 @@ def models_compare(
     from features.verbs import columns_of
     from serving.scorer import load
     from training.backtest import compared
+    from training.registry import folders
 
     settings, room = towards(goal, workspace)
-    one, other = (load(room / "models" / version) for version in versions)
+    one, other = map(load, folders(room / "models", versions))
     history = read_history(Lake(workspace / "lake"), more=columns_of([*one.spec.features, *other.spec.features]))
     found = compared(one, other, history, settings, microseconds(moment(as_of)))
     terminal.finish({"models": found}, json, quiet, lambda: show_compared(found))

@@ -244,9 +244,10 @@ def _moved(name: str, move: Move) -> str:
     odds = 10 ** min(9, math.floor(-math.log10(max(move.chance, 1e-300))))
     rose = move.last_7_days > move.weekly_before
     cause = "is doubled, or a bot came" if rose else "still sends all of it"
+    before = "before" if move.last_7_days else "before the silence"
     return (
         f"{name} {'rose' if rose else 'fell'} to {move.last_7_days:,} in the last 7 days, from "
-        f"{move.weekly_before:,.1f} a week in the {move.weeks} weeks before. Chance alone shows such a move in fewer "
+        f"{move.weekly_before:,.1f} a week in the {move.weeks} weeks {before}. Chance alone shows such a move in fewer "
         f"than 1 of {odds:,} checks. See whether its source {cause}."
     )
 

@@ -59,7 +59,7 @@ def moves(sources: Mapping[Key, Days], first: Mapping[Key, int]) -> dict[Key, Mo
 
     ``first`` is how many days ago the history of a source's table begins.
     """
-    weeks = {name: weeks_of(days, first[name]) for name, days in sources.items()}
+    weeks = {name: _since_silent(weeks_of(days, first[name])) for name, days in sources.items()}
     weeks = {name: rows for name, rows in weeks.items() if any(rows) and len(rows) > FEWEST_WEEKS}
     own = {name: _dispersion(earlier) for name, (_, *earlier) in weeks.items() if mean(earlier) >= 1}
     usual = median(own.values()) if own else 1.0
@@ -90,6 +90,16 @@ def gaps(days: Days, first: int) -> list[tuple[int, int, float]]:
         else:
             runs.append([day])
     return [(run[0], run[-1], mean(empty[day] for day in run)) for run in runs]
+
+
+def _since_silent(weeks: list[int]) -> list[int]:
+    """Return the weeks as if a source that came every week, and then for weeks no more, had just fallen silent.
+
+    Its silence would soon look like its rhythm. Of a source that paused before, it may be that. The week in which the
+    silence began is left out.
+    """
+    silent = next((week for week, rows in enumerate(weeks) if rows), 0)
+    return [0, *weeks[silent + 1 :]] if silent > 1 and all(weeks[silent:]) else weeks
 
 
 def _missed(days: Days, day: int, first: int) -> float:

@@ -51,7 +51,7 @@ def outlooks(scorer: Scorer, matrix: Floats) -> list[dict[str, Any]]:
     return [
         {
             "won_within_days": {f"{days:g}": float(ahead.won[h, i]) for h, days in enumerate(ahead.days)},
-            "lost": float(ahead.lost[i]),
+            "lost": finite(float(ahead.lost[i])),
             "days_to_close": finite(float(ahead.days_to_close[i])),
         }
         for i in range(len(matrix))

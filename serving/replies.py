@@ -92,7 +92,7 @@ class ExplanationReply(Message):
     base: float
     effects: list[EffectReply]
     won_within_days: dict[str, float]
-    lost: float
+    lost: float | None
     days_to_close: float | None
     model_version: str
     as_of: AwareDatetime
@@ -146,7 +146,7 @@ class PresentScore(ReasonedScore):
     """The present score of an open lead, and when it will close, if it does."""
 
     won_within_days: dict[str, float]
-    lost: float
+    lost: float | None
     days_to_close: float | None
 
 

@@ -41,7 +41,7 @@ def _mlflow_s_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     """Give new workspaces a copy of MLflow's empty tables: seventy migrations make them once, not in each of them."""
     from training import tracking
 
-    empty, store = tmp_path_factory.mktemp("mlflow") / tracking.STORE, tracking._store
+    empty, store = tmp_path_factory.mktemp("mlflow") / tracking.STORE, tracking._store  # noqa: SLF001  # what makes them has no other door
 
     @contextmanager
     def with_tables(workspace: Path) -> Iterator[str | None]:

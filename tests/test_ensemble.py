@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from features.history import NEVER, History
+from features.history import DAY, NEVER, History
 from features.matrix import feature_matrix
 from features.settings import Training
 from features.templates import learned_features
@@ -334,6 +334,16 @@ def test_as_few_leads_as_configured_still_make_a_model(monkeypatch: pytest.Monke
 def test_the_rate_starts_at_one_in_ten_and_is_never_certain(labels: list[int], rate: float) -> None:
     some = np.arange(len(labels))
     assert alike(Moments(world({}), some, some), labels).rate == pytest.approx(rate)
+
+
+def test_while_nobody_is_won_a_lead_counts_once_however_often_it_was_looked_at() -> None:
+    history = eager_and_idle(30)
+    often = np.repeat(np.arange(30), 12)
+    rows = alike(Moments(history, often, history.created[often] + DAY), np.zeros(len(often)))
+    model = fit(rows, (), 90, QUICK)
+    (low,), (high,) = model.scorer().intervals(np.full((1, 1), model.spec.base_log_odds))
+    assert (model.spec.evidence, model.spec.base_rate) == ("prior", pytest.approx(0.5 / 35))
+    assert (low < 0.001, 0.05 < high < 0.1) == (True, True)  # of 30 coins that never fell, 7 % may fall (90 %)
 
 
 def test_a_line_learns_from_a_sample_where_there_is_more_than_enough(

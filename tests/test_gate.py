@@ -23,7 +23,9 @@ NO_SLICES = pd.DataFrame(index=range(2000))
 
 
 def says(probabilities: Floats, labels: Floats = LABELS) -> pd.DataFrame:
-    return pd.DataFrame({"probability": probabilities, "label": labels.astype(int)})
+    return pd.DataFrame({
+        "lead_id": np.arange(len(labels)), "probability": probabilities, "label": labels.astype(int)
+    })  # fmt: skip
 
 
 def base(labels: Floats = LABELS) -> Metrics:
@@ -157,6 +159,18 @@ def test_later_outcomes_of_one_class_promote_nobody_over_a_champion() -> None:
     )
     sentence = "Refused: all later outcomes are alike, and nothing can be compared. The champion stays."
     assert found == Verdict(promoted=False, why=sentence)
+
+
+@pytest.mark.parametrize(("leads", "promoted"), [(100, True), (102, False)])
+def test_later_leads_of_whom_nobody_is_won_refuse_a_model_where_that_is_no_chance(leads: int, promoted: bool) -> None:
+    lost = np.zeros(2 * leads)
+    twice = says(np.full(2 * leads, 0.01), lost).assign(lead_id=np.arange(2 * leads) // 2)
+    found = verdict(twice, metrics(lost, np.full(2 * leads, 0.05)), None, NO_SLICES)
+    assert found.promoted == promoted
+    assert promoted or found.why == (
+        "Refused: of 102 later leads none was won, where 5 were to be expected. If the data ended, give --as-of; if a "
+        "stage got another name, set won in touchstone.toml. The champion stays."
+    )
 
 
 def test_slices_are_the_categories_among_the_features_by_name() -> None:

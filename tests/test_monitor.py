@@ -21,11 +21,15 @@ from typer.testing import CliRunner
 from features.errors import NothingToDo
 from features.history import DAY
 from features.lake import Lake
+from features.matrix import feature_matrix
 from features.settings import Settings
+from features.verbs import Moments
 from serving import batch
 from serving.scorer import champion, promote, save
 from touchstone import app
-from training.monitor import monitored
+from training.drift import Shift
+from training.monitor import _of_drift, _of_promises, monitored
+from training.promises import EARLY_MATTERS, Kept, doubts, expected
 from training.retrain import due, retrain
 from training.tracking import sweep
 
@@ -61,14 +65,61 @@ def scored_leads(company: Company) -> list[str]:
 
 
 def test_a_score_that_is_no_longer_computed_is_skew(scored: Company) -> None:
-    rows = scored.lake.query("SELECT * FROM scores LIMIT 1").to_pandas()
-    lead = str(rows["lead_id"][0])
-    batch.store(scored.lake, rows.assign(probability=rows["probability"] + 0.01, as_of=rows["as_of"]))
+    first = Moments(scored.history, np.zeros(1, np.int64), np.full(1, scored.as_of))
+    (said,) = scored.scorer.probabilities(feature_matrix(scored.scorer.spec.features, first))
+    lead = scored.history.lead_ids[0]
+    batch.store(scored.lake, scores_of([lead], scored.as_of, said + 1e-6).assign(model_version=scored.scorer.version))
     found = watched(scored)
     (alarm,) = (alarm for alarm in found["alarms"] if alarm["part"] == "skew")
-    assert alarm["what"] == (
-        f"1 of {len(scored_leads(scored)) + 1} scores are not what is computed now for the same moments: {lead}."
+    stored = scored.lake.query("SELECT probability FROM scores")["probability"].to_numpy()
+    assert alarm["what"] == (f"1 of {len(stored)} scores are not what is computed now for the same moments: {lead}.")
+    assert found["expected"] == expected(stored)
+
+
+def test_the_latest_five_hundred_scores_of_the_champion_are_computed_again(scored: Company) -> None:
+    goal, rows = scored.settings.goal, scored.lake.query("SELECT * FROM scores LIMIT 1").to_pandas()
+    for days in (1, 2):
+        batch.store(scored.lake, batch.score_open(scored.scorer, scored.history, goal, scored.as_of - days * DAY))
+    wrong = rows.assign(probability=rows["probability"] + 0.1)
+    batch.store(scored.lake, wrong.assign(as_of=rows["as_of"] - pd.Timedelta(days=60)))  # too long ago
+    batch.store(scored.lake, wrong.assign(model_version="earlier"))
+    assert watched(scored)["skew"] == {"scored_again": 500, "differ": 0, "examples": []}
+
+
+def test_promises_of_the_horizon_and_early_ones_share_the_false_alarms_and_early_ones_have_to_matter_more(
+    scored: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, doubted = [], list[bool]()
+    monkeypatch.setattr("training.monitor.broken", lambda _, *how: asked.append(how) or [])
+    monkeypatch.setattr(
+        "training.monitor.doubts",
+        lambda scorer, matrix, *, early=False: doubted.append(early) or doubts(scorer, matrix, early=early),
     )
+    watched(scored)
+    assert asked == [(0.005,), (0.005, EARLY_MATTERS)]
+    assert doubted == [False, True]
+
+
+def test_what_moved_and_what_arrives_is_told_as_it_was_found(scored: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = Shift("age_days", "3 days on average", "9 days on average", 0.001)
+    monkeypatch.setattr("training.monitor.drifted", lambda *_: ([moved], np.array([True, False, False])))
+    monkeypatch.setattr("training.monitor.checkup", lambda *_: {"arrivals": ["No touches for 9 days."]})
+    found = watched(scored)
+    assert found["drift"] == {"leads_of_late": 1, "leads_before": 2, "moved": [vars(moved)]}
+    assert [alarm["what"] for alarm in found["alarms"]] == [
+        "The leads of the last 28 days are different. age_days: 9 days on average, 3 days on average before.",
+        "No touches for 9 days.",
+    ]
+
+
+def test_of_what_moved_and_of_broken_promises_five_are_named() -> None:
+    (alarm,) = _of_drift([Shift(f"f{i}", "1", "2", 0.001) for i in range(7)], 28, 0.01)
+    named = "; ".join(f"f{i}: 2, 1 before" for i in range(5))
+    assert alarm.what == f"The leads of the last 28 days are different. {named}, and 2 more features."
+    groups = _of_promises([Kept(f"g{i}", 100, 9.6, 30, 0.001) for i in range(7)], 0.01, " within 30 days")
+    assert [one.what for one in groups] == [
+        f"g{i}: 30 of 100 leads closed within 30 days, 10 were promised." for i in range(5)
+    ]
 
 
 def test_promises_that_are_not_kept_are_an_alarm_until_a_model_has_learned_from_them(

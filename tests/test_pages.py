@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from features.settings import Settings
 from serving.audit import Audit
 from serving.bearers import SESSION
 from serving.pages.files import ASSETS
+from serving.pages.lead import _outlook
 from serving.pages.signing import _own
 from serving.service import Application
 
@@ -187,6 +189,17 @@ def test_credit_and_the_unattributed_add_up_to_all_that_closed(morning: Morning,
     assert sum(float(row["credit"]) for row in rows) == pytest.approx(closed)
     value = sum(float(row["value"]) for row in rows)
     assert value == pytest.approx(worth * (1e6 if said[3] else 1), rel=0.01, abs=1)
+
+
+def test_a_lead_s_page_tells_the_horizons_asked_for_and_of_losses_the_score_s_own(morning: Morning) -> None:
+    first = morning.client.get("/leads?limit=1").json()["leads"][0]["lead_id"]
+    page = morning.client.get(f"/my-leads/{first}").text
+    assert re.findall(r"closed within (\d+) days|lost within (\d+) days", page) == [
+        *((days, "") for days in ("30", "60", "90", "180")), ("", "90")
+    ]  # fmt: skip
+    periods = {"7": 0.1, "30": 0.2, "90": 0.4, "180": 0.5}
+    told = SimpleNamespace(won_within_days=periods, horizon_days=90.0, probability=0.4)
+    assert _outlook(told, [30, 60, 180]) == [(30, 0.2), (90, 0.4), (180, 0.5)]
 
 
 def test_who_objects_is_shown_as_not_scored(morning: Morning) -> None:

@@ -86,6 +86,13 @@ def test_an_unknown_version_is_refused_and_the_known_ones_are_named(models: Path
     assert promoted(models) == before
 
 
+def test_versions_that_are_compared_and_unknown_are_all_named(models: Path, command: Command) -> None:
+    first, second = (line["version"] for line in listed(models))
+    for versions, unknown in (((first, "x"), "x"), (("x", "y"), "x and no model y"), (("x", "x"), "x")):
+        sentence = f"There is no model {unknown} in {models}. Known versions: {first}, {second}."
+        assert command("models", "compare", *versions, workspace=models.parent) == (1, f"ModelError: {sentence}\n")
+
+
 def test_a_promotion_that_is_killed_at_any_moment_leaves_the_old_champion_or_the_new_one(models: Path) -> None:
     first, second = sorted(promoted(models))
     code = f"""

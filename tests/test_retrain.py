@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import sqlite3
@@ -12,17 +13,19 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from conftest import ROOT
 from trained import NOW
 from typer.testing import CliRunner
 
 from features.catalogue import CATALOGUE
+from features.contract import schema
 from features.errors import NothingToDo
 from features.history import DAY, microseconds
 from features.ingestion import files_in, ingest
 from features.lake import Lake
-from features.settings import Settings
+from features.settings import Settings, read_settings
 from serving.scorer import Scorer, champion, promote, promoted, save
 from simulation.company import Company
 from simulation.files import write
@@ -36,7 +39,7 @@ import os, signal, sys
 from datetime import datetime
 from pathlib import Path
 from features.lake import Lake
-from features.settings import Settings
+from features.settings import Settings, read_settings
 import {module}
 from training.retrain import retrain
 
@@ -140,8 +143,27 @@ def test_a_challenger_that_is_worse_is_refused_and_the_champion_stays(own: Small
     removed = [line.name for line in CATALOGUE if line.name != "age_days"]
     toml = f"[training]\ntrees = 5\nmembers = 2\n[features]\nremove = {removed}\n"
     (own.workspace / "touchstone.toml").write_text(toml, "utf-8")
-    asked = ["retrain", "--force", "--workspace", str(own.workspace), "--as-of", NOW.isoformat()]
+    today, a_month_later = NOW + timedelta(hours=1), NOW + timedelta(days=31)
+    asked = ["retrain", "--force", "--workspace", str(own.workspace), "--as-of", today.isoformat()]
     told = CliRunner().invoke(app, asked)
     assert told.exit_code == 3
     assert "is challenger. Refused: " in told.stdout
     assert promoted(models)[0] == older.version
+    (refused,) = re.findall(r"Model (\w+) ", told.stdout)
+    own_settings = read_settings(own.workspace)
+    sentence = (
+        f"No training is due: nothing was ingested since {refused} was trained and refused. "
+        "Ingest what is new, or train all the same: touchstone retrain --force."
+    )
+    with pytest.raises(NothingToDo, match=f"^{re.escape(sentence)}$"):
+        retrain(own.lake, own_settings, own.workspace, a_month_later)
+    why = "The champion learned 231 days ago; 30 are allowed."
+    assert due(own.lake, FEW, own.workspace, a_month_later) == why  # by other settings
+    promote(models, refused)  # by hand
+    assert (
+        due(own.lake, own_settings, own.workspace, a_month_later) == "The champion learned 31 days ago; 30 are allowed."
+    )
+    promote(models, older.version)
+    stage = pa.Table.from_pylist([{"lead_id": "L-00001", "stage": "won", "row_hash": "new"}], schema("stages"))
+    own.lake.append("stages", stage)
+    assert due(own.lake, own_settings, own.workspace, a_month_later) == why

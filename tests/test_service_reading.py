@@ -6,6 +6,8 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import httpx
@@ -15,6 +17,8 @@ from trained import NOW, Company
 
 from features.history import microseconds
 from serving import batch, ledger
+from serving.scorer import promote, save
+from serving.spec import Spec
 
 Row = dict[str, Any]
 SUMMARY: Row = {
@@ -26,8 +30,6 @@ SUMMARY: Row = {
 @pytest.fixture(scope="module")
 def company(tmp_path_factory: pytest.TempPathFactory, trained_company: Company) -> Company:
     """Return a copy of the trained company, with its open leads scored as of then."""
-    from shutil import copytree
-
     from features.lake import Lake
 
     workspace = copytree(trained_company.workspace, tmp_path_factory.mktemp("reading") / "workspace")
@@ -224,6 +226,27 @@ def test_the_model_tells_what_it_is_made_of(client: httpx.Client, company: Compa
     found = client.get("/model").json()
     assert found["version"] == company.scorer.version
     assert [feature["name"] for feature in found["features"]] == [f.name for f in company.scorer.spec.features]
+
+
+def test_a_model_that_knows_no_outlook_tells_all_else(company: Company, tmp_path: Path) -> None:
+    copytree(company.workspace / "lake", tmp_path / "lake")
+    prior = Spec(company.scorer.spec.features, 90, base_log_odds=-2.2, leads=0)
+    promote(tmp_path / "models", save(tmp_path / "models", prior, "").version)
+    with serving(tmp_path, company.settings) as client:
+        until_ready(client)
+        lead_id = leads(client, limit=1)["leads"][0]["lead_id"]
+        (explained,) = client.post("/explain", json={"lead_ids": [lead_id]}).json()["explanations"]
+        score = client.get(f"/leads/{lead_id}").json()["score"]
+        page = client.get(f"/my-leads/{lead_id}").text
+    for told in (explained, score):
+        assert (told["lost"], told["days_to_close"], told["won_within_days"]) == (
+            None,
+            None,
+            {"90": told["probability"]},
+        )
+    assert "closed within 90 days" in page
+    assert "lost within" not in page
+    assert "expected close" not in page
 
 
 def test_what_others_store_is_seen_without_a_restart(client: httpx.Client, company: Company) -> None:

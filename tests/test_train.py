@@ -12,6 +12,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ from features.contract import INGESTED, schema
 from features.errors import DataError, ModelError
 from features.lake import Lake
 from features.matrix import feature_matrix
-from features.settings import Settings
+from features.settings import Goal, Settings
 from serving.batch import open_leads
-from serving.scorer import champion
+from serving.scorer import champion, promote, save
 from training import learning
 from training import train as train_module
 from training.leaks import Leak
@@ -332,6 +333,27 @@ def test_without_any_outcome_the_base_rate_is_champion(unrecorded: list[Record],
         ]),
     )  # fmt: skip
     assert (unrecorded[0].metrics, unrecorded[0].plot) == ({}, None)
+
+
+def test_a_prior_serves_until_somebody_is_won_but_for_a_champion_that_knows_who_was(
+    unrecorded: list[Record], tmp_path: Path
+) -> None:
+    lake = Lake(tmp_path / "lake")
+    eager_and_idle(lake)
+    renamed = SETTINGS.model_copy(update={"goal": Goal(won=["signed", "paid"], lost=["lost"], horizon_days=30)})
+    nobody, remedy = "nobody is known to have reached signed or paid", "set goal.won to what your system calls it."
+    for on in (380, 400):
+        prior = train(lake, renamed, tmp_path, moment(on))
+        why = f"So far {nobody}: the prior serves. If somebody has, {remedy}"
+        assert (prior.promoted, prior.evidence, prior.wins, prior.why) == (True, "prior", 0, why)
+    models = tmp_path / "models"
+    promote(models, save(models, replace(champion(models).spec, outcomes=80), "").version)
+    refused = train(lake, renamed, tmp_path, moment(401))
+    assert (refused.promoted, len(unrecorded)) == (False, 3)
+    assert refused.why == (
+        f"Refused: {nobody}, but the champion knows 80 who have. If a stage got another name, {remedy} "
+        "The champion stays."
+    )
 
 
 # What MLflow's users load

@@ -62,6 +62,22 @@ def test_a_source_that_stopped_is_an_alarm() -> None:
     assert moved({"gone": by_day([0, *[40] * 8])}, 63)["gone"].is_alarm
 
 
+@pytest.mark.parametrize(
+    ("weeks", "is_alarm"),
+    [
+        ([0, 0, 0, 0, 20, 100, 110, 90, 100], True),  # 34 days
+        ([0, 0, 0, 0, 20, 100, 0, 90, 100], False),  # it paused before
+        ([0, 0, 0, 0, 0, 0, 110, 90, 100], False),  # there are too few weeks before to say
+        ([0, 0, 0, 0, 1, 2, 1, 3, 1], False),  # it has always been rare
+    ],
+)
+def test_a_source_that_fell_silent_weeks_ago_is_an_alarm_still(weeks: list[int], is_alarm: bool) -> None:
+    found = moved({"mails": by_day(weeks), "steady": by_day([100] * 9)}, 63).get("mails")
+    assert (found is not None and found.is_alarm) == is_alarm
+    if is_alarm and found:
+        assert (found.last_7_days, found.weekly_before, found.weeks) == (0, 100, 4)
+
+
 def test_of_many_sources_one_needs_stronger_evidence() -> None:
     fallen = by_day([63, *[100] * 8])
     others = {str(i): by_day([100] * 9) for i in range(200)}

@@ -79,8 +79,9 @@ def fit(
         outcomes=fewest,
         medians=(None,) * len(features),
     )
-    if fewest == 0:
-        return Model(base, "")
+    if fewest == 0:  # a lead that was looked at often is still one to whom nothing happened
+        rate = replace(rows, weights=np.full(len(lead), base.leads / max(len(lead), 1))).rate
+        return Model(replace(base, base_log_odds=math.log(rate / (1 - rate))), "")
     matrix = feature_matrix(features, rows.moments)
     found = _leaks(matrix, rows, features, how) if fewest >= FEWEST_FOR_LEAKS else ()
     kept = [i for i, feature in enumerate(features) if feature.name not in {leak.feature for leak in found}]

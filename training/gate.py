@@ -25,6 +25,7 @@ LESS_TRUE = 0.02  # calibration error above the champion's
 DRAWS, RARE, SEED = 200, 0.95, 0  # of outcomes, if what was promised were true
 SURE = 2.0  # standard errors of the difference of losses
 FEWEST_IN_SLICE = 100  # rows, of which some are won and some not
+EXPECTED = 5.0  # later leads won, by the rate learned; that there are none is then no chance (e⁻⁵ < 1 %)
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,21 @@ def verdict(
     """Return whether the challenger may serve.
 
     Args:
-        challenger: predictions (probability, label) of later rows.
-        base_rate: metrics of the base rate on these rows.
+        challenger: predictions (lead_id, probability, label) of later rows.
+        base_rate: metrics of the base rate, as it was learned, on these rows.
         champion: predictions of the same rows; None if there is nobody to beat.
         slices: categories of these rows, one a column; missing where a row is in none.
 
     """
     labels, new = challenger["label"].to_numpy(np.float64), _metrics(challenger)
+    leads = challenger["lead_id"].nunique()
+    expected = leads * base_rate["mean_probability"]
+    if not labels.any() and expected > EXPECTED:
+        return Verdict(
+            promoted=False,
+            why=f"Refused: of {leads:,} later leads none was won, where {expected:.0f} were to be expected. If the "
+            "data ended, give --as-of; if a stage got another name, set won in touchstone.toml. The champion stays.",
+        )
     said = f"log loss on later data {new['log_loss']:.4f}, base rate's {base_rate['log_loss']:.4f}"
     if new["log_loss"] > base_rate["log_loss"] * WORSE:
         return Verdict(promoted=False, why=f"Refused: worse than the base rate ({said}). The champion stays.")

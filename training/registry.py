@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,22 @@ def listed(models: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda line: (line["as_of"] or "", line["version"]), reverse=True)
 
 
+def folders(models: Path, versions: Sequence[str]) -> list[Path]:
+    """Return the folder of each version.
+
+    Raises:
+        ModelError: when there is no model of one of them; it names those that there are.
+
+    """
+    known = [line["version"] for line in listed(models)]
+    if unknown := [version for version in dict.fromkeys(versions) if version not in known]:
+        raise ModelError(
+            f"There is no model {' and no model '.join(unknown)} in {models}. "
+            f"Known versions: {', '.join(known) or 'none yet'}."
+        )
+    return [models / version for version in versions]
+
+
 def serve(models: Path, version: str) -> str:
     """Make a version the champion, after a trial.
 
@@ -35,10 +52,8 @@ def serve(models: Path, version: str) -> str:
         ModelError: when there is no such version, or it cannot be loaded; the champion stays.
 
     """
-    if not (models / version / MANIFEST).exists():
-        known = ", ".join(line["version"] for line in listed(models)) or "none yet"
-        raise ModelError(f"There is no model {version} in {models}. Known versions: {known}.")
-    trial(models / version)
+    (folder,) = folders(models, [version])
+    trial(folder)
     promote(models, version)
     return version
 

@@ -7,6 +7,7 @@ says whether there is anything to do. Two never train at once.
 from __future__ import annotations
 
 import fcntl
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from features.contract import INGESTED
 from features.errors import ModelError, NothingToDo
 from features.history import DAY, microseconds
 from features.lake import Lake
@@ -24,8 +26,9 @@ from features.verbs import columns_of
 from serving.scorer import champion
 from training.drift import drifted
 from training.monitor import monitored
+from training.registry import CARD, listed
 from training.tracking import sweep
-from training.train import Trained, train
+from training.train import Trained, learned_by, train
 
 FEWEST_OUTCOMES = 20  # new wins, below which more outcomes are no reason
 LOCK = ".retrain"
@@ -59,11 +62,22 @@ def retrain(
 
 
 def due(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) -> str | None:
-    """Return why a model is to be trained, in a sentence; None if there is no reason."""
+    """Return why a model is to be trained, in a sentence; None if there is no reason.
+
+    Raises:
+        NothingToDo: when the gate has refused a model of the same rows and settings already.
+
+    """
+    models = workspace / "models"
     try:
-        scorer = champion(workspace / "models")
+        scorer = champion(models)
     except ModelError as error:
         return f"No model serves: {error}"
+    if refused := _refused(models, lake, settings):
+        raise NothingToDo(
+            f"No training is due: nothing was ingested since {refused} was trained and refused. Ingest what is new, or "
+            "train all the same: touchstone retrain --force."
+        )
     learned, now, watch = scorer.spec, microseconds(as_of), settings.monitor
     age = (now - learned.learned_until) / DAY
     if age >= watch.retrain_days:
@@ -77,6 +91,18 @@ def due(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) -> str
     if "drift" in alarms and drifted(scorer, history, settings, learned.learned_until)[0]:
         del alarms["drift"]  # the champion learned when leads were different already
     return alarms.get("promises") or alarms.get("drift")
+
+
+def _refused(models: Path, lake: Lake, settings: Settings) -> str | None:
+    """Return the latest model if the gate refused it, and it learned by these settings from all that the lake holds."""
+    latest = listed(models)[0]
+    try:
+        card = json.loads((models / latest["version"] / CARD).read_bytes())
+    except OSError:  # a model without its card is still a model
+        return None
+    versions = {name: version for name, version in lake.versions().items() if name in INGESTED}
+    same = (card["lake"], card.get("settings")) == (versions, learned_by(settings))
+    return latest["version"] if same and not card["promoted"] and not latest["champion"] else None
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from features.history import NEVER, microseconds
 from features.lake import Lake
 from features.matrix import feature_matrix
 from features.reading import read_history
-from features.settings import Settings
+from features.settings import Goal, Settings
 from features.store import share
 from features.verbs import columns_of
 from serving.scorer import CHAMPION, Scorer, champion, save
@@ -99,7 +99,8 @@ def train(
     scorer = save(models, replace(model.spec, learned_until=cut, prospects=further), model.trees)
     tested = known.between(start)
     slices = slices_of(feature_matrix(scorer.spec.features, tested.moments), scorer.spec.features)
-    gate = _gate(judged, models, old, tested, slices, model.leaks)
+    winless = not learned.labels.any() and judged is not None
+    gate = _winless(old, settings.goal) if winless else _gate(judged, models, old, tested, slices, model.leaks)
     written: dict[str, Any] = {
         "version": scorer.version,
         "as_of": as_of.isoformat(),
@@ -111,6 +112,7 @@ def train(
         "leaks": [asdict(leak) for leak in model.leaks],
         "recalibration": dict(zip(("intercept", "slope"), model.moved, strict=True)),
         "lake": versions,
+        "settings": learned_by(settings),
     }
     if judged:
         moved = effect_curves(scorer, _sample(feature_matrix(scorer.spec.features, learned.moments)))
@@ -125,7 +127,12 @@ def train(
         Record(
             model=models / scorer.version,
             features=[feature.name for feature in model.spec.features],
-            parameters=_parameters(settings) | {"evidence": model.spec.evidence, "snapshots": len(learned.labels)},
+            parameters={
+                **_parameters(settings),
+                "evidence": model.spec.evidence,
+                "snapshots": len(learned.labels),
+                **({"tuning": found} if found else {}),
+            },
             metrics=judged.overall if judged else {},
             lake_versions=versions,
             plot=plot,
@@ -201,6 +208,16 @@ def _gate(
     return replace(found, why=f"{found.why} {passed_over}")
 
 
+def _winless(old: Scorer | None, goal: Goal) -> Verdict:
+    """Let the prior serve until somebody is won, but for a champion that has seen others won."""
+    nobody = f"nobody is known to have reached {' or '.join(goal.won)}"
+    remedy = f"set {f'goals.{goal.name}' if goal.name else 'goal'}.won to what your system calls it."
+    if old and old.spec.outcomes:
+        seen = f"but the champion knows {old.spec.outcomes:,} who have. If a stage got another name, {remedy}"
+        return Verdict(promoted=False, why=f"Refused: {nobody}, {seen} The champion stays.")
+    return Verdict(promoted=True, why=f"So far {nobody}: the prior serves. If somebody has, {remedy}")
+
+
 def _window(learned: Labelled) -> dict[str, object]:
     """Return when the snapshots that were learned from were taken, and how many they are."""
     taken = learned.moments.as_of
@@ -211,6 +228,11 @@ def _window(learned: Labelled) -> dict[str, object]:
 def _sample(matrix: Floats) -> Floats:
     """Return some rows, evenly over all: enough to draw curves from."""
     return np.asarray(matrix[np.linspace(0, len(matrix) - 1, min(len(matrix), CURVE_ROWS)).astype(int)])
+
+
+def learned_by(settings: Settings) -> dict[str, Any]:
+    """Return the settings that make a model what it is, as JSON."""
+    return settings.model_dump(mode="json", include={"goal", "features", "snapshots", "training", "feedback"})
 
 
 def _parameters(settings: Settings) -> dict[str, object]:

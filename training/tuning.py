@@ -3,8 +3,9 @@
 The settings given are tried first, and others within a budget of seconds (Optuna's tree-structured Parzen estimator).
 Each learns from what was known at a moment and is judged by its log loss on the leads that came after it, and before
 those that the gate will judge on. The best of many is good by chance, too: it is taken only if its losses are lower by
-``SURE`` standard errors. What a budget of time finds cannot be repeated to the bit; the settings that it found can:
-they are among the run's parameters, to be written into touchstone.toml.
+``SURE`` standard errors. How many a budget of time tries depends on the machine, so that what it finds may differ; the
+settings that it found can be repeated to the bit: they are among the run's parameters, to be written into
+touchstone.toml.
 """
 
 from __future__ import annotations
@@ -39,20 +40,25 @@ def tuned(history: History, settings: Settings, before: int, seconds: float) -> 
     moments = np.sort(known.moments.as_of)
     cut = int(moments[int((1 - LATER) * len(moments))]) if len(moments) else before
     later = known.between(cut)
-    if min(later.labels.sum(), (1 - later.labels).sum()) < FEWEST:
-        return settings, f"Not tuned: of the later leads less than {FEWEST} were won, or were not."
+    wins, others = int(later.labels.sum()), int((1 - later.labels).sum())
+    if min(wins, others) < FEWEST:
+        return settings, (
+            f"Not tuned: of the snapshots to choose by {wins:,} were won and {others:,} not; with fewer than "
+            f"{FEWEST} of either, chance would choose."
+        )
     tried: list[tuple[Training, Floats]] = []
 
     def loss(trial: optuna.Trial) -> float:
-        how = settings.training.model_copy(update=_asked(trial))
+        how = settings.training.model_copy(update=_asked(trial) if tried else {})
         lost = later_losses(history, settings.model_copy(update={"training": how}), cut, later)
         tried.append((how, lost))
         return float(lost.mean())
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=settings.training.seed))
-    study.enqueue_trial({name: getattr(settings.training, name) for name in RANGES})
     study.optimize(loss, n_trials=TRIALS, timeout=seconds)
+    if not tried[1:]:
+        return settings, f"Not tuned: {seconds:g} seconds were over before other settings were tried. Give --tune more."
     (_, given), (best, lowest) = tried[0], min(tried, key=lambda one: one[1].mean())
     gain = given - lowest
     sure = gain.mean() > SURE * gain.std() / np.sqrt(len(gain))
@@ -63,7 +69,8 @@ def tuned(history: History, settings: Settings, before: int, seconds: float) -> 
     if not sure:
         return settings, f"{said}, which chance explains. They stay."
     found = ", ".join(f"{name} = {getattr(best, name):g}" for name in RANGES)
-    return settings.model_copy(update={"training": best}), f"{said}. Taken: {found}."
+    taken = f"Taken: {found}. Write them into touchstone.toml under [training], or the next training forgets them."
+    return settings.model_copy(update={"training": best}), f"{said}. {taken}"
 
 
 def later_losses(history: History, settings: Settings, cut: int, later: Labelled) -> Floats:
@@ -89,6 +96,6 @@ def _asked(trial: Any) -> dict[str, float]:
     return {
         name: trial.suggest_int(name, int(low), int(high), log=log)
         if name in whole
-        else trial.suggest_float(name, low, high, log=log)
+        else float(f"{trial.suggest_float(name, low, high, log=log):.3g}")  # as told, so that it can be repeated
         for name, (low, high, log) in RANGES.items()
     }

@@ -34,7 +34,6 @@ def one_lead(site: Site, request: Request, _form: Form) -> Response:
     """Show a lead."""
     now = site.clock()
     lead = site.desk.lead(request.path_params["lead_id"], now)
-    spec = site.desk.champion.scorer.spec
     score, usual = lead.score, site.desk.model().base_rate
     reasons: list[dict[str, Any]] = [
         {
@@ -57,7 +56,7 @@ def one_lead(site: Site, request: Request, _form: Form) -> Response:
         address=quote(lead.lead_id, safe=""), reasons=reasons, strongest=strongest, known=known, closes=closes, sub=sub,
         verdict=verdicts[0] if verdicts else None, stage=stages[0] if stages else None,
         amount=amounts[0] if amounts else None, bar=_bar(score, usual) if score else "",
-        outlook=_outlook(score, spec.horizon_days) if score else [], chart=_chart(lead.scores),
+        outlook=_outlook(score, site.desk.settings.training.outlook_days) if score else [], chart=_chart(lead.scores),
         causes=list(_causes(lead.scores)), timeline=list(_timeline(lead.timeline)), why_not=REASONS,
         said=request.query_params.get("said"),
     )  # fmt: skip
@@ -113,10 +112,11 @@ def _bar(score: Any, usual: float) -> object:
     return drawing.interval(score.probability, score.low, score.high, top, says, usual, width=320)
 
 
-def _outlook(score: Any, horizon_days: float) -> list[tuple[float, float]]:
-    """Return the probability of having closed within each horizon, never falling."""
-    within = {float(days): share for days, share in score.won_within_days.items()} | {horizon_days: score.probability}
-    return sorted(within.items())
+def _outlook(score: Any, asked: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the probability of having closed within each horizon asked for, and its own, never falling."""
+    within = {float(days): share for days, share in score.won_within_days.items()}
+    shown = {days: share for days, share in within.items() if days in asked}
+    return sorted({**shown, score.horizon_days: score.probability}.items())
 
 
 def _chart(stored: Sequence[StoredScore]) -> object:
