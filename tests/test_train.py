@@ -23,6 +23,7 @@ import pytest
 from by_hand import moment
 from trained import NOW, Company
 
+from features.catalogue import CATALOGUE
 from features.contract import INGESTED, schema
 from features.errors import DataError, ModelError
 from features.lake import Lake
@@ -33,7 +34,7 @@ from serving.scorer import champion, promote, save
 from training import learning
 from training import train as train_module
 from training.leaks import Leak
-from training.registry import marked
+from training.registry import CARD, marked
 from training.tracking import Record, record
 from training.train import Trained, train
 
@@ -292,6 +293,23 @@ def test_a_champion_is_compared_with_on_rows_that_it_has_not_seen(
     assert len(unrecorded) == 2
 
 
+def test_for_a_champion_that_has_seen_the_later_leads_stands_a_model_of_its_settings(
+    unrecorded: list[Record], tmp_path: Path
+) -> None:
+    lake, all_but_age = Lake(tmp_path / "lake"), [line.name for line in CATALOGUE if line.verb != "age"]
+    blind = SETTINGS.model_copy(update={"features": SETTINGS.features.model_copy(update={"remove": all_but_age})})
+    eager_and_idle(lake)
+    first, same = (train(lake, SETTINGS, tmp_path, moment(day)) for day in (174, 175))
+    assert same.why.endswith(" The champion has seen these leads: it learned by the same settings.")
+    worse = train(lake, blind, tmp_path, moment(176))
+    assert re.match(r"Refused: .* than the champion on later data \(log loss ", worse.why)
+    assert worse.why.endswith(" The champion has seen these leads: a model of its settings stands for it.")
+    assert [first.promoted, same.promoted, worse.promoted] == [True, True, False]
+    (tmp_path / "models" / same.version / CARD).write_text('{"settings": {"features": {"remove": ["nothing"]}}}')
+    assert train(lake, blind, tmp_path, moment(176)).why.endswith("leads: it was not compared with.")
+    assert len(unrecorded) == 4
+
+
 def test_a_champion_that_looks_at_a_leak_is_no_bar(
     unrecorded: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,7 +320,7 @@ def test_a_champion_that_looks_at_a_leak_is_no_bar(
     monkeypatch.setattr(learning, "written_afterwards", lambda *_: (leak,))
     after = train(lake, SETTINGS, tmp_path, moment(175))
     assert after.why.startswith("Not worse than the base rate (log loss ")
-    sentence = " The champion looks at age_days, which the leak report names, and was not compared with."
+    sentence = " The champion looks at age_days, which the leak report names: it was not compared with."
     assert after.why.endswith(sentence)
     assert (after.promoted, after.leaks, len(unrecorded)) == (True, [vars(leak)], 2)
 

@@ -2,8 +2,8 @@
 
 Both are judged on the same later snapshots, of which neither knew an outcome: by log loss (is the promise kept?), by
 ROC AUC (is the order right?), by calibration error (of those who are promised 20 %, does a fifth close?), and slice by
-slice, so that a model that is better on the whole is not worse for one channel, segment or owner. A champion that has
-seen the later snapshots cannot be compared with on them.
+slice, so that a model that is better on the whole is not worse for one channel, segment or owner. For a champion that
+has seen the later snapshots stands a model of its settings (``incumbent``).
 """
 
 from __future__ import annotations

@@ -25,10 +25,11 @@ from features.settings import Settings
 from features.verbs import columns_of
 from serving.scorer import champion
 from training.drift import drifted
+from training.incumbent import learned_by
 from training.monitor import monitored
 from training.registry import CARD, listed
 from training.tracking import sweep
-from training.train import Trained, learned_by, train
+from training.train import Trained, train
 
 FEWEST_OUTCOMES = 20  # new wins, below which more outcomes are no reason
 LOCK = ".retrain"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from features.catalogue import catalogue_of
 from features.contract import INGESTED
-from features.errors import DataError, ModelError
+from features.errors import DataError
 from features.history import NEVER, microseconds
 from features.lake import Lake
 from features.matrix import feature_matrix
@@ -23,12 +23,12 @@ from features.reading import read_history
 from features.settings import Goal, Settings
 from features.store import share
 from features.verbs import columns_of
-from serving.scorer import CHAMPION, Scorer, champion, save
-from training.backtest import Backtest, backtest, moment, predictions_of
+from serving.scorer import CHAMPION, save
+from training.backtest import Backtest, backtest, moment
 from training.card import effect_curves, purpose, quality
 from training.gate import Verdict, slices_of, verdict
-from training.leaks import Leak
-from training.learning import model_of, named
+from training.incumbent import Incumbent, incumbent, learned_by
+from training.learning import model_of
 from training.metrics import Metrics, metrics
 from training.page import page
 from training.plots import calibration_plot
@@ -78,8 +78,8 @@ def train(
     """
     versions = {name: version for name, version in lake.versions().items() if name in INGESTED}
     progress("Reading history")
-    old = _champion(workspace / "models")
-    looked_at = columns_of([*catalogue_of(settings.features), *(old.spec.features if old else ())])  # both are judged
+    old = incumbent(workspace / "models")
+    looked_at = columns_of([*catalogue_of(settings.features), *(old.looks_at if old else ())])  # both are judged
     history = read_history(Lake(lake.folder, versions), more=looked_at)
     if not history.lead_ids:
         raise DataError("The lake holds no leads. Ingest some first: touchstone ingest FILE.")
@@ -100,7 +100,8 @@ def train(
     tested = known.between(start)
     slices = slices_of(feature_matrix(scorer.spec.features, tested.moments), scorer.spec.features)
     winless = not learned.labels.any() and judged is not None
-    gate = _winless(old, settings.goal) if winless else _gate(judged, models, old, tested, slices, model.leaks)
+    said, aside = old.says(tested, history, settings, cut, model.leaks) if old and judged else (None, "")
+    gate = _winless(old, settings.goal) if winless else _gate(judged, models, said, aside, slices)
     written: dict[str, Any] = {
         "version": scorer.version,
         "as_of": as_of.isoformat(),
@@ -171,49 +172,26 @@ def _test_start(known: Labelled, settings: Settings) -> int:
     return int(moments[int((1 - settings.training.test_share) * len(moments))])
 
 
-def _champion(models: Path) -> Scorer | None:
-    """Return the model to beat; None if there is none yet, or one that cannot serve."""
-    try:
-        return champion(models)
-    except ModelError:
-        return None
-
-
 def _gate(
-    judged: Backtest | None,
-    models: Path,
-    old: Scorer | None,
-    tested: Labelled,
-    slices: pd.DataFrame,
-    leaks: Sequence[Leak],
-) -> Verdict:
-    """Compare with the champion, if it knew nothing of the snapshots that the new model is judged on.
-
-    A champion that looks at what the leak report names cannot be beaten by a model that does not, and is no bar.
-    """
+    judged: Backtest | None, models: Path, champion_said: pd.DataFrame | None, aside: str, slices: pd.DataFrame
+) -> Verdict:  # fmt: skip
     if judged is None:
         if (models / CHAMPION).exists():
             return Verdict(
                 promoted=False, why="Refused: no outcome is known, so that nothing can be judged. The champion stays."
             )
         return Verdict(promoted=True, why="No outcome is known yet: the base rate serves until there are some.")
-    if old and old.spec.learned_until > tested.moments.as_of.min():
-        old = None
-    knowing = named(old.spec.features, leaks) if old else []
-    champion_said = predictions_of(old, tested) if old and not knowing else None
     found = verdict(judged.predictions, judged.base_rate, champion_said, slices)
-    if not knowing:
-        return found
-    passed_over = f"The champion looks at {', '.join(knowing)}, which the leak report names, and was not compared with."
-    return replace(found, why=f"{found.why} {passed_over}")
+    compared = champion_said is not None or found.promoted  # or else it was refused before
+    return replace(found, why=f"{found.why} {aside}") if aside and compared else found
 
 
-def _winless(old: Scorer | None, goal: Goal) -> Verdict:
+def _winless(old: Incumbent | None, goal: Goal) -> Verdict:
     """Let the prior serve until somebody is won, but for a champion that has seen others won."""
     nobody = f"nobody is known to have reached {' or '.join(goal.won)}"
     remedy = f"set {f'goals.{goal.name}' if goal.name else 'goal'}.won to what your system calls it."
-    if old and old.spec.outcomes:
-        seen = f"but the champion knows {old.spec.outcomes:,} who have. If a stage got another name, {remedy}"
+    if old and old.scorer.spec.outcomes:
+        seen = f"but the champion knows {old.scorer.spec.outcomes:,} who have. If a stage got another name, {remedy}"
         return Verdict(promoted=False, why=f"Refused: {nobody}, {seen} The champion stays.")
     return Verdict(promoted=True, why=f"So far {nobody}: the prior serves. If somebody has, {remedy}")
 
@@ -228,11 +206,6 @@ def _window(learned: Labelled) -> dict[str, object]:
 def _sample(matrix: Floats) -> Floats:
     """Return some rows, evenly over all: enough to draw curves from."""
     return np.asarray(matrix[np.linspace(0, len(matrix) - 1, min(len(matrix), CURVE_ROWS)).astype(int)])
-
-
-def learned_by(settings: Settings) -> dict[str, Any]:
-    """Return the settings that make a model what it is, as JSON."""
-    return settings.model_dump(mode="json", include={"goal", "features", "snapshots", "training", "feedback"})
 
 
 def _parameters(settings: Settings) -> dict[str, object]:
