@@ -47,10 +47,11 @@ class Decision(NamedTuple):
         if self.flips:
             others = "; ".join(f"{model} says {name}" for model, name in self.by_model.items() if name != self.fund)
             return f"Fund {self.fund}? It depends on the model: {others}. Run an experiment before money moves."
+        says = "every model says so" if len(self.by_model) > 1 else f"{next(iter(self.by_model))} says so"
         if self.unsure:
             others = ", ".join(self.unsure)
-            return f"Fund {self.fund}: every model says so, but within the intervals of {others} another may be best."
-        return f"Fund {self.fund}: every model says so, and no interval lets another channel be the best."
+            return f"Fund {self.fund}: {says}, but within the intervals of {others} another may be best."
+        return f"Fund {self.fund}: {says}, and no interval lets another channel be the best."
 
 
 def decision(answer: Attribution, spent: Mapping[str, Decimal] | None = MappingProxyType({})) -> Decision | None:

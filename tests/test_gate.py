@@ -64,7 +64,7 @@ def test_a_model_that_keeps_its_promise_worse_than_the_champion_is_refused() -> 
     assert not found.promoted
     assert re.fullmatch(
         r"Refused: worse than the champion on later data \(log loss 0\.\d{4} against the champion's 0\.\d{4}, "
-        r"ROC AUC (0\.\d{3}) against \1, calibration error 0\.\d{3} against 0\.\d{3}\)\. The champion stays\.",
+        r"ROC AUC (0\.\d{3}) against \1, calibration error 0\.\d{3} against 0\.\d{3}\)\.",
         found.why,
     )
 
@@ -100,7 +100,7 @@ def test_a_model_that_promises_less_truly_is_refused_though_it_loses_nothing() -
     assert not judged(SHUFFLED, overconfident).why.startswith("Refused: promises")
     assert re.match(
         r"Refused: promises less truly than the champion on later data \(log loss (0\.\d{4}) against .*, "
-        r"calibration error 0\.0[3-9]\d against 0\.0[12]\d\)\. The champion stays\.$",
+        r"calibration error 0\.0[3-9]\d against 0\.0[12]\d\)\.$",
         found.why,
     )
 
@@ -157,7 +157,7 @@ def test_later_outcomes_of_one_class_promote_nobody_over_a_champion() -> None:
     found = verdict(
         says(np.full(50, 0.1), lost), base(lost) | {"log_loss": 1.0}, says(np.full(50, 0.2), lost), NO_SLICES
     )
-    sentence = "Refused: all later outcomes are alike, and nothing can be compared. The champion stays."
+    sentence = "Refused: all later outcomes are alike, and nothing can be compared."
     assert found == Verdict(promoted=False, why=sentence)
 
 
@@ -169,7 +169,7 @@ def test_later_leads_of_whom_nobody_is_won_refuse_a_model_where_that_is_no_chanc
     assert found.promoted == promoted
     assert promoted or found.why == (
         "Refused: of 102 later leads none was won, where 5 were to be expected. If the data ended, give --as-of; if a "
-        "stage got another name, set won in touchstone.toml. The champion stays."
+        "stage got another name, set won in touchstone.toml."
     )
 
 

@@ -158,7 +158,15 @@ def test_the_decision_says_when_models_or_chance_would_turn_it() -> None:
     assert turned.sentence.startswith("Fund A? It depends on the model: last says B.")
     sure = decision(credit(paths, ["first"]))
     assert sure is not None
-    assert sure.sentence == "Fund A: every model says so, and no interval lets another channel be the best."
+    assert sure.sentence == "Fund A: first says so, and no interval lets another channel be the best."
+    alike = decision(
+        credit(
+            path_journeys(pd.DataFrame(rows[1:], columns=["path", "conversions", "nulls", "value_cents"])),
+            ["first", "last"],
+        )
+    )
+    assert alike is not None
+    assert alike.sentence.startswith("Fund A: every model says so, ")
     rows = [("A > B", 400, 10_000, 0), ("B", 10, 4_000, 0), ("A", 20, 4_000, 0)]
     paths = path_journeys(pd.DataFrame(rows, columns=["path", "conversions", "nulls", "value_cents"]))
     close = decision(credit(paths, ["linear"]))

@@ -55,17 +55,17 @@ def verdict(
         return Verdict(
             promoted=False,
             why=f"Refused: of {leads:,} later leads none was won, where {expected:.0f} were to be expected. If the "
-            "data ended, give --as-of; if a stage got another name, set won in touchstone.toml. The champion stays.",
+            "data ended, give --as-of; if a stage got another name, set won in touchstone.toml.",
         )
     said = f"log loss on later data {new['log_loss']:.4f}, base rate's {base_rate['log_loss']:.4f}"
     if new["log_loss"] > base_rate["log_loss"] * WORSE:
-        return Verdict(promoted=False, why=f"Refused: worse than the base rate ({said}). The champion stays.")
+        return Verdict(promoted=False, why=f"Refused: worse than the base rate ({said}).")
     if champion is None:
         return Verdict(promoted=True, why=f"Not worse than the base rate ({said}).")
     if new["roc_auc"] is None:
         return Verdict(
             promoted=False,
-            why="Refused: all later outcomes are alike, and nothing can be compared. The champion stays.",
+            why="Refused: all later outcomes are alike, and nothing can be compared.",
         )
     old = _metrics(champion)
     against = (
@@ -83,7 +83,7 @@ def verdict(
         f"worse than the champion for {'; '.join(worse)}": bool(worse),
     }
     if why := next((why for why, broken in refused.items() if broken), None):
-        return Verdict(promoted=False, why=f"Refused: {why} ({against}). The champion stays.")
+        return Verdict(promoted=False, why=f"Refused: {why} ({against}).")
     return Verdict(promoted=True, why=f"Not worse than the champion on later data ({against}).")
 
 

@@ -102,6 +102,8 @@ def train(
     winless = not learned.labels.any() and judged is not None
     said, aside = old.says(tested, history, settings, cut, model.leaks) if old and judged else (None, "")
     gate = _winless(old, settings.goal) if winless else _gate(judged, models, said, aside, slices)
+    if not gate.promoted:
+        gate = replace(gate, why=f"{gate.why} {'The champion stays.' if old else 'No model serves yet.'}")
     written: dict[str, Any] = {
         "version": scorer.version,
         "as_of": as_of.isoformat(),
@@ -177,9 +179,7 @@ def _gate(
 ) -> Verdict:  # fmt: skip
     if judged is None:
         if (models / CHAMPION).exists():
-            return Verdict(
-                promoted=False, why="Refused: no outcome is known, so that nothing can be judged. The champion stays."
-            )
+            return Verdict(promoted=False, why="Refused: no outcome is known, so that nothing can be judged.")
         return Verdict(promoted=True, why="No outcome is known yet: the base rate serves until there are some.")
     found = verdict(judged.predictions, judged.base_rate, champion_said, slices)
     compared = champion_said is not None or found.promoted  # or else it was refused before
@@ -192,7 +192,7 @@ def _winless(old: Incumbent | None, goal: Goal) -> Verdict:
     remedy = f"set {f'goals.{goal.name}' if goal.name else 'goal'}.won to what your system calls it."
     if old and old.scorer.spec.outcomes:
         seen = f"but the champion knows {old.scorer.spec.outcomes:,} who have. If a stage got another name, {remedy}"
-        return Verdict(promoted=False, why=f"Refused: {nobody}, {seen} The champion stays.")
+        return Verdict(promoted=False, why=f"Refused: {nobody}, {seen}")
     return Verdict(promoted=True, why=f"So far {nobody}: the prior serves. If somebody has, {remedy}")
 
 
