@@ -307,7 +307,9 @@ def test_for_a_champion_that_has_seen_the_later_leads_stands_a_model_of_its_sett
     assert [first.promoted, same.promoted, worse.promoted] == [True, True, False]
     (tmp_path / "models" / same.version / CARD).write_text('{"settings": {"features": {"remove": ["nothing"]}}}')
     assert train(lake, blind, tmp_path, moment(176)).why.endswith("leads: it was not compared with.")
-    assert len(unrecorded) == 4
+    often = SETTINGS.model_copy(update={"snapshots": SETTINGS.snapshots.model_copy(update={"every_days": 5})})
+    assert train(lake, often, tmp_path, moment(177)).why.endswith("leads: it was not compared with.")
+    assert len(unrecorded) == 5
 
 
 def test_a_champion_that_looks_at_a_leak_is_no_bar(
