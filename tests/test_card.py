@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import log_loss
 from trained import Company
 
 from features.verbs import Feature
 from serving.line import Line, Term
 from serving.scorer import Scorer
 from serving.spec import Spec
-from training.card import effect_curves, intervals, quality
+from training.card import REPLICATES, SEED, effect_curves, intervals, quality
 from training.metrics import metrics
 
 RNG = np.random.default_rng(0)
@@ -66,6 +67,15 @@ def test_the_page_of_the_card_is_html_without_scripts(card: dict[str, Any], trai
     assert seen.count("svg") == 1
     assert all(feature["feature"] in text for feature in card["features"])
     assert card["purpose"] in text
+
+
+def test_intervals_are_of_the_metrics_of_leads_drawn_with_all_their_rows() -> None:
+    few = predictions(TRUE)[:90].assign(lead_id=[f"lead {row // 3:02}" for row in range(90)])
+    rng, drawn = np.random.default_rng(SEED), []
+    for _ in range(REPLICATES):
+        rows = np.concatenate([np.arange(3 * lead, 3 * lead + 3) for lead in rng.integers(0, 30, 30)])
+        drawn.append(log_loss(few["label"].to_numpy()[rows], few["probability"].to_numpy()[rows], labels=[0, 1]))
+    assert intervals(few)["log_loss"] == pytest.approx(tuple(np.quantile(drawn, [0.05, 0.95])))
 
 
 def test_intervals_hold_their_metric_and_narrow_with_more_leads() -> None:

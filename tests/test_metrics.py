@@ -53,8 +53,11 @@ def test_groups_of_equal_probability_have_the_metrics_of_their_rows(groups: list
     wins, losses = np.array(groups, np.float64).T
     values = np.linspace(0, 0.9, len(groups))
     times = np.concatenate([wins, losses]).astype(np.int64)
-    whole = metrics(np.repeat([1.0, 0.0], len(values)).repeat(times), np.tile(values, 2).repeat(times))
+    rows = np.repeat([1.0, 0.0], len(values)).repeat(times), np.tile(values, 2).repeat(times)
+    whole = metrics(*rows)
     found = of_groups(values, wins, wins + losses)
+    promised, realised, sizes = reliability(*rows)
+    assert found["ece"] == pytest.approx(np.average(np.abs(promised - realised), weights=sizes))
     assert found == {name: whole[name] if whole[name] is None else pytest.approx(whole[name]) for name in found}
 
 
