@@ -1,8 +1,8 @@
 """The champion as the bar for a new model: what it says of later snapshots, or what stands for it there.
 
-A champion that learned after the first of these snapshots may have seen how they ended, and would be praised for it.
-By then it was judged on such snapshots itself: so it is its settings that are compared. A model of the champion's
-settings learns from what the new one's settings learned from, and both say what they think of the same snapshots.
+A champion that learned after the first of these snapshots was taken may have seen how they ended, and would be praised
+for remembering. Then its settings are compared instead: a model of them learns from what the new settings are judged by
+learning from, and both say what they think of the same snapshots.
 """
 
 from __future__ import annotations

@@ -100,7 +100,8 @@ def train(
     tested = known.between(start)
     slices = slices_of(feature_matrix(scorer.spec.features, tested.moments), scorer.spec.features)
     winless = not learned.labels.any() and judged is not None
-    said, aside = old.says(tested, history, settings, cut, model.leaks) if old and judged else (None, "")
+    bar = old if judged and not winless else None
+    said, aside = bar.says(tested, history, settings, cut, model.leaks) if bar else (None, "")
     gate = _winless(old, settings.goal) if winless else _gate(judged, models, said, aside, slices)
     if not gate.promoted:
         gate = replace(gate, why=f"{gate.why} {'The champion stays.' if old else 'No model serves yet.'}")
