@@ -9,6 +9,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 INSTALLED := $(shell cat $(STAMP) 2>/dev/null)
 EXTRAS ?= $(or $(INSTALLED),dev)
+BYTECODE ?= --compile-bytecode
 
 .DEFAULT_GOAL := help
 .PHONY: help install anew demo test lint bench clean
@@ -22,7 +23,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt $(if $(filter $(EXTRAS),$(INSTALLED)),,anew)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(BYTECODE) \
 	    --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	echo $(EXTRAS) > $@
 
