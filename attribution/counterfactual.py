@@ -25,7 +25,7 @@ import numpy as np
 from numba import njit
 
 from attribution.coalitions import EXACT, shapley_values
-from attribution.journeys import Floats, Ints
+from attribution.journeys import Flags, Floats, Ints
 
 ORDERS = 100  # in which pairs join, drawn where these are too many for all of them
 FEW_DAYS = 100.0  # in a pair, from which on it is believed more than the same state without a touch
@@ -83,7 +83,7 @@ def _marks(days: Floats) -> tuple[Floats, Floats]:
     return (1 - FORGOTTEN) * idle + FORGOTTEN * lost, (1 - FORGOTTEN) * marks
 
 
-def _worth(start: Floats, idle: Floats, state: Ints, marks: Floats, joined: Ints) -> float:
+def _worth(start: Floats, idle: Floats, state: Ints, marks: Floats, joined: Flags) -> float:
     """Return the chance to close if the marks (n, m + 2) of the pairs that joined (n,) are left."""
     days, m = idle.copy(), len(start)
     np.add.at(days, state[joined], marks[joined])

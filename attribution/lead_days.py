@@ -1,4 +1,4 @@
-"""Lead-days: what score-adjusted attribution sees of the lake, as numbers, and the credit it becomes."""
+"""Lead-days: what the models that ask for them see of the lake, as numbers, and the credit of ``score_adjusted``."""
 
 from __future__ import annotations
 

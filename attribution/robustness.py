@@ -23,6 +23,7 @@ from attribution.models import OF_LEAD_DAYS, SCORE_ADJUSTED
 from attribution.moments import Touched
 from attribution.rules import own_rules
 from attribution.runs import Baseline
+from features.errors import DataError
 from features.history import microseconds
 from features.lake import Lake
 from features.reading import read_history
@@ -40,16 +41,19 @@ def robustness(
     """Return what each change does to each model: scenario, model, moved, channel, before, after, low, high.
 
     Channel is the one whose share moved most, in the last scenario the placebo; before and after are its shares; low
-    and high bound its closes after the change (90 %). The window does not touch ``score_adjusted``, which has none.
+    and high bound its closes after the change (90 %). The window does not touch ``score_adjusted``, which has none, and
+    ``shapley_counterfactual`` is not tried.
 
     Raises:
-        DataError: when there is no touch, or too little closed for ``score_adjusted``.
+        DataError: when there is no touch, too little closed for ``score_adjusted``, or no model can be tried.
 
     """
     ruled = [name for name in models if name not in OF_LEAD_DAYS]
     tables = [_compared(_by_journeys(lake, settings, as_of, ruled, seed), ruled)] if ruled else []
     if SCORE_ADJUSTED in models and baseline is not None:
         tables.append(_compared(_by_lead_days(lake, settings, as_of, baseline, seed), [SCORE_ADJUSTED]))
+    if not tables:
+        raise DataError(f"{', '.join(models)} cannot be tried with other histories. Name another model beside it.")
     found = pd.concat(tables, ignore_index=True)
     order = {scenario: place for place, scenario in enumerate(dict.fromkeys(found["scenario"]))}
     return found.sort_values("scenario", key=lambda names: names.map(order), kind="stable", ignore_index=True)
