@@ -129,6 +129,7 @@ def _known_before(history: History, moment: int) -> History:
         versions=_events_before(history.versions, moment),
         touches=_events_before(history.touches, moment),
         stages=_events_before(history.stages, moment),
+        feedback=_events_before(history.feedback, moment),
         contacts=Tenures(*(column[joined] for column in history.contacts)),
     )
 
