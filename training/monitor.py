@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from features.checkup import checkup
-from features.history import History, microseconds
+from features.history import History, microseconds, moment_of
 from features.lake import Lake
 from features.matrix import feature_matrix
 from features.reading import read_history
@@ -77,7 +77,7 @@ def monitored(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) 
     return {
         "as_of": as_of.astimezone(UTC).isoformat(),
         "model_version": scorer.version,
-        "learned_until": datetime.fromtimestamp(scorer.spec.learned_until / 1e6, UTC).isoformat(),
+        "learned_until": moment_of(scorer.spec.learned_until).isoformat(),
         "promises": [asdict(one) for one in groups],
         "early": {"days": days, "promises": [asdict(one) for one in soon]},
         "expected": expected(latest),

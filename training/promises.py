@@ -39,8 +39,8 @@ SERVED = """
     QUALIFY row_number() OVER (PARTITION BY lead_id ORDER BY as_of) = 1
     ORDER BY lead_id
 """
-EARLY_MATTERS = 1.5  # the same of an early promise, which a line makes that was judged by nobody
 MATTERS = 1.2  # times as many closes as promised, or as few, below which an alarm would be pedantry
+EARLY_MATTERS = 1.5  # the same of an early promise, which a line makes that was judged by nobody
 ALL = "all"  # the group of all leads
 LAW = stats.poisson_binom
 TINY = 1e-12  # a probability

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from features.catalogue import catalogue_of
 from features.contract import INGESTED
 from features.errors import DataError
-from features.history import NEVER, microseconds
+from features.history import NEVER, microseconds, moment_of
 from features.lake import Lake
 from features.matrix import feature_matrix
 from features.reading import read_history
@@ -24,7 +24,7 @@ from features.settings import Goal, Settings
 from features.store import share
 from features.verbs import columns_of
 from serving.scorer import CHAMPION, save
-from training.backtest import Backtest, backtest, moment
+from training.backtest import Backtest, backtest
 from training.card import effect_curves, purpose, quality
 from training.gate import Verdict, slices_of, verdict
 from training.incumbent import Incumbent, incumbent, learned_by
@@ -200,7 +200,7 @@ def _winless(old: Incumbent | None, goal: Goal) -> Verdict:
 def _window(learned: Labelled) -> dict[str, object]:
     """Return when the snapshots that were learned from were taken, and how many they are."""
     taken = learned.moments.as_of
-    first, last = (f"{moment(int(at)):%Y-%m-%d}" for at in (taken.min(), taken.max())) if len(taken) else ("–", "–")
+    first, last = (f"{moment_of(int(at)):%Y-%m-%d}" for at in (taken.min(), taken.max())) if len(taken) else ("–", "–")
     return {"snapshots": len(taken), "wins": int(learned.labels.sum()), "from": first, "to": last}
 
 

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 Point = tuple[float, float]
 HALF = 0.5
+WON = "Won"  # the end of a flow
 WIDE = 1100.0  # of a chart that fills a section; on a narrow screen it is scrolled
 
 
@@ -227,9 +228,6 @@ def sankey(flows: Sequence[tuple[int, str, str, float]], says: str, width: float
                 )
 
     return _svg("sankey", width, height, says, parts())
-
-
-WON = "Won"
 
 
 def _heights(flows: Sequence[tuple[int, str, str, float]], step: int) -> dict[str, float]:
