@@ -27,6 +27,7 @@ from serving.pieces import Ints
 from serving.spec import Floats, Spec, probability, read_spec
 
 MODEL, SPEC, MANIFEST = "model.txt", "spec.json", "manifest.json"
+CARD = "card.json"  # beside them, for people: nothing is scored by it
 CHAMPION = "champion.json"  # the pointer to the version that serves
 KEPT = 20  # versions that served before, for rolling back
 TINY = 1e-6  # log-odds; below it a secant is as good as a tangent, and less exact

@@ -23,7 +23,7 @@ from features.reading import read_history
 from features.settings import Goal, Settings
 from features.store import share
 from features.verbs import columns_of
-from serving.scorer import CHAMPION, save
+from serving.scorer import CARD, CHAMPION, save
 from training.backtest import Backtest, backtest
 from training.card import effect_curves, purpose, quality
 from training.gate import Verdict, slices_of, verdict
@@ -33,7 +33,7 @@ from training.metrics import Metrics, metrics
 from training.page import page
 from training.plots import calibration_plot
 from training.prospects import prospects
-from training.registry import CARD, serve
+from training.registry import serve
 from training.snapshots import Labelled, labelled
 from training.tracking import Record, UnrecordedError, record
 from training.tuning import tuned
