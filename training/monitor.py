@@ -1,8 +1,9 @@
 """Monitoring: whether the champion still says what comes true, and if not, what moved, how sure that is, what to do.
 
-Each part cries wolf in at most the configured share of checks of a company in which nothing changes: promises kept or
-not (training/promises.py), drift of features and scores (training/drift.py), and volume (features/volume.py). The
-fourth, skew, needs no chance: a score that is computed again from what was known then is the same score.
+Of a company in which nothing changes, few checks cry wolf: the configured share of those of promises, kept or not
+(training/promises.py), and of drift of features and scores (training/drift.py), and one in a hundred of those of volume
+(features/volume.py). The fourth, skew, needs no chance: a score that is computed again from what was known then is the
+same score.
 """
 
 from __future__ import annotations

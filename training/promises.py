@@ -4,8 +4,8 @@ Looked at are scores whose whole horizon is past, one of each lead, since severa
 of those days. (Its last would be chosen by that fate: who closes is scored no more.) If every promise is true, the
 number that closes follows from the probabilities alone (Poisson's binomial law). But nobody learns true promises from a
 few hundred outcomes: a model that is as good as its data let it be is wrong in some ways for many leads at once, and
-so far that is no news. What that law, with the model's own doubts, would show in fewer than one of a hundred checks,
-in any group, is an alarm if it also matters.
+so far that is no news. What that law, with the model's own doubts, would show in fewer checks than may cry wolf, in
+any group, is an alarm if it also matters.
 
 The whole horizon is long to wait. Early promises are those of the model's first prospect, such as 30 days: of a score,
 so much as its line says comes within them. They tell sooner, and less exactly.
