@@ -200,7 +200,9 @@ def contents_of(folder: Path) -> dict[str, bytes]:
     try:
         return {name: (folder / name).read_bytes() for name in (MANIFEST, MODEL, SPEC)}
     except OSError as error:
-        raise ModelError(f"The model in {folder} cannot be read: {error}. Train again or roll back.") from None
+        raise ModelError(
+            f"The model in {folder} cannot be read: {error.filename}: {error.strerror}. Train again or roll back."
+        ) from None
 
 
 def verified(contents: dict[str, bytes], folder: Path) -> Scorer:
