@@ -23,9 +23,10 @@ from features.reading import read_history
 from features.settings import Goal, Settings
 from features.store import share
 from features.verbs import columns_of
-from serving.scorer import CARD, CHAMPION, save
+from serving.scorer import CARD, CHAMPION, Scorer, save
 from training.backtest import Backtest, backtest
 from training.card import effect_curves, purpose, quality
+from training.ensemble import Model
 from training.gate import Verdict, slices_of, verdict
 from training.incumbent import Incumbent, incumbent, learned_by
 from training.learning import model_of
@@ -105,22 +106,13 @@ def train(
     gate = _winless(old, settings.goal) if winless else _gate(judged, models, said, aside, slices)
     if not gate.promoted:
         gate = replace(gate, why=f"{gate.why} {'The champion stays.' if old else 'No model serves yet.'}")
-    written: dict[str, Any] = {
+    written = {
         "version": scorer.version,
         "as_of": as_of.isoformat(),
-        "promoted": gate.promoted,
-        "why": gate.why,
-        "purpose": purpose(settings.goal.horizon_days),
-        "evidence": model.spec.evidence,
-        "learned_from": _window(learned),
-        "leaks": [asdict(leak) for leak in model.leaks],
-        "recalibration": dict(zip(("intercept", "slope"), model.moved, strict=True)),
+        **_card(scorer, model, learned, judged, gate, slices),
         "lake": versions,
         "settings": learned_by(settings),
     }
-    if judged:
-        moved = effect_curves(scorer, _sample(feature_matrix(scorer.spec.features, learned.moments)))
-        written |= quality(judged.predictions, judged.base_rate, slices) | {"features": moved}
     plot = calibration_plot(judged.predictions) if judged else None
     pages = {CARD: json.dumps(written, ensure_ascii=False, indent=1), "card.html": page(written, plot)}
     for name, text in pages.items():
@@ -160,6 +152,25 @@ def train(
         unrecorded=unrecorded,
         tuning=found,
     )
+
+
+def _card(
+    scorer: Scorer, model: Model, learned: Labelled, judged: Backtest | None, gate: Verdict, slices: pd.DataFrame
+) -> dict[str, Any]:
+    """Return what the card says of a model: what it is for, what it learned from and, once judged, how good it is."""
+    told = {
+        "promoted": gate.promoted,
+        "why": gate.why,
+        "purpose": purpose(scorer.spec.horizon_days),
+        "evidence": scorer.spec.evidence,
+        "learned_from": _window(learned),
+        "leaks": [asdict(leak) for leak in model.leaks],
+        "recalibration": dict(zip(("intercept", "slope"), model.moved, strict=True)),
+    }
+    if judged is None:
+        return told
+    moved = effect_curves(scorer, _sample(feature_matrix(scorer.spec.features, learned.moments)))
+    return told | quality(judged.predictions, judged.base_rate, slices) | {"features": moved}
 
 
 def _recorded(workspace: Path, run: Record) -> tuple[str, str]:
