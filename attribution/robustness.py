@@ -30,13 +30,14 @@ from features.reading import read_history
 from features.settings import Settings
 
 PLACEBO = "(placebo)"
+SEED = 0  # of what is lost, doubled and invented
 IDENTITIES_LOST, TOUCHES_LOST, DOUBLED, PLACED = 0.2, 0.3, 0.1, 0.1
 DEFAULT_WINDOW_DAYS = 90.0  # changed from, where all touches count
 Random = np.random.Generator
 
 
 def robustness(
-    lake: Lake, settings: Settings, as_of: datetime, models: Sequence[str], baseline: Baseline | None, seed: int = 0
+    lake: Lake, settings: Settings, as_of: datetime, models: Sequence[str], baseline: Baseline | None
 ) -> pd.DataFrame:
     """Return what each change does to each model: scenario, model, moved, channel, before, after, low, high.
 
@@ -49,9 +50,9 @@ def robustness(
 
     """
     ruled = [name for name in models if name not in OF_LEAD_DAYS]
-    tables = [_compared(_by_journeys(lake, settings, as_of, ruled, seed), ruled)] if ruled else []
+    tables = [_compared(_by_journeys(lake, settings, as_of, ruled), ruled)] if ruled else []
     if SCORE_ADJUSTED in models and baseline is not None:
-        tables.append(_compared(_by_lead_days(lake, settings, as_of, baseline, seed), [SCORE_ADJUSTED]))
+        tables.append(_compared(_by_lead_days(lake, settings, as_of, baseline), [SCORE_ADJUSTED]))
     if not tables:
         raise DataError(f"{', '.join(models)} cannot be tried with other histories. Name another model beside it.")
     found = pd.concat(tables, ignore_index=True)
@@ -97,7 +98,7 @@ def _doubled(touches: pd.DataFrame, random: Random) -> pd.DataFrame:
 
 
 def _by_journeys(
-    lake: Lake, settings: Settings, as_of: datetime, models: Sequence[str], seed: int
+    lake: Lake, settings: Settings, as_of: datetime, models: Sequence[str]
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the channels' rows of all models by scenario, first as things are."""
     touches, whose = touches_in(lake, settings, as_of)
@@ -113,19 +114,19 @@ def _by_journeys(
     for scenario, other in (("half the window", window / 2), ("twice the window", 2 * window)):
         asked = how.model_copy(update={"lookback_days": other, "windows_days": {}})
         yield scenario, channels(touches, settings.model_copy(update={"attribution": asked}))
-    for scenario, rows in changed(touches, seed):
+    for scenario, rows in changed(touches, SEED):
         yield scenario, channels(rows, settings)
 
 
 def _by_lead_days(
-    lake: Lake, settings: Settings, as_of: datetime, baseline: Baseline, seed: int
+    lake: Lake, settings: Settings, as_of: datetime, baseline: Baseline
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     history, how = read_history(lake), settings.attribution
     earning = kinds_of(history) - {*how.exclude_kinds, *how.own_kinds}
     days = lead_days(history, settings.goal, microseconds(as_of), earning)
     probability = asked_once(baseline(own_history(history, how.own_kinds)))
     yield "", _rows(adjusted(days, probability), days)
-    for scenario, touches in changed(touches_of(days), seed):
+    for scenario, touches in changed(touches_of(days), SEED):
         other = with_touches(days, touches)
         yield scenario, _rows(adjusted(other, probability), other)
 

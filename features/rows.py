@@ -72,10 +72,10 @@ def rows_at(features: Sequence[Feature], asked: Moments) -> Rows:
     return Rows(leads, moments.as_of, feature_matrix(features, moments))
 
 
-def seen_in(lake: Lake, before: int, columns: Sequence[str], touches: int = TOUCHES) -> Seen:
+def seen_in(lake: Lake, before: int, columns: Sequence[str]) -> Seen:
     """Return with how many leads of the lake each name was seen before a moment (microseconds)."""
     seen: Seen = {}
-    for history in history_chunks(lake, touches, columns):
+    for history in history_chunks(lake, TOUCHES, columns):
         seen = added(seen, seen_names(history, before))
     return seen
 
