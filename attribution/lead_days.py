@@ -110,10 +110,8 @@ def table(found: Adjusted, days: LeadDays, wins: pd.DataFrame, model: str) -> tu
 
 
 def _of_kinds(touches: Events, kinds: Collection[str]) -> Events:
-    wanted = np.isin(touches.codes["kind"], [i for i, name in enumerate(touches.names["kind"]) if name in kinds])
-    start = np.concatenate([[0], np.cumsum(wanted)])[touches.start]
-    codes = {column: codes[wanted] for column, codes in touches.codes.items()}
-    return Events(start, touches.occurred[wanted], touches.known[wanted], codes, touches.names)
+    meant = [code for code, name in enumerate(touches.names["kind"]) if name in kinds]
+    return touches.chosen(np.isin(touches.codes["kind"], meant))
 
 
 def kinds_of(history: History) -> set[str]:
