@@ -22,6 +22,7 @@ DENSE_STATES = 400  # up to so many, a dense solution is quick
 NUMBERS = 8_000_000  # of transitions by bucket, or by channel taken away, that are held; 64 MB
 TABLE = 1 << 24  # keys up to here are looked up in a table
 PRECISE = 1e-12
+SEED = 0  # of the halves by which orders are compared
 PRIOR = 5.0  # how many visits the shorter memory's forecast counts as, when orders are compared
 
 
@@ -165,14 +166,14 @@ def _drawn_again(where: Spread, drawn: Floats) -> Floats:
     return np.random.default_rng(where.buckets).multinomial(where.buckets, equally, len(drawn)).astype(np.float64)
 
 
-def best_order(journeys: Journeys, most: int = 3, seed: int = 0) -> tuple[int, list[float]]:
+def best_order(journeys: Journeys, most: int = 3) -> tuple[int, list[float]]:
     """Order, 1 to ``most``, and what each gains over the shorter memory, in nats a move of journeys it has not seen.
 
     It is the longest memory that gains more than two standard errors. Each journey's counts are dealt to two halves at
     random; each half is foretold by the other. A state's forecast leans on that of the shorter memory, as if the latter
     had been seen ``PRIOR`` times.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(SEED)
     ends = (journeys.conversions, journeys.nulls)
     ones = [random.binomial(np.floor(some).astype(np.int64), 0.5).astype(np.float64) for some in ends]
     halves: list[list[Floats]] = [ones, [journeys.conversions - ones[0], journeys.nulls - ones[1]]]

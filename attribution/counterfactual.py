@@ -25,9 +25,9 @@ import numpy as np
 from numba import njit
 
 from attribution.coalitions import EXACT, shapley_values
-from attribution.journeys import Floats, Ints
+from attribution.journeys import Flags, Floats, Ints
 
-ORDERS = 100  # in which pairs join, drawn where these are too many for all of them
+ORDERS, SEED = 100, 0  # in which pairs join, drawn where these are too many for all of them
 FEW_DAYS = 100.0  # in a pair, from which on it is believed more than the same state without a touch
 TINY = 1e-300  # days: nobody goes on from a state that was never seen
 FORGOTTEN = 1e-6  # part of days after which a lead is lost though nothing tells so: each ends in the end
@@ -48,7 +48,7 @@ class Values(NamedTuple):
     anyway: float  # chance to close without any touch
 
 
-def counterfactual_values(funnel: Funnel, seed: int = 0) -> Values:
+def counterfactual_values(funnel: Funnel) -> Values:
     """Return the Shapley values of all pairs of a state and a channel."""
     idle, marks = _marks(funnel.days)
     m, k = marks.shape[:2]
@@ -59,7 +59,7 @@ def counterfactual_values(funnel: Funnel, seed: int = 0) -> Values:
         worth = [_worth(funnel.start, idle, state, of_pair, (s >> np.arange(n) & 1) == 1) for s in range(1 << n)]
         pair[state, channel] = shapley_values(np.array([worth]))[0]
     else:
-        random = np.random.default_rng(seed)
+        random = np.random.default_rng(SEED)
         drawn = [random.permutation(n) for _ in range(ORDERS // 2)]
         added = _added(np.stack([one for order in drawn for one in (order, order[::-1])]), state, of_pair,
                        funnel.start, idle, np.asarray(np.linalg.inv(np.eye(m) - idle[:, :m]), np.float64))  # fmt: skip
@@ -83,7 +83,7 @@ def _marks(days: Floats) -> tuple[Floats, Floats]:
     return (1 - FORGOTTEN) * idle + FORGOTTEN * lost, (1 - FORGOTTEN) * marks
 
 
-def _worth(start: Floats, idle: Floats, state: Ints, marks: Floats, joined: Ints) -> float:
+def _worth(start: Floats, idle: Floats, state: Ints, marks: Floats, joined: Flags) -> float:
     """Return the chance to close if the marks (n, m + 2) of the pairs that joined (n,) are left."""
     days, m = idle.copy(), len(start)
     np.add.at(days, state[joined], marks[joined])

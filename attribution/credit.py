@@ -26,7 +26,7 @@ Column = NDArray[Any]
 
 
 class Unattributed(TypedDict):
-    """What journeys without any touch brought."""
+    """What no channel earned: the journeys without any touch, or what would have closed anyway."""
 
     credit: float
     value: Decimal
@@ -36,16 +36,15 @@ class Unattributed(TypedDict):
 class Attribution:
     """Credit in conversions and value in main units of the currency, by model.
 
-    Under every model the channels and the unattributed add up to all that converted; the value to the cent.
+    Under every model the channels add up to all that converted with the unattributed or, if the model tells what would
+    have closed anyway, with that; the value to the cent.
     """
 
     models: tuple[str, ...]
     channels: pd.DataFrame  # model, channel, credit, value, low, high; a model's best channel first
     touches: pd.DataFrame  # model, lead_id, event_id, channel, credit, value, touched_at, closed_at; of what earned
     unattributed: Unattributed
-    anyway: Mapping[str, Unattributed] = field(
-        default_factory=dict
-    )  # of models that tell what would have closed anyway
+    anyway: Mapping[str, Unattributed] = field(default_factory=dict)  # by model that tells what would have closed so
     harvests: tuple[str, ...] = ()  # channels that only collect what was decided, as score_adjusted tells
     experiments: tuple[dict[str, object], ...] = ()  # each with how far it moved score_adjusted, before and after
 
@@ -72,7 +71,8 @@ def credit(
     Markov chains and the rate's Shapley values credit channels, not touches, and journeys of which no touch is known
     by name are credited by channel, too: such rows of ``touches`` have no lead_id and no event_id.
 
-    Raises DataError, which names everything in the request that cannot be done.
+    Raises:
+        DataError: naming everything in the request that cannot be done.
 
     """
     rules = {**RULES, "time_decay": time_decay(half_life_days), **own}
@@ -91,7 +91,10 @@ def credit(
 
 
 def summary(attribution: Attribution) -> dict[str, Any]:
-    """Attribution for JSON: ``models`` by name and channel, and ``unattributed``; values as floats."""
+    """Return an attribution for JSON: ``models`` by name and channel, ``unattributed``, and what else it tells.
+
+    Values are floats.
+    """
     channels, nobody = attribution.channels, attribution.unattributed
     figures = channels.set_index("channel")[["credit", "value", "low", "high"]].astype("float64")
     of_model = {name: (channels["model"] == name).to_numpy() for name in attribution.models}

@@ -51,7 +51,7 @@ def journeys_in(lake: Lake, settings: Settings, as_of: datetime) -> tuple[Journe
     """Return the journeys to the stage asked about, as known before ``as_of``, and its entries with their worth.
 
     Raises:
-        DataError: when there is no touch, or amounts are in a currency without a rate.
+        DataError: when there is no touch, nobody entered the stage, or amounts are in a currency without a rate.
 
     """
     touches, whose = touches_in(lake, settings, as_of)
@@ -94,7 +94,7 @@ def refuse_untouched(touches: int) -> None:
 
 
 def earning(lake: Lake, settings: Settings, as_of: datetime) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Return the same; of a part of the leads there may be no touches."""
+    """Return what ``touches_in`` does, of a part of the leads, too, of whom there may be no touches."""
     how = settings.attribution
     found, merged = touches_of_leads(lake, microseconds(as_of))
     idle = pc.or_kleene(found["machine"], pc.is_in(found["kind"], pa.array(how.exclude_kinds, pa.string())))
@@ -103,7 +103,7 @@ def earning(lake: Lake, settings: Settings, as_of: datetime) -> tuple[pd.DataFra
     whose = owners(lake, settings, as_of, merged)
     if how.of == "account":
         touches["contact"] = touches["lead_id"]
-        touches["lead_id"] = _owner(touches["lead_id"], whose)
+        touches["lead_id"] = owner(touches["lead_id"], whose)
         touches = touches.drop_duplicates(["lead_id", "occurred_at", "kind", "channel"])
     return touches, whose
 
@@ -126,7 +126,12 @@ def values(lake: Lake, settings: Settings, as_of: datetime, whose: dict[str, str
 
 
 def entries(lake: Lake, settings: Settings, as_of: datetime, whose: dict[str, str]) -> pd.DataFrame:
-    """Return the same; of a part of the leads nobody may have entered the stage."""
+    """Return what ``values`` does, of a part of the leads, too, of whom nobody may have entered the stage.
+
+    Raises:
+        DataError: when a currency has no rate.
+
+    """
     how = settings.attribution
     named = {WON: settings.goal.won, OPPORTUNITY: how.opportunity}.get(how.stage, [how.stage])
     sql = EVERY_VALUE if how.repeated else VALUES
@@ -172,13 +177,18 @@ def _some(days: Sequence[str]) -> str:
 
 
 def _stages(lake: Lake, settings: Settings, as_of: datetime, whose: dict[str, str]) -> pd.DataFrame:
+    """Return the changes to the stages that a rule names."""
+    changes = stage_changes(lake, settings, as_of, whose)
+    known = [{LEAD, OPPORTUNITY, *rule.stages} - {"rest"} for rule in [*RULES.values(), *own_rules(settings).values()]]
+    return changes[changes["stage"].isin(set().union(*known))]
+
+
+def stage_changes(lake: Lake, settings: Settings, as_of: datetime, whose: dict[str, str]) -> pd.DataFrame:
     """Return lead_id, stage and occurred_at of changes of stage; a lead's creation is the stage lead."""
     asked = {"as_of": as_of, "opportunity": settings.attribution.opportunity}
     with lake.connection(("stages", "leads")) as connection:
         changes: pd.DataFrame = connection.sql(CHANGES, params=asked).to_arrow_table().to_pandas()
-    changes["lead_id"] = _owner(changes["lead_id"], whose).astype("str")
-    known = [{LEAD, OPPORTUNITY, *rule.stages} - {"rest"} for rule in [*RULES.values(), *own_rules(settings).values()]]
-    return changes[changes["stage"].isin(set().union(*known))]
+    return changes.assign(lead_id=owner(changes["lead_id"], whose).astype("str"))
 
 
 def owners(lake: Lake, settings: Settings, as_of: datetime, merged: pa.Table) -> dict[str, str]:
@@ -199,7 +209,8 @@ def _accounts(lake: Lake, as_of: datetime, whose: dict[str, str]) -> dict[str, s
     return {record: account.get(lead, lead) for record, lead in {**{lead: lead for lead in account}, **whose}.items()}
 
 
-def _owner(lead_id: pd.Series, whose: dict[str, str]) -> pd.Series:
+def owner(lead_id: pd.Series, whose: dict[str, str]) -> pd.Series:
+    """Return whose journey each record's is, as ``owners`` tells it; of one that is not named there, its own."""
     return lead_id.map(lambda lead: whose.get(lead, lead))
 
 
@@ -213,7 +224,7 @@ def _after_score(
     ours = touches["kind"].isin(how.outreach_kinds) & touches["lead_id"].notna()
     if graded.empty or not ours.any():
         return touches
-    graded = graded.assign(lead_id=_owner(graded["lead_id"], whose)).astype({"graded_at": touches["occurred_at"].dtype})
+    graded = graded.assign(lead_id=owner(graded["lead_id"], whose)).astype({"graded_at": touches["occurred_at"].dtype})
     asked = pd.merge_asof(
         touches[ours].reset_index().sort_values("occurred_at"),
         graded.astype({"lead_id": touches["lead_id"].dtype}).sort_values("graded_at"),

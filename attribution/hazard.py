@@ -2,7 +2,7 @@
 
 At a moment, a lead whose score is s times that of an average lead of its age closes at the rate
 
-    e · s · (exp(z · β) + x · θ)        e: the rhythm of the week; z: age, log s, long memory; x: exposure to channels
+    e · s · (exp(z · β) + x · θ)        e: the rhythm of the week; z: age, log s; x: exposure to channels
 
 Touches add to the rate and do not multiply it, so a lead that needs nobody owes nothing to the fifth e-mail; and they
 add in proportion to s. θ may be negative: touches that take away leave at least something, so below a ``FLOOR`` of the
@@ -28,10 +28,10 @@ class Rows(NamedTuple):
     """Ends and sampled open time: r rows."""
 
     ends: int  # how many of the rows, the first ones, are ends
-    days: Floats  # (r,) of open time, times the rhythm; 0 of an end
+    days: Floats  # (r,) of open time, times the rhythm e; 0 of an end
     scale: Floats  # (r,) s
-    z: Floats  # (r, b)
-    x: Floats  # (r, p)
+    z: Floats  # (r, b) weights over ages, and log s
+    x: Floats  # (r, p) exposure; what it stands for is the caller's (``adjusted.Model``)
 
 
 class Fit(NamedTuple):
@@ -40,10 +40,9 @@ class Fit(NamedTuple):
     beta: Floats  # (b,)
     theta: Floats  # (p,)
     covariance: Floats  # (p, p) of theta
-    log_likelihood: float
 
     def rate(self, rows: Rows) -> Floats:
-        """Rate with all touches (r,)."""
+        """Return how many end a day with all touches (r,), as on an average day of the week."""
         return _rates(rows, self.beta, self.theta)[1]
 
     def per_unit(self, rows: Rows) -> Floats:
@@ -63,7 +62,7 @@ class Fit(NamedTuple):
 
 
 def fitted(rows: Rows) -> Fit:
-    """Return the likeliest hazard."""
+    """Return the likeliest hazard; there must be an end, and open time."""
     b, p, n = rows.z.shape[1], rows.x.shape[1], rows.ends
     mean = n / rows.days.sum()
     beta, theta = np.zeros(b), np.zeros(p)
@@ -91,7 +90,7 @@ def fitted(rows: Rows) -> Fit:
         gained, likelihood = new - likelihood, new
         if gained < ENOUGH:
             break
-    return Fit(beta, theta, np.asarray(np.linalg.pinv(information)[b:, b:], np.float64), likelihood)
+    return Fit(beta, theta, np.asarray(np.linalg.pinv(information)[b:, b:], np.float64))
 
 
 def _rates(rows: Rows, beta: Floats, theta: Floats) -> tuple[Floats, Floats, Floats]:

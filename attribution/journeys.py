@@ -73,7 +73,7 @@ def journeys(
         touches: lead_id, event_id, occurred_at (UTC), channel; and contact, who was touched, where lead_id names
             accounts. Touches without a lead_id are left out.
         conversions: lead_id, occurred_at (UTC), value_cents (integers, signed).
-        as_of: moment up to which touches and conversions are seen, itself included.
+        as_of: moment (UTC) up to which touches and conversions are seen, itself included.
         lookback_days: how long before a journey's end a touch still counts; None or infinite: for ever.
         stages: lead_id, stage, occurred_at (UTC); None: journeys know no milestones.
 

@@ -1,4 +1,4 @@
-"""Lead-days: what score-adjusted attribution sees of the lake, as numbers, and the credit it becomes."""
+"""Lead-days: what the models that ask for them see of the lake, as numbers, and the credit of ``score_adjusted``."""
 
 from __future__ import annotations
 
@@ -110,10 +110,8 @@ def table(found: Adjusted, days: LeadDays, wins: pd.DataFrame, model: str) -> tu
 
 
 def _of_kinds(touches: Events, kinds: Collection[str]) -> Events:
-    wanted = np.isin(touches.codes["kind"], [i for i, name in enumerate(touches.names["kind"]) if name in kinds])
-    start = np.concatenate([[0], np.cumsum(wanted)])[touches.start]
-    codes = {column: codes[wanted] for column, codes in touches.codes.items()}
-    return Events(start, touches.occurred[wanted], touches.known[wanted], codes, touches.names)
+    meant = [code for code, name in enumerate(touches.names["kind"]) if name in kinds]
+    return touches.chosen(np.isin(touches.codes["kind"], meant))
 
 
 def kinds_of(history: History) -> set[str]:

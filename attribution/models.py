@@ -20,7 +20,7 @@ from attribution.rules import MILESTONES, RULES, Rule
 MARKOV = re.compile(r"markov:(auto|[1-9])")
 BEST_ORDER = "markov:auto"  # the order that foresees unseen journeys best
 SHAPLEY_RATE = "shapley_rate"
-SCORE_ADJUSTED = "score_adjusted"  # made of lead-periods, not of journeys: see ``adjusted``
+SCORE_ADJUSTED = "score_adjusted"  # made of lead-days, not of journeys: see ``adjusted``
 COUNTERFACTUAL = "shapley_counterfactual"  # see ``counterfactual``
 OF_LEAD_DAYS = (SCORE_ADJUSTED, COUNTERFACTUAL)  # they need leads and their scores
 BY_STAGES = tuple(name for name, rule in RULES.items() if rule.form == MILESTONES)  # they need to know stages

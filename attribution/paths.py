@@ -53,7 +53,9 @@ def path_parts(file: Path) -> Iterator[Journeys]:
     is kept exactly, to the cent. An empty value or nulls is 0. Paths have no times: touches are one day apart.
     Channels are in the order in which they are met, so a part's begin with those of the part before.
 
-    Raises DataError at the end, which names everything that is wrong with the file: what came until then is void.
+    Raises:
+        DataError: at the end, naming everything that is wrong with the file: what came until then is void.
+
     """
     try:
         yield from _parts(file)
@@ -84,15 +86,6 @@ def _parts(file: Path) -> Iterator[Journeys]:
             yield Journeys(names, paths.start, paths.channel, None, conversions, nulls, value_cents)
     if problems.found:
         raise DataError(f"{file.name}: {' '.join(problems.sentences(done))} {REMEDY} Nothing was read.")
-
-
-def path_journeys(paths: pd.DataFrame) -> Journeys:
-    """One journey a row of ``paths``: path, conversions, nulls, value_cents; an empty path has no touch."""
-    steps, known = parsed(pa.array(paths["path"].to_numpy(dtype=object), pa.large_string()), lexicon())
-    conversions, nulls = (paths[name].to_numpy(np.float64) for name in ("conversions", "nulls"))
-    return _named(
-        known.names(), steps.start, steps.channel, conversions, nulls, paths["value_cents"].to_numpy(np.int64)
-    )
 
 
 def _named(

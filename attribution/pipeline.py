@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from attribution.credit import Attribution, credit
-from attribution.deals import journeys_of, open_amounts, touches_in, values
+from attribution.deals import journeys_of, open_amounts, owner, touches_in, values
 from attribution.journeys import Journeys
 from attribution.rules import RULES, own_rules
 from attribution.runs import READ, UNATTRIBUTED, Run, run_id, stored_rows
@@ -28,7 +28,7 @@ from features.settings import Settings
 OPEN = "open"  # in the place of a stage, in stored credit
 SCORED = """
     WITH latest AS (
-        SELECT lead_id, arg_max(probability, as_of) AS probability, max(as_of) AS scored_at FROM scores
+        SELECT lead_id, arg_max(probability, as_of) AS probability FROM scores
         WHERE goal IS NULL AND as_of <= $as_of AND horizon_days = $days GROUP BY lead_id)
     SELECT * FROM latest WHERE lead_id NOT IN (
         SELECT lead_id FROM stages WHERE greatest(occurred_at, received_at) < $as_of
@@ -59,7 +59,7 @@ def pipeline(lake: Lake, settings: Settings, as_of: datetime, models: Sequence[s
     """Credit the channels with what open leads are expected to bring.
 
     Raises:
-        ConfigError: when a model credits channels and no touches, so that no lead's promise could be trued up.
+        ConfigError: when a model is none of the rules, so that no lead's promise could be trued up.
         DataError: when no open lead has a score.
 
     """
@@ -67,9 +67,8 @@ def pipeline(lake: Lake, settings: Settings, as_of: datetime, models: Sequence[s
     named = list(models) or [name for name in settings.attribution.models if name in rules]
     other = [name for name in named if name not in rules]
     if other or not named:
-        raise ConfigError(
-            f"{', '.join(other) or 'No model'} cannot credit single open leads. Ask for rules, such as --model linear."
-        )
+        wrong = f"{', '.join(other)} cannot credit single open leads" if other else "attribution.models names no rule"
+        raise ConfigError(f"{wrong}, and only rules credit open pipeline. Ask for one, such as --model linear.")
     versions = {name: version for name, version in lake.versions().items() if name in READ}
     then = Lake(lake.folder, versions)
     seen, without_amount = _promised(then, settings, as_of)
@@ -102,7 +101,7 @@ def trued_up(lake: Lake, settings: Settings, as_of: datetime, run: str) -> pd.Da
     now = pipeline(lake, settings, as_of, models).answer.touches
     own = own_rules(settings)
     came = _by_lead(credit(ended, models, settings.attribution.half_life_days, own=own), ended).touches
-    promised, now, came = (part.assign(lead_id=part["lead_id"].map(lambda lead: whose.get(lead, lead)))
+    promised, now, came = (part.assign(lead_id=owner(part["lead_id"], whose))
                            for part in (rows, now, came))  # fmt: skip
     still, ours = promised["lead_id"].isin(now["lead_id"]), set(promised["lead_id"])
     priced = set(promised["lead_id"][promised["value"] != 0])
@@ -126,7 +125,7 @@ def _promised(lake: Lake, settings: Settings, as_of: datetime) -> tuple[Journeys
             f"No open lead has a stored score of {goal.horizon_days:g} days. Run touchstone score first: p × amount "
             "asks for p."
         )
-    scored["lead_id"] = scored["lead_id"].map(lambda lead: whose.get(lead, lead))
+    scored["lead_id"] = owner(scored["lead_id"], whose)
     expected = scored.merge(open_amounts(lake, settings, as_of, whose), on="lead_id", how="left")
     expected["worth"] = expected["probability"] * expected["value_cents"].fillna(0)
     best = expected.sort_values(["worth", "probability"]).drop_duplicates("lead_id", keep="last").set_index("lead_id")

@@ -23,33 +23,38 @@ from attribution.models import OF_LEAD_DAYS, SCORE_ADJUSTED
 from attribution.moments import Touched
 from attribution.rules import own_rules
 from attribution.runs import Baseline
+from features.errors import DataError
 from features.history import microseconds
 from features.lake import Lake
 from features.reading import read_history
 from features.settings import Settings
 
 PLACEBO = "(placebo)"
+SEED = 0  # of what is lost, doubled and invented
 IDENTITIES_LOST, TOUCHES_LOST, DOUBLED, PLACED = 0.2, 0.3, 0.1, 0.1
 DEFAULT_WINDOW_DAYS = 90.0  # changed from, where all touches count
 Random = np.random.Generator
 
 
 def robustness(
-    lake: Lake, settings: Settings, as_of: datetime, models: Sequence[str], baseline: Baseline | None, seed: int = 0
+    lake: Lake, settings: Settings, as_of: datetime, models: Sequence[str], baseline: Baseline | None
 ) -> pd.DataFrame:
     """Return what each change does to each model: scenario, model, moved, channel, before, after, low, high.
 
     Channel is the one whose share moved most, in the last scenario the placebo; before and after are its shares; low
-    and high bound its closes after the change (90 %). The window does not touch ``score_adjusted``, which has none.
+    and high bound its closes after the change (90 %). The window does not touch ``score_adjusted``, which has none, and
+    ``shapley_counterfactual`` is not tried.
 
     Raises:
-        DataError: when there is no touch, or too little closed for ``score_adjusted``.
+        DataError: when there is no touch, too little closed for ``score_adjusted``, or no model can be tried.
 
     """
     ruled = [name for name in models if name not in OF_LEAD_DAYS]
-    tables = [_compared(_by_journeys(lake, settings, as_of, ruled, seed), ruled)] if ruled else []
+    tables = [_compared(_by_journeys(lake, settings, as_of, ruled), ruled)] if ruled else []
     if SCORE_ADJUSTED in models and baseline is not None:
-        tables.append(_compared(_by_lead_days(lake, settings, as_of, baseline, seed), [SCORE_ADJUSTED]))
+        tables.append(_compared(_by_lead_days(lake, settings, as_of, baseline), [SCORE_ADJUSTED]))
+    if not tables:
+        raise DataError(f"{', '.join(models)} cannot be tried with other histories. Name another model beside it.")
     found = pd.concat(tables, ignore_index=True)
     order = {scenario: place for place, scenario in enumerate(dict.fromkeys(found["scenario"]))}
     return found.sort_values("scenario", key=lambda names: names.map(order), kind="stable", ignore_index=True)
@@ -93,7 +98,7 @@ def _doubled(touches: pd.DataFrame, random: Random) -> pd.DataFrame:
 
 
 def _by_journeys(
-    lake: Lake, settings: Settings, as_of: datetime, models: Sequence[str], seed: int
+    lake: Lake, settings: Settings, as_of: datetime, models: Sequence[str]
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the channels' rows of all models by scenario, first as things are."""
     touches, whose = touches_in(lake, settings, as_of)
@@ -109,19 +114,19 @@ def _by_journeys(
     for scenario, other in (("half the window", window / 2), ("twice the window", 2 * window)):
         asked = how.model_copy(update={"lookback_days": other, "windows_days": {}})
         yield scenario, channels(touches, settings.model_copy(update={"attribution": asked}))
-    for scenario, rows in changed(touches, seed):
+    for scenario, rows in changed(touches, SEED):
         yield scenario, channels(rows, settings)
 
 
 def _by_lead_days(
-    lake: Lake, settings: Settings, as_of: datetime, baseline: Baseline, seed: int
+    lake: Lake, settings: Settings, as_of: datetime, baseline: Baseline
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     history, how = read_history(lake), settings.attribution
     earning = kinds_of(history) - {*how.exclude_kinds, *how.own_kinds}
     days = lead_days(history, settings.goal, microseconds(as_of), earning)
     probability = asked_once(baseline(own_history(history, how.own_kinds)))
     yield "", _rows(adjusted(days, probability), days)
-    for scenario, touches in changed(touches_of(days), seed):
+    for scenario, touches in changed(touches_of(days), SEED):
         other = with_touches(days, touches)
         yield scenario, _rows(adjusted(other, probability), other)
 

@@ -79,24 +79,22 @@ def own_rules(settings: Settings) -> dict[str, Rule]:
     """Return the rules that a user configured.
 
     Raises:
-        ConfigError: when a rule's weights are not three, or negative.
+        ConfigError: naming every rule whose weights are not three, none, or negative.
 
     """
     how = settings.attribution
     wrong = [
-        f"attribution.custom.{name}"
+        f"attribution.custom.{name} is {weights}: give three weights of 0 or more, such as [0.3, 0.4, 0.3]."
         for name, weights in how.custom.items()
         if len(weights) != len(PLACES) or min(weights) < 0
     ]
     wrong += [
-        f"attribution.milestones.{name}"
+        f"attribution.milestones.{name} is {weights}: give weights of 0 or more, such as {{ first = 0.5, mql = 0.5 }}."
         for name, weights in how.milestones.items()
         if min(weights.values(), default=-1) < 0
     ]
     if wrong:
-        raise ConfigError(
-            f"{', '.join(wrong)}: give weights of 0 or more, such as [0.3, 0.4, 0.3] or {{ first = 0.5, mql = 0.5 }}."
-        )
+        raise ConfigError(" ".join(wrong))
     places = {name: by_place(*weights) for name, weights in how.custom.items()}
     return places | {name: by_milestone(**weights) for name, weights in how.milestones.items()}
 

@@ -77,11 +77,13 @@ def attribute(
 ) -> Run:
     """Credit the channels with each lead's first win, or what else is asked about, as known before ``as_of``.
 
-    ``baseline`` makes probabilities of closing of a history of what leads do of their own, for ``score_adjusted``;
+    ``baseline`` makes probabilities of closing of a history of what leads do of their own, for the models of lead-days;
     ``journeys_by`` makes the journeys, here or elsewhere.
 
     Raises:
-        DataError: when there is no touch, a model is unknown, or amounts are in a currency without a rate.
+        DataError: when there is no touch, a model is unknown or cannot be asked this, amounts are in a currency without
+            a rate, or too little closed for a model of lead-days.
+        ConfigError: when a rule of the user's own cannot be used, or an experiment is of an unknown channel.
 
     """
     how = settings.attribution
@@ -121,9 +123,10 @@ def stored_rows(lake: Lake, run: str) -> pd.DataFrame:
 
 
 def compared(lake: Lake, run: Run, with_run: str) -> pd.DataFrame:
-    """Return what each model gave each channel in a stored run and gives now: model, channel, before, credit, change.
+    """Return what each model gave each channel in a stored run and gives now.
 
-    What a run did not name is None. The lines that no channel earned are there, too.
+    The columns are model, channel, before, credit, change, value_before and value; what a run did not name is missing.
+    The lines that no channel earned are there, too.
 
     Raises:
         DataError: when no such run is stored.

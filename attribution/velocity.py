@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from attribution.deals import CHANGES, LEAD, touches_in
+from attribution.deals import LEAD, owner, stage_changes, touches_in
 from features.lake import Lake
 from features.settings import Settings
 from features.versions import MERGED, WHOLE_SINCE
@@ -53,10 +53,7 @@ def velocity(lake: Lake, settings: Settings, as_of: datetime) -> pd.DataFrame:
 
 def _entered(lake: Lake, settings: Settings, as_of: datetime, whose: dict[str, str]) -> pd.DataFrame:
     """Return lead_id, stage and occurred_at of each lead's first entry, in order."""
-    asked = {"as_of": as_of, "opportunity": settings.attribution.opportunity}
-    with lake.connection(("stages", "leads")) as connection:
-        changes: pd.DataFrame = connection.sql(CHANGES, params=asked).to_arrow_table().to_pandas()
-    changes["lead_id"] = _survivor(changes["lead_id"], whose)
+    changes = stage_changes(lake, settings, as_of, whose)
     entered = changes.groupby(["lead_id", "stage"])["occurred_at"].min().reset_index()
     later = entered["stage"] != LEAD  # what happens as the lead is created comes after that
     ordered = entered.assign(later=later).sort_values(["lead_id", "occurred_at", "later", "stage"])
@@ -83,13 +80,9 @@ def _groups(lake: Lake, first: pd.DataFrame, as_of: datetime, whose: dict[str, s
     names = {"all": ALL, "channel": first["channel"], "campaign": first["event_id"].map(campaign),
              "month": first["occurred_at"].dt.strftime("%Y-%m")}  # fmt: skip
     by_touch = [pd.DataFrame({"by": by, "name": name}, index=first.index).reset_index() for by, name in names.items()]
-    lead_id = _survivor(traits["lead_id"], whose)
+    lead_id = owner(traits["lead_id"], whose).astype("str")
     traits = traits.assign(lead_id=lead_id, lent=lead_id != traits["lead_id"]).sort_values("lent", kind="stable")
     traits = traits.drop(columns="lent").rename(columns={"name": "by", "value": "name"})  # a lead's own are the first
     levels = traits.groupby("by")["name"].transform("nunique")
     traits = traits[levels.between(*LEVELS) & traits["lead_id"].isin(first.index) & ~traits["by"].isin(names)]
     return pd.concat([*by_touch, traits]).dropna(subset="name").drop_duplicates(["by", "lead_id"])
-
-
-def _survivor(lead_id: pd.Series, whose: dict[str, str]) -> pd.Series:
-    return lead_id.map(lambda lead: whose.get(lead, lead)).astype("str")

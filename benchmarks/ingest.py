@@ -152,7 +152,7 @@ def sort(folder: Path, limit: str | None) -> dict[str, float]:
 
 def sort_tight(folder: Path, _touches: int) -> dict[str, float]:
     """Sort under the memory limit that the lake has."""
-    from features.lake import MEMORY_LIMIT
+    from features.database import MEMORY_LIMIT
 
     return sort(folder, MEMORY_LIMIT)
 

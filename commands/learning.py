@@ -121,16 +121,16 @@ def show_trained(trained: Any, due: str = "") -> None:
         typer.echo(trained.tuning)
     for leak in trained.leaks:
         typer.echo(f"• Left out: {leak['feature']}: {leak['why']}.")
-    show_metrics("On later data", [("latest", trained.metrics)])
+    show_metrics("On later data", "snapshots", [("latest", trained.metrics)])
 
 
 def show_backtest(document: dict[str, Any]) -> None:
     """Print the metrics of every fold and of all."""
     folds = [(str(fold["test_from"])[:10], fold) for fold in document["folds"]]
-    show_metrics("Backtest", [*folds, ("all", document["overall"])])
+    show_metrics("Backtest", "test from", [*folds, ("all", document["overall"])])
 
 
-def show_metrics(title: str, folds: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """Print a line of metrics for each fold or model."""
-    rows = [(name, *(terminal.figure(fold[key]) for key in METRICS)) for name, fold in folds]
-    terminal.show_table(title, ("test from", *METRICS.values()), rows)
+def show_metrics(title: str, head: str, measured: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Print a line of metrics for each fold or model; ``head`` says what their names are."""
+    rows = [(name, *(terminal.figure(metrics[key]) for key in METRICS)) for name, metrics in measured]
+    terminal.show_table(title, (head, *METRICS.values()), rows)

@@ -98,4 +98,4 @@ def show_models(found: Sequence[dict[str, Any]], goal: str | None = None) -> Non
 
 def show_compared(found: dict[str, dict[str, Any]]) -> None:
     """Print the metrics of two models on the same snapshots."""
-    show_metrics("On the same later snapshots", list(found.items()))
+    show_metrics("On the same later snapshots", "version", list(found.items()))

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from features.errors import ConfigError
 from features.settings import Settings, Source
+from features.settings.section import problems
 
 OURS = Path(__file__).parent / "mappings"
 SYSTEMS = ("hubspot", "salesforce", "marketo", "mailchimp")
@@ -41,11 +42,16 @@ def mapping_of(system: str, settings: Settings, workspace: Path) -> Mapping:
         read = tomllib.loads(file.read_text("utf-8"))
         return Mapping(dict(read["read"]), [Source.model_validate(block) for block in read["sources"]])
     except OSError as error:
-        raise ConfigError(f"The mapping {file} cannot be read: {error.strerror}.") from None
+        raise ConfigError(
+            f"The mapping {file} cannot be read: {error.strerror}. Name a file that is there, or none, in "
+            f"connectors.{system}.mapping."
+        ) from None
     except KeyError as error:
         raise ConfigError(f"The mapping {file} has no {error}. Begin with a copy of {OURS / system}.toml.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"The mapping {file} cannot be used: {error}. Mend it.") from None
+    except ValidationError as error:
+        raise ConfigError(f"The mapping {file} cannot be used: {problems(error)}. Mend it.") from None
 
 
 def mapped(settings: Settings, workspace: Path) -> Settings:

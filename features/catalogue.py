@@ -24,6 +24,7 @@ from features.people import DEPARTMENTS, EMAIL_KINDS, SENIORITIES
 from features.plan import Where
 from features.settings import Features
 from features.settings.score import FeatureLine
+from features.settings.section import problems
 from features.verbs import OF_A_COLUMN, VERBS, Feature, feature_of
 
 TOUCHED = tuple(column.name for column in TABLES["touches"].columns)
@@ -249,7 +250,7 @@ def _held(lines: Sequence[Feature], file: Path) -> Iterator[Feature]:
         try:
             yield feature_of(FeatureLine.model_validate(row).model_dump())
         except ValidationError as error:
-            wrong += [f"{line.name}: {'.'.join(map(str, e['loc']))}: {e['msg']}." for e in error.errors()]
+            wrong.append(f"{line.name}: {problems(error)}.")
     if wrong:
         raise ConfigError(f"{file} cannot be used. {' '.join(wrong)}")
 

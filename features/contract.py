@@ -238,3 +238,12 @@ def literal(text: str) -> str:
     'rep''s note'
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def pointer(key: str) -> str:
+    """Return an SQL string that points at a key of a JSON object.
+
+    >>> print(pointer("won/lost"))
+    '/won~1lost'
+    """
+    return literal("/" + key.replace("~", "~0").replace("/", "~1"))

@@ -12,7 +12,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from features.contract import literal
+from features.contract import pointer
 from features.errors import DataError
 from features.history import microseconds
 from features.lake import Lake
@@ -140,5 +140,4 @@ def _called(names: Sequence[str], called: Sequence[str]) -> Iterator[str]:
     for one in called:
         for name in names:
             if "".join(filter(str.isalnum, name.lower())) == one:
-                pointer = literal("/" + name.replace("~", "~0").replace("/", "~1"))
-                yield f"nullif(trim(json_extract_string(attributes, {pointer})), '')"
+                yield f"nullif(trim(json_extract_string(attributes, {pointer(name)})), '')"

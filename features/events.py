@@ -32,6 +32,12 @@ class Events:
         start = self.start[first : end + 1] - rows.start
         return Events(start, self.occurred[rows], self.known[rows], codes, self.names)
 
+    def chosen(self, which: NDArray[np.bool_]) -> Events:
+        """Return some of the events, each lead's in their order."""
+        before = np.append(0, np.cumsum(which))
+        codes = {column: codes[which] for column, codes in self.codes.items()}
+        return Events(before[self.start], self.occurred[which], self.known[which], codes, self.names)
+
     def leads(self) -> Ints:
         """Return the lead of each event."""
         return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))

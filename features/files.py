@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from features.contract import literal, quoted
+from features.contract import literal, pointer, quoted
 from features.delimited import UNDECODABLE, Rejected, rows_of, separator_of
 from features.errors import DataError
 
@@ -105,7 +105,7 @@ def _open_json(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     if not keys:
         raise ValueError("no line of it is a JSON object with keys. Write one object a line")
     names = _checked([key for (key,) in keys])
-    pointers = ", ".join(literal("/" + name.replace("~", "~0").replace("/", "~1")) for name in names)
+    pointers = ", ".join(map(pointer, names))
     columns = ", ".join(f"nullif(found[{place}], '') AS {quoted(name)}" for place, name in enumerate(names, start=1))
     connection.execute(f"""
         CREATE TEMP TABLE file_rows AS

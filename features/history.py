@@ -32,6 +32,7 @@ from features.passes import starts
 from features.versions import whole
 
 PROPERTY = "properties."
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_FEEDBACK = schema("feedback").empty_table()
 STAGE = ("occurred_at", "stage")  # two records that both hold such a change of stage hold one
 FEEDBACK = ("at", "verdict", "reason", "by")
@@ -159,7 +160,16 @@ def microseconds(moment: datetime) -> int:
     >>> microseconds(datetime(1970, 1, 2, tzinfo=UTC)) == DAY
     True
     """
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def moment_of(micros: int) -> datetime:
+    """Return int64 microseconds since 1970 as a moment in UTC, exactly.
+
+    >>> moment_of(DAY).isoformat()
+    '1970-01-02T00:00:00+00:00'
+    """
+    return EPOCH + timedelta(microseconds=micros)
 
 
 def _created(leads: pa.Table) -> tuple[pa.Array, Ints]:

@@ -131,8 +131,8 @@ def survivors(merged: pa.Table, as_of: int) -> pa.Table:
 def numbers(lake: Lake, as_of: int) -> dict[str, int]:
     """Return how many touches, known before a moment (microseconds), are whose, for a check-up.
 
-    anonymous: of no lead yet; identified: anonymous ones that became a lead's; orphans: of leads that are not in
-    the lake; lost_merges: duplicates of leads that are not in the lake.
+    anonymous: of no lead yet; orphans: of leads that are not in the lake; lost_merges: how many duplicates there are
+    of leads that are not in the lake.
     """
     lost = known(lake.read_where("touches", MOMENTS, "lead_id", empty=True), *MOMENTS)
     named = known(found(lake, READ), *MOMENTS)
@@ -142,15 +142,13 @@ def numbers(lake: Lake, as_of: int) -> dict[str, int]:
             connection.sql(f"SELECT DISTINCT lead_id FROM {name}").to_arrow_table()["lead_id"]
             for name in ("leads", "touches")
         )
-    whose = at(tenures(merges(lake)), as_of)
+    whose = survivors(merges(lake), as_of)
     merged = whose.filter(pc.not_equal(whose["record"], whose["lead_id"]))
     strays = _absent(merged, leads)["record"].to_pylist()
     strangers = _absent(pa.table({"lead_id": pa.chunked_array([*touched.chunks, *named["lead_id"].chunks])}), leads)
     touches, _ = touches_of_leads(lake, as_of, [*strays, *strangers["lead_id"].drop_null().to_pylist()])
-    return {
-        "anonymous": before - identified_before, "identified": identified_before,
-        "orphans": len(_absent(touches, leads)), "lost_merges": len(strays),
-    }  # fmt: skip
+    orphans = len(_absent(touches, leads))
+    return {"anonymous": before - identified_before, "orphans": orphans, "lost_merges": len(strays)}
 
 
 def _absent(rows: pa.Table, leads: pa.ChunkedArray) -> pa.Table:

@@ -6,7 +6,6 @@ Appends are atomic, every version stays readable, and any engine that reads Delt
 from __future__ import annotations
 
 import fcntl
-import glob
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from deltalake.transaction import RemoveAction
 
 from features import ordered
 from features.contract import TABLES, literal, quoted, schema
+from features.database import opened
 from features.disk import is_full
 from features.errors import ConfigError, DataError, DiskError
 from features.growth import grow_schema, grown, lacking
@@ -30,7 +30,6 @@ from features.lease import Lease, leased
 from features.order import LEAD, in_order
 from features.store import store_of
 
-MEMORY_LIMIT = "1GB"  # of a query; what does not fit is spilled
 SPILL = ".spill"  # where a query spills
 WRITERS_SPILL = ".spill-of-writer"  # where the one writer spills, and may tidy up after one that was killed
 UNFIT = "[]*?^|%\\"  # what Delta or DuckDB cannot have in the path of a table
@@ -236,18 +235,7 @@ class Lake:
         self, tables: Iterable[str] = TABLES, files: Iterable[Path] = (), spill: str = SPILL
     ) -> duckdb.DuckDBPyConnection:
         """Return a DuckDB connection with a view for each table, which can read nothing but the lake and ``files``."""
-        connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
-        folders = ", ".join(literal(f"{folder}/") for folder in (self.folder, self.folder / spill))
-        paths = ", ".join(literal(path) for file in map(str, files) for path in (file, glob.escape(file)))
-        connection.execute(f"""
-            SET TimeZone = 'UTC';
-            SET memory_limit = '{MEMORY_LIMIT}';
-            SET temp_directory = {literal(str(self.folder / spill))};
-            SET allowed_directories = [{folders}];
-            SET allowed_paths = [{paths}];
-            SET enable_external_access = false;
-            SET lock_configuration = true;
-        """)
+        connection = opened(self.folder, files, self.folder / spill)
         for name in tables:
             self._view(connection, name)
         return connection

@@ -21,12 +21,12 @@ from features.walk import Floats, Matrix
 BLOCK = 50_000  # moments measured at once; a feature that is made of several measures needs memory for these
 
 
-def feature_matrix(features: Sequence[Feature], moments: Moments, into: Matrix | None = None) -> Matrix:
+def feature_matrix(features: Sequence[Feature], moments: Moments) -> Matrix:
     """Return the features (columns) at the moments (rows), as float32.
 
     A row depends only on what was known of its own lead and its lead's account before its own moment.
     """
-    matrix = np.empty((len(moments), len(features)), np.float32) if into is None else into
+    matrix = np.empty((len(moments), len(features)), np.float32)
     if not are_in_order(moments.lead, moments.as_of, 0):
         order = np.lexsort((moments.as_of, moments.lead))
         matrix[order] = feature_matrix(features, Moments(moments.history, moments.lead[order], moments.as_of[order]))

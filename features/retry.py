@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from features.admission import MACROS
-from features.contract import ROW_HASH, TABLES, literal, quoted
+from features.contract import ROW_HASH, TABLES, literal, pointer, quoted
 from features.forgotten import forgotten
 from features.ingestion import Ingested
 from features.lake import WRITERS_SPILL, Lake
@@ -88,8 +88,7 @@ def _open(connection: duckdb.DuckDBPyConnection, name: str, file: str) -> None:
     columns = ", ".join(
         f"{quoted(name)} := coalesce({', '.join(f'told[{i}]' for i in those)}, NULL)" for name, those in places.items()
     )
-    paths = [f"/{key.replace('~', '~0').replace('/', '~1')}" for key in keys]
-    listed = f"[{', '.join(map(literal, paths))}]::VARCHAR[]"
+    listed = f"[{', '.join(map(pointer, keys))}]::VARCHAR[]"
     connection.execute(f"""
         CREATE TEMP TABLE retried AS
             SELECT {ROW_HASH}, struct_pack({columns or '"" := NULL'}) AS raw FROM (SELECT {ROW_HASH}, list_transform(

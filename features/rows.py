@@ -24,7 +24,7 @@ from features.moments import Chosen, Given, MomentsOf
 from features.objections import profiled
 from features.reading import history_chunks
 from features.templates import Seen, added, seen_names, written_out
-from features.verbs import Feature, Moments, columns_of
+from features.verbs import Feature, Moments, columns_of, look_at_accounts
 from features.walk import Matrix
 
 TOUCHES = 600_000  # of the leads that are read together
@@ -45,7 +45,7 @@ def feature_rows(
 
     A part has about so many ``touches``. While one is measured, the next is read.
     """
-    together = any(feature.of == "account" for feature in features)
+    together = look_at_accounts(features)
     chunks = history_chunks(lake, touches, columns_of(features), accounts=together)
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(os.cpu_count()) as threads:
         ahead = reader.submit(next, chunks, None)
@@ -72,10 +72,10 @@ def rows_at(features: Sequence[Feature], asked: Moments) -> Rows:
     return Rows(leads, moments.as_of, feature_matrix(features, moments))
 
 
-def seen_in(lake: Lake, before: int, columns: Sequence[str], touches: int = TOUCHES) -> Seen:
+def seen_in(lake: Lake, before: int, columns: Sequence[str]) -> Seen:
     """Return with how many leads of the lake each name was seen before a moment (microseconds)."""
     seen: Seen = {}
-    for history in history_chunks(lake, touches, columns):
+    for history in history_chunks(lake, TOUCHES, columns):
         seen = added(seen, seen_names(history, before))
     return seen
 

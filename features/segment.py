@@ -112,10 +112,7 @@ def segment_sources(file: str) -> list[Source]:
             channel="NULL",
             campaign=f"{OF_CONTEXT} ->> '/campaign/name'",
             utm_campaign=f"{OF_CONTEXT} ->> '/campaign/name'",
-            **{
-                f"utm_{part}": f"{OF_CONTEXT} ->> '/campaign/{part}'"
-                for part in ("source", "medium", "term", "content", "id")
-            },
+            **{f"utm_{part}": f"{OF_CONTEXT} ->> '/campaign/{part}'" for part in CAMPAIGN},
             referrer=f"coalesce({OF_CONTEXT} ->> '/page/referrer', {OF_PROPERTIES} ->> '/referrer')",
             properties=f"CAST({PROPERTIES} AS VARCHAR)",
         ),

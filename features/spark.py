@@ -2,7 +2,7 @@
 
 Spark reads the lake's files, and brings together the rows of leads that have to be seen together: the records of one
 merged lead, the contacts of one account. A partition of them is a small lake of its own, of which features/rows.py
-makes features, serving/batch.py scores, and attribution/runs.py journeys: to the bit as one machine makes them. All
+makes features, serving/batch.py scores, and attribution/deals.py journeys: to the bit as one machine makes them. All
 that is asked of Spark is DataFrames and ``mapInArrow``.
 """
 
@@ -30,7 +30,7 @@ from features.moments import Given, MomentsOf
 from features.ordered import CODED
 from features.reading import KEYS, READ, colleagues, touch_columns
 from features.rows import TOUCHES, Rows, rows_at
-from features.verbs import Feature, columns_of
+from features.verbs import Feature, columns_of, look_at_accounts
 
 # Spark warns of pandas 3, of which nothing is used here: what goes in and out are Arrow tables.
 warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
@@ -83,16 +83,11 @@ def feature_rows(
     if isinstance(moments_of, Given):  # each partition needs those of its own leads alone
         listed, moments_in = moments_of.moments, Given
     columns = {**history_columns(features), "moments": tuple(MOMENTS.names)}
-    rows = partitions(lake, columns, touches, listed, accounts=together(features))
+    rows = partitions(lake, columns, touches, listed, accounts=look_at_accounts(features))
     for batch in worked(rows, columns, _measured(tuple(features), moments_in)):
         values = batch["features"]
         matrix = values.flatten().to_numpy().reshape(len(values), values.type.list_size)
         yield Rows(batch["lead_id"], np.asarray(batch["as_of"]), matrix)
-
-
-def together(features: Sequence[Feature]) -> bool:
-    """Say whether the contacts of an account have to be seen together."""
-    return any(feature.of == "account" for feature in features)
 
 
 def history_columns(features: Sequence[Feature]) -> dict[str, tuple[str, ...]]:

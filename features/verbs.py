@@ -95,6 +95,11 @@ def columns_of(features: Iterable[Feature]) -> tuple[str, ...]:
     return tuple(sorted(named - known))
 
 
+def look_at_accounts(features: Iterable[Feature]) -> bool:
+    """Say whether a lead's features depend on what other contacts of its account did."""
+    return any(feature.of == "account" for feature in features)
+
+
 @dataclass(frozen=True)
 class Verb:
     """What a verb means, the measures that it needs of a feature's events, and the number that it makes of them.

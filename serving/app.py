@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -239,8 +240,6 @@ def _plainly(send: Any) -> Any:
 
 def _said(body: bytes) -> str:
     """Return what BentoML says of a refusal: JSON, the same in a list, or plain text."""
-    import json
-
     try:
         said = json.loads(body)
         return str((said[0] if isinstance(said, list) else said)["error"])

@@ -1,9 +1,9 @@
 """What a request brings: one lead with its history, read from JSON straight to the history that the sweep reads.
 
 A system that keeps its own history asks for one lead at a time, with hundreds of touches. To check each and make it an
-object (``ScoreRequest``), a row of a table (``tables``) and then an event (``history_of``) costs several times what
-scoring does. What is written in an unusual way goes by that road, and is refused there with a sentence where something
-is wrong; what can go by this one comes to the same. Properties hold the two to each other.
+object (``ScoreRequest``), a row of a table (``groups.tables``) and then an event (``history_of``) costs several times
+what scoring does. What is written in an unusual way goes by that road, and is refused there with a sentence where
+something is wrong; what can go by this one comes to the same. Properties hold the two to each other.
 """
 
 from __future__ import annotations

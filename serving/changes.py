@@ -126,19 +126,13 @@ def _known_before(history: History, moment: int) -> History:
     joined = history.contacts.since < moment
     return replace(
         history,
-        versions=_events_before(history.versions, moment),
-        touches=_events_before(history.touches, moment),
-        stages=_events_before(history.stages, moment),
+        versions=_before(history.versions, moment),
+        touches=_before(history.touches, moment),
+        stages=_before(history.stages, moment),
+        feedback=_before(history.feedback, moment),
         contacts=Tenures(*(column[joined] for column in history.contacts)),
     )
 
 
-def _events_before(events: Events, moment: int) -> Events:
-    kept = events.known < moment
-    return Events(
-        start=np.concatenate([[0], np.cumsum(kept)])[events.start],
-        occurred=events.occurred[kept],
-        known=events.known[kept],
-        codes={column: codes[kept] for column, codes in events.codes.items()},
-        names=events.names,
-    )
+def _before(events: Events, moment: int) -> Events:
+    return events.chosen(events.known < moment)

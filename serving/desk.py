@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from bentoml.exceptions import InvalidArgument, NotFound
 
 from features.errors import DataError, ModelError
-from features.history import History, microseconds
+from features.history import History, microseconds, moment_of
 from features.lake import Lake
 from features.matrix import feature_matrix
 from features.settings import Exploration, Goal, Settings
@@ -204,7 +204,7 @@ class Desk:
             base_rate=spec.base_rate,
             leads=spec.leads,
             outcomes=spec.outcomes,
-            learned_until=_moment(spec.learned_until),
+            learned_until=moment_of(spec.learned_until),
             members=scorer.members,
             features=[FeatureLine(name=f.name, about=f.about, unit=f.unit, group=f.group) for f in spec.features],
             served_before=promoted(self.workspace / "models")[1:],
@@ -275,7 +275,3 @@ def _reply(score: Score, as_of: datetime, now: datetime) -> ScoreReply:
 def _refuse(why_not: Sequence[str]) -> None:
     if why_not:
         raise InvalidArgument(" ".join(why_not))
-
-
-def _moment(micros: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)

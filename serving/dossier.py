@@ -25,8 +25,8 @@ ASIDE = ("goal", "withheld", "propensity")  # columns of a stored score that are
 KIND = {"touches": "touch", "stages": "stage", "feedback": "feedback", "leads": "version"}
 
 
-def timeline(lake: Lake, lead_id: str, as_of: datetime, most: int = SHOWN_EVENTS) -> dict[str, Any]:
-    """Return ``events`` of a lead and its duplicates before a moment, the latest first, and how many there are.
+def timeline(lake: Lake, lead_id: str, as_of: datetime) -> dict[str, Any]:
+    """Return ``events`` of a lead and its duplicates before a moment, the latest first, and the ``total`` of them.
 
     Each has ``what`` (touch, stage, feedback or version), ``at``, and the columns of its table that are filled.
     """
@@ -38,7 +38,7 @@ def timeline(lake: Lake, lead_id: str, as_of: datetime, most: int = SHOWN_EVENTS
         if row[WHEN[name]] < as_of
     ]
     events.sort(key=lambda event: event["at"], reverse=True)
-    return {"events": events[:most], "total": len(events)}
+    return {"events": events[:SHOWN_EVENTS], "total": len(events)}
 
 
 def known_of(lake: Lake, lead_id: str, as_of: datetime) -> dict[str, Any] | None:

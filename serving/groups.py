@@ -5,18 +5,21 @@ Leads of one group are in one history, and answered together.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from features.history import History, history_of, microseconds
+from features.contract import schema
+from features.history import History, Tables, history_of, microseconds
 from features.lake import Lake
 from features.reading import read_history, tables_of_accounts
 from features.verbs import Moments
 from serving.brought import Alone, Brought
-from serving.messages import Lead, ScoreRequest, tables
+from serving.messages import Lead, ScoreRequest, Stage, Touch
 from serving.resident import Residence
 from serving.spec import Spec
 
@@ -83,3 +86,36 @@ def _asked(history: History, lead_ids: Sequence[str], as_of: datetime) -> Moment
     """Return the moments asked for, in the order in which they were asked; position −1 for a lead unknown."""
     moment = microseconds(as_of)
     return Moments(history, history.positions(lead_ids, moment), np.full(len(lead_ids), moment))
+
+
+def tables(leads: Sequence[Lead]) -> Tables:
+    """Return leads, touches, stages and feedback of a request as tables of the contract."""
+    versions = [
+        {
+            "lead_id": lead.lead_id,
+            "created_at": lead.created_at,
+            "observed_at": lead.created_at,
+            "account_id": lead.account_id,
+            "attributes": json.dumps(lead.attributes),
+        }
+        for lead in leads
+    ]
+    touches = [
+        {"event_id": "", **_row(lead, touch), "properties": json.dumps(touch.get("properties", {}))}
+        for lead in leads
+        for touch in lead.touches
+    ]
+    stages = [_row(lead, stage) for lead in leads for stage in lead.stages]
+    feedback = [{"lead_id": lead.lead_id, **said} for lead in leads for said in lead.feedback]
+    return Tables(
+        _table("leads", versions), _table("touches", touches), _table("stages", stages),
+        feedback=_table("feedback", feedback),
+    )  # fmt: skip
+
+
+def _row(lead: Lead, event: Touch | Stage) -> dict[str, Any]:
+    return {"lead_id": lead.lead_id, **event, "received_at": event.get("received_at") or event["occurred_at"]}
+
+
+def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema(name))

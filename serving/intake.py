@@ -170,7 +170,7 @@ class Intake:
             posted[event.table].append(event)
         deliveries = [Delivery(**event.row) for event in posted.pop(WEBHOOKS, [])]
         lake, settings, now = self.desk.lake, self.desk.settings, self.clock()
-        complete_interrupted(lake, lambda _: None)
+        complete_interrupted(lake)
         with self.desk.residence.changing, lake.writing():
             before = self.desk.residence.versions()
             for table, events in posted.items():

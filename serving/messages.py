@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, NotRequired, Self
 
-import pyarrow as pa
 from bentoml.exceptions import InvalidArgument
 from pydantic import (
     AfterValidator,
@@ -23,8 +22,6 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from features.contract import schema
-from features.history import Tables
 from serving.worklist import MOST_ROWS, Asked, Judged, Order
 
 MOST_LEADS = 1000  # of one request
@@ -276,36 +273,3 @@ class RunQuery(Message):
     """Which attribution run to show."""
 
     run_id: Name | None = Field(default=None, description="by default the latest")
-
-
-def tables(leads: list[Lead]) -> Tables:
-    """Return leads, touches, stages and feedback of a request as tables of the contract."""
-    versions = [
-        {
-            "lead_id": lead.lead_id,
-            "created_at": lead.created_at,
-            "observed_at": lead.created_at,
-            "account_id": lead.account_id,
-            "attributes": json.dumps(lead.attributes),
-        }
-        for lead in leads
-    ]
-    touches = [
-        {"event_id": "", **_row(lead, touch), "properties": json.dumps(touch.get("properties", {}))}
-        for lead in leads
-        for touch in lead.touches
-    ]
-    stages = [_row(lead, stage) for lead in leads for stage in lead.stages]
-    feedback = [{"lead_id": lead.lead_id, **said} for lead in leads for said in lead.feedback]
-    return Tables(
-        _table("leads", versions), _table("touches", touches), _table("stages", stages),
-        feedback=_table("feedback", feedback),
-    )  # fmt: skip
-
-
-def _row(lead: Lead, event: Touch | Stage) -> dict[str, Any]:
-    return {"lead_id": lead.lead_id, **event, "received_at": event.get("received_at") or event["occurred_at"]}
-
-
-def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema(name))

@@ -27,6 +27,7 @@ from serving.pieces import Ints
 from serving.spec import Floats, Spec, probability, read_spec
 
 MODEL, SPEC, MANIFEST = "model.txt", "spec.json", "manifest.json"
+CARD = "card.json"  # beside them, for people: nothing is scored by it
 CHAMPION = "champion.json"  # the pointer to the version that serves
 KEPT = 20  # versions that served before, for rolling back
 TINY = 1e-6  # log-odds; below it a secant is as good as a tangent, and less exact
@@ -199,7 +200,9 @@ def contents_of(folder: Path) -> dict[str, bytes]:
     try:
         return {name: (folder / name).read_bytes() for name in (MANIFEST, MODEL, SPEC)}
     except OSError as error:
-        raise ModelError(f"The model in {folder} cannot be read: {error}. Train again or roll back.") from None
+        raise ModelError(
+            f"The model in {folder} cannot be read: {error.filename}: {error.strerror}. Train again or roll back."
+        ) from None
 
 
 def verified(contents: dict[str, bytes], folder: Path) -> Scorer:

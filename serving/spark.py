@@ -16,8 +16,8 @@ from features.history import history_of
 from features.lake import Lake
 from features.rows import TOUCHES
 from features.settings import Exploration, Goal
-from features.spark import Work, history_columns, partitions, together, worked
-from features.verbs import columns_of
+from features.spark import Work, history_columns, partitions, worked
+from features.verbs import columns_of, look_at_accounts
 from serving.batch import Scored, score_table
 from serving.batch import scored as scored_here
 from serving.exploration import OFF
@@ -44,7 +44,7 @@ def scored(
     files = tuple(sorted(contents_of(folder).items()))
     features = _scorer(folder, files).spec.features
     columns = history_columns(features)
-    rows = partitions(lake, columns, touches, accounts=together(features))
+    rows = partitions(lake, columns, touches, accounts=look_at_accounts(features))
     made: dict[bytes, list[pa.RecordBatch]] = {SCORES: [], NOT_SCORED: [], OUTLOOK: []}
     for batch in worked(rows, columns, _scored(folder, files, goal, as_of, exploration, outlook=outlook)):
         made[batch.schema.metadata[TABLE]].append(batch)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.verbs import Feature, columns_of, feature_of
+from features.verbs import Feature, columns_of, feature_of, look_at_accounts
 from serving.facts import Fact, read_fact
 from serving.line import Line, read_line
 
@@ -91,7 +91,7 @@ class Spec:
     @cached_property
     def looks_at_accounts(self) -> bool:
         """Say whether a lead's score depends on what other contacts of its account did."""
-        return any(feature.of == "account" for feature in self.features)
+        return look_at_accounts(self.features)
 
     def as_trees_see(self, matrix: Floats) -> Floats:
         """Return rows of features in which levels that the trees do not know are "other"."""

@@ -14,15 +14,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 from features.errors import ConfigError
 from features.store import share
 
 FILE = "tokens.json"
 PREFIX = "ts"
-SCOPES = ("read", "score", "ingest", "admin")
-Scope = Literal["read", "score", "ingest", "admin"]  # admin may do all that the others may
+SCOPES = ("read", "score", "ingest", "admin")  # admin may do all that the others may
 
 
 @dataclass(frozen=True)
@@ -64,12 +62,13 @@ def create(workspace: Path, name: str, scopes: Sequence[str], now: datetime) -> 
     """Make a token and return it; it cannot be read again.
 
     Raises:
-        ConfigError: when the name is taken, or a scope is unknown.
+        ConfigError: when the name is taken, or a scope is unknown, or none is given.
 
     """
     known, unknown = tokens(workspace), [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
-        raise ConfigError(f"{', '.join(unknown) or 'No scope'} is none of {', '.join(SCOPES)}.")
+        wrong = f"{', '.join(unknown)} is no scope of a token" if unknown else "A token without a scope may do nothing"
+        raise ConfigError(f"{wrong}. Give some of {', '.join(SCOPES)}.")
     if any(token.name == name for token in known):
         raise ConfigError(f"There is a token {name} already. Revoke it first, or choose another name.")
     key, secret = secrets.token_hex(6), secrets.token_urlsafe(32)

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.contract import literal
-from features.history import Events, History, Ints
+from features.history import Events, History, Ints, moment_of
 from features.lake import Lake
 from features.objections import objecting
 from features.outcomes import open_moments, outcomes_of
@@ -184,11 +184,10 @@ class Worklist:
         objects = objecting(history, as_of)[is_open]
         found = _of_history(history, is_open, as_of).append_column("objects", pa.array(objects))
         names = ", ".join(literal(lead) for lead in found["lead_id"].to_pylist()) if some else ""
-        of_some = f"AND lead_id IN ({names or 'NULL'})" if some else ""
-        moment = pa.scalar(as_of, pa.int64()).cast(TIMES).as_py()
+        told = TOLD.replace("$of_some", f"AND lead_id IN ({names or 'NULL'})" if some else "")
         with self.lake.connection(("leads", "stages", "scores")) as connection:
             connection.register("open", found)
-            return connection.sql(TOLD.replace("$of_some", of_some), params={"as_of": moment}).to_arrow_table()
+            return connection.sql(told, params={"as_of": moment_of(as_of)}).to_arrow_table()
 
 
 def _of_history(history: History, leads: Ints, as_of: int) -> pa.Table:

@@ -139,7 +139,7 @@ def test_effects_that_take_away_fade_out_before_a_rate_becomes_negative() -> Non
 
 def test_an_end_that_was_next_to_impossible_owes_no_more_than_the_floor_allows() -> None:
     rows = Rows(1, np.array([0.0]), np.ones(1), np.ones((1, 1)), np.array([[1.0, 1.0]]))
-    fit = Fit(np.log([0.01]), np.array([5.0, -5.1]), np.eye(2), 0.0)
+    fit = Fit(np.log([0.01]), np.array([5.0, -5.1]), np.eye(2))
     assert fit.rate(rows) < 1e-9
     assert fit.part_per_unit(rows) * 5.1 == pytest.approx([5.1 / 0.1 / FLOOR])
 
@@ -229,5 +229,5 @@ def test_errors_of_channels_go_together_as_those_of_their_slopes_do() -> None:
     of_slopes = np.array([[4.0, 1, 0, 2], [1, 9, 1, 0], [0, 1, 1, 0.5], [2, 0, 0.5, 16]])
     by_slope, weight = np.array([[1.0, 0, 2, 0], [0, 3, 0, 1]]), np.array([1.0, 2])
     sums = np.array([[1.0, 0, 2, 0], [0, 6, 0, 2]])  # of each channel
-    found = _covariance(weight, by_slope, Fit(np.zeros(0), np.zeros(4), of_slopes, 0.0), 2)
+    found = _covariance(weight, by_slope, Fit(np.zeros(0), np.zeros(4), of_slopes), 2)
     np.testing.assert_allclose(found, sums @ of_slopes @ sums.T)

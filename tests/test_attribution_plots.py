@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from pathed import path_journeys
 
 from attribution.credit import Attribution, credit
 from attribution.decision import Decision, decision
-from attribution.paths import path_journeys
 from attribution.plots import decision_plot, pipeline_plot, shares_plot, write_plots
 
 

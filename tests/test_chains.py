@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pathed import path_journeys
 
 from attribution import chains
 from attribution.chains import best_order, chain, removal_credit
 from attribution.counting import spread
 from attribution.journeys import Journeys
-from attribution.paths import path_journeys
 
 PATH = st.lists(st.sampled_from("ABC"), min_size=1, max_size=7)
 ROWS = st.lists(st.tuples(PATH, st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=10)

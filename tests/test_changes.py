@@ -92,6 +92,13 @@ def test_what_a_colleague_did_and_who_became_one_is_new_data() -> None:
     assert told.text == "Touches of the account: 2 instead of 0, raises the odds 7.39 times"
 
 
+def test_what_sales_said_since_is_new_data() -> None:
+    history = tables.history([tables.version("ada", 0)], feedback=[tables.verdict("ada", 4, reason="not now")])
+    counting = weighing([Feature("rejections", "count", "Times sales rejected the lead", events="feedback")], [-1.0])
+    found = changes(counting, counting, history, "ada", tables.micros(3), tables.micros(6))
+    assert found.by_cause == {"decay": 0, "new data": pytest.approx(-1), "new model": 0}
+
+
 @pytest.mark.parametrize(("lead", "then", "now"), [("bob", 3, 10), ("ada", 0, 10), ("ada", 5, 4)])
 def test_a_lead_that_was_not_known_at_both_moments_is_refused(lead: str, then: float, now: float) -> None:
     sentence = f"{lead} was not known at both moments, so that nothing can be said of what changed."

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pathed import path_journeys
 
 from attribution import coalitions as module
 from attribution.coalitions import coalitions, ordered_values, rate_values
 from attribution.journeys import Floats, Journeys
-from attribution.paths import path_journeys
 from attribution.rules import RULES, shares
 
 ROWS = st.lists(

@@ -132,7 +132,7 @@ def test_a_wrong_setting_is_a_usage_error(tmp_path: Path, command: Command) -> N
     (tmp_path / "touchstone.toml").write_text("[goal]\nhorizon_days = -1\n")
     status, printed = command("check", workspace=tmp_path)
     assert status == 2
-    assert "goal.horizon_days: Input should be greater than 0" in printed
+    assert "goal.horizon_days is -1: Input should be greater than 0" in printed
 
 
 @pytest.mark.parametrize(

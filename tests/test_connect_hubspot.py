@@ -159,12 +159,14 @@ def test_a_file_of_a_secret_that_cannot_be_read_is_named(account: Account) -> No
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, r"^The mapping .*own\.toml cannot be read: No such file"),
+        (None, r"^The mapping .*own\.toml cannot be read: No such file .* or none, in connectors\.hubspot\.mapping\.$"),
         ("[read]\n", r"^The mapping .*own\.toml has no 'sources'\. Begin with a copy of .*mappings/hubspot\.toml\.$"),
         ("read = ", r"^The mapping .*own\.toml cannot be used: .*Mend it\.$"),
+        ('sources = [{file = "a", table = "deals"}]\n[read]\n',
+         r"^The mapping .*own\.toml cannot be used: table is \"deals\": Input should be 'leads', .*\. Mend it\.$"),
     ],
-    ids=["missing", "without sources", "no TOML"],
-)
+    ids=["missing", "without sources", "no TOML", "of no table"],
+)  # fmt: skip
 def test_a_mapping_that_is_none_is_a_sentence(account: Account, content: str | None, sentence: str) -> None:
     if content is not None:
         (account.workspace / "own.toml").write_text(content)

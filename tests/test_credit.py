@@ -14,13 +14,14 @@ import pytest
 from conftest import shared_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pathed import path_journeys
 
 from attribution.bootstrap import replicated
 from attribution.counting import Spread
 from attribution.credit import Attribution, credit, summary
 from attribution.journeys import Journeys, journeys
 from attribution.models import MODELS
-from attribution.paths import path_journeys, read_paths
+from attribution.paths import read_paths
 from attribution.shares import split_cents
 from features.errors import DataError
 

@@ -164,8 +164,9 @@ def test_every_line_of_a_python_file_that_cannot_be_used_is_named(tmp_path: Path
     with pytest.raises(ConfigError) as refused:
         own(file=file)
     assert str(refused.value) == (
-        f"{file} cannot be used. calls: days: Input should be a valid number, unable to parse string as a number. "
-        "mails: where: Input should be a valid dictionary."
+        f"{file} cannot be used. "
+        'calls: days is "3 days": Input should be a valid number, unable to parse string as a number. '
+        'mails: where is "email": Input should be a valid dictionary.'
     )
 
 

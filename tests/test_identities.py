@@ -191,8 +191,8 @@ def test_the_channel_of_a_touch_that_was_anonymous_is_credited_once_it_is_known_
 
 
 def test_the_numbers_of_a_check_up_count_what_is_nobodys(lake: Lake) -> None:
-    assert numbers(lake, micros(30)) == {"anonymous": 1, "identified": 3, "orphans": 1, "lost_merges": 0}
-    assert numbers(lake, micros(4.5)) == {"anonymous": 2, "identified": 1, "orphans": 1, "lost_merges": 0}
+    assert numbers(lake, micros(30)) == {"anonymous": 1, "orphans": 1, "lost_merges": 0}
+    assert numbers(lake, micros(4.5)) == {"anonymous": 2, "orphans": 1, "lost_merges": 0}
 
 
 def test_an_empty_lake_has_no_touches_of_leads(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pathed import path_journeys
 
 from attribution.bootstrap import draws, interval
 from attribution.counting import counted, counts, spread
@@ -18,7 +19,6 @@ from attribution.credit import credit
 from attribution.journeys import Journeys
 from attribution.markov import linear, removal_effects, varied_credit
 from attribution.moves import moves_in
-from attribution.paths import path_journeys
 
 Floats = npt.NDArray[np.float64]
 

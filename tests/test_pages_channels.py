@@ -18,8 +18,9 @@ from features.lake import Lake
 from features.settings import Settings
 from serving import ledger
 from serving.pages.book import Book, Edition
-from serving.pages.channels import NOBODY, REST, Credited, Table, _agree, _cohorts, _flip, _table
+from serving.pages.channels import _agree, _cohorts, _flip
 from serving.pages.choice import ALWAYS, Choice, chosen
+from serving.pages.earned import NOBODY, REST, Credited, Table, table_of
 from serving.pages.pace import by_first_touch
 
 NOW = moment(100)
@@ -58,7 +59,7 @@ def credited_edition(folder: Path, settings: Settings, rows: Mapping[str, list[d
 
 
 def by_channel(edition: Edition, choice: Choice, *names: str) -> dict[str, tuple[object, ...]]:
-    return {row["channel"]: tuple(row[name] for name in names) for row in _table(edition, choice, {}).rows}
+    return {row["channel"]: tuple(row[name] for name in names) for row in table_of(edition, choice, {}).rows}
 
 
 def test_each_channel_has_its_credit_and_its_money_and_the_best_comes_first(edition: Edition) -> None:
@@ -75,7 +76,7 @@ def test_each_channel_has_its_credit_and_its_money_and_the_best_comes_first(edit
 def test_the_total_sets_all_that_closed_beside_all_spend_and_realized_roi_what_touches_brought(
     edition: Edition,
 ) -> None:
-    total = _table(edition, ALL, {}).total
+    total = table_of(edition, ALL, {}).total
     assert (total["won"], total["value"], total["cost"]) == (3, 1700, 154)
     assert (total["cac"], total["roas"]) == (pytest.approx(154 / 3), pytest.approx(1700 / 154))
     assert total["roi"] == pytest.approx((1500 - 154) / 154)
@@ -142,7 +143,7 @@ def test_an_account_s_deal_that_two_contacts_tell_of_is_one_close_and_touches_of
     assert by_channel(edition, ALL, "credit", "value") == {
         "Ads": (0.5, 500), "Email": (0.5, 500), "(no touch)": (0, 0), NOBODY: (0, 0),
     }  # fmt: skip
-    assert _table(edition, ALL, {}).total["won"] == 1
+    assert table_of(edition, ALL, {}).total["won"] == 1
 
 
 def test_each_of_a_lead_s_deals_is_a_close_where_each_is_credited(tmp_path: Path) -> None:

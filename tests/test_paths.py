@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pathed import path_journeys
 
 from attribution.counting import Counted, counted, counted_in_parts
 from attribution.journeys import Journeys
-from attribution.paths import path_journeys, path_parts, read_paths
+from attribution.paths import path_parts, read_paths
 from attribution.rules import RULES, shares, time_decay
 from features.errors import DataError
 

@@ -18,7 +18,7 @@ from attribution.runs import attribute, store
 from features.contract import schema
 from features.errors import ConfigError, DataError
 from features.lake import Lake
-from features.settings import Settings
+from features.settings import Attribution, Settings
 
 
 def paid(lead: str, day: float, name: str, amount: str, currency: str = "EUR") -> dict[str, Any]:
@@ -140,9 +140,21 @@ def test_without_scores_the_remedy_is_said(lake: Lake) -> None:
 
 
 def test_a_model_that_credits_no_touches_cannot_be_trued_up_and_is_refused(lake: Lake) -> None:
-    sentence = "markov:1, score_adjusted cannot credit single open leads. Ask for rules, such as --model linear."
+    sentence = (
+        "markov:1, score_adjusted cannot credit single open leads, and only rules credit open pipeline. Ask for one, "
+        "such as --model linear."
+    )
     with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}$"):
         pipeline(lake, Settings(), moment(10), ["last", "markov:1", "score_adjusted"])
+
+
+def test_without_a_rule_among_the_models_the_setting_is_named(lake: Lake) -> None:
+    by_chain = Settings(attribution=Attribution.model_validate({"models": ["markov:1"]}))
+    sentence = (
+        "attribution.models names no rule, and only rules credit open pipeline. Ask for one, such as --model linear."
+    )
+    with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}$"):
+        pipeline(lake, by_chain, moment(10))
 
 
 def test_only_a_stored_pipeline_is_trued_up(lake: Lake) -> None:

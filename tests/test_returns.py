@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pytest
+from pathed import path_journeys
 
 from attribution.credit import Attribution, credit
 from attribution.decision import decision
 from attribution.journeys import Journeys, journeys
-from attribution.paths import path_journeys
 from attribution.returns import blended, by_month, costs, returns, spent_on
 from attribution.routes import routes
 from features.contract import schema

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import shared_data
+from pathed import path_journeys
 
 from attribution.credit import credit
-from attribution.paths import path_journeys
 
 
 @pytest.mark.shared_data

@@ -25,6 +25,7 @@ from attribution.robustness import (
     with_placebo,
     with_touches,
 )
+from features.errors import DataError
 from features.history import History
 from features.lake import Lake
 from features.settings import Settings
@@ -216,3 +217,9 @@ def test_score_adjusted_is_changed_too_and_its_score_asked_once(tmp_path: Path) 
     ]  # fmt: skip
     assert len(asked) == 1
     assert rows["channel"].iloc[-1] == PLACEBO
+
+
+def test_a_model_that_cannot_be_tried_alone_is_a_sentence(lake: Lake) -> None:
+    sentence = "shapley_counterfactual cannot be tried with other histories. Name another model beside it."
+    with pytest.raises(DataError, match=f"^{sentence}$"):
+        robustness(lake, Settings(), NOW, ["shapley_counterfactual"], None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +10,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pathed import path_journeys
 
 from attribution.journeys import NONE, Journeys
-from attribution.paths import path_journeys
-from attribution.rules import MILESTONES, RULES, Rule, by_milestone, by_place, shares, time_decay
+from attribution.rules import MILESTONES, RULES, Rule, by_milestone, by_place, own_rules, shares, time_decay
+from features.errors import ConfigError
+from features.settings import Attribution, Settings
 
 CHANNEL = st.sampled_from(["Direct", "Email", "Paid Search", "Webinar"])
 PATHS = st.lists(st.lists(CHANNEL, max_size=6), min_size=1, max_size=8)
@@ -177,3 +180,15 @@ def test_direct_never_weighs_more_under_last_non_direct_than_under_last(paths: l
     seen = journeys_of(*(" > ".join(path) for path in paths))
     direct = np.array([name == "Direct" for name in seen.channels], dtype=bool)[seen.channel]
     assert shares(seen, RULES["last_non_direct"])[direct].sum() <= shares(seen, RULES["last"])[direct].sum()
+
+
+def test_every_rule_of_ones_own_that_cannot_be_used_is_named_with_its_weights() -> None:
+    how = Attribution.model_validate(
+        {"custom": {"two": [1, 2], "good": [1, 0, 1]}, "milestones": {"less": {"won": -1}}}
+    )
+    sentence = (
+        "attribution.custom.two is [1.0, 2.0]: give three weights of 0 or more, such as [0.3, 0.4, 0.3]. "
+        "attribution.milestones.less is {'won': -1.0}: give weights of 0 or more, such as { first = 0.5, mql = 0.5 }."
+    )
+    with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}$"):
+        own_rules(Settings(attribution=how))

@@ -151,8 +151,7 @@ def test_a_manifest_that_vouches_for_other_files_is_refused(saved: Path) -> None
 def test_a_missing_file_is_named(saved: Path, name: str) -> None:
     (saved / name).unlink()
     sentence = (
-        f"The model in {saved} cannot be read: [Errno 2] No such file or directory: '{saved / name}'. "
-        "Train again or roll back."
+        f"The model in {saved} cannot be read: {saved / name}: No such file or directory. Train again or roll back."
     )
     with pytest.raises(ModelError, match=f"^{re.escape(sentence)}$"):
         load(saved)

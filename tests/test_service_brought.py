@@ -19,8 +19,8 @@ from features.lake import Lake
 from features.matrix import feature_matrix
 from features.verbs import Feature
 from serving.brought import Alone, Brought, request_of
-from serving.groups import sent
-from serving.messages import Lead, ScoreRequest, tables
+from serving.groups import sent, tables
+from serving.messages import Lead, ScoreRequest
 from serving.spec import Spec
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

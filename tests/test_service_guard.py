@@ -146,8 +146,12 @@ def test_a_name_is_given_once_and_a_scope_is_a_known_one(tmp_path: Path) -> None
     create(tmp_path, "crm", ["read"], NOW)
     with pytest.raises(ConfigError, match=r"^There is a token crm already\. Revoke it first, or"):
         create(tmp_path, "crm", ["read"], NOW)
-    with pytest.raises(ConfigError, match=r"^write is none of read, score, ingest, admin\.$"):
+    with pytest.raises(
+        ConfigError, match=r"^write is no scope of a token\. Give some of read, score, ingest, admin\.$"
+    ):
         create(tmp_path, "other", ["write"], NOW)
+    with pytest.raises(ConfigError, match=r"^A token without a scope may do nothing\. Give some of read, "):
+        create(tmp_path, "other", [], NOW)
     with pytest.raises(ConfigError, match=r"^There is no token gone\. `touchstone tokens list` names"):
         revoke(tmp_path, "gone")
     assert [token.name for token in tokens(tmp_path)] == ["crm"]

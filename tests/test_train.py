@@ -30,11 +30,11 @@ from features.lake import Lake
 from features.matrix import feature_matrix
 from features.settings import Goal, Settings
 from serving.batch import open_leads
-from serving.scorer import champion, promote, save
+from serving.scorer import CARD, champion, promote, save
 from training import learning
 from training import train as train_module
 from training.leaks import Leak
-from training.registry import CARD, marked
+from training.registry import marked
 from training.tracking import Record, record
 from training.train import Trained, train
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pathed import path_journeys
 
 from attribution.journeys import NONE, Journeys
-from attribution.paths import path_journeys
 from attribution.transforms import kept, sessions, transformed
 from features.errors import ConfigError
 

@@ -19,8 +19,8 @@ from features.settings import Settings
 from serving import batch, ledger
 from serving.pages import pace
 from serving.pages.book import Book, Edition
-from serving.pages.channels import _table, _usual
 from serving.pages.choice import ALWAYS, Choice
+from serving.pages.earned import table_of, usual
 from serving.pages.pledges import trued_up
 
 Row = dict[str, Any]
@@ -202,7 +202,7 @@ def test_the_page_shows_the_linear_model_unless_the_latest_run_lacks_it(
 ) -> None:
     keep(promising, runs.attribute(promising, Settings(), moment(20), models), 20)
     book = edition(promising, 20)
-    assert (_usual(book), _table(book, Choice(ALWAYS), {"model": "nonsense"}).model) == (shown, shown)
+    assert (usual(book), table_of(book, Choice(ALWAYS), {"model": "nonsense"}).model) == (shown, shown)
 
 
 def test_without_a_credited_pipeline_there_is_nothing_to_true_up(tmp_path: Path) -> None:

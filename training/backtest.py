@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
 from features.errors import DataError
-from features.history import NEVER, History
+from features.history import NEVER, History, moment_of
 from features.matrix import feature_matrix
 from features.settings import Settings
 from serving.scorer import Scorer
@@ -60,7 +59,7 @@ def backtest(
     folds: list[dict[str, object]] = []
     predictions, rates = [], []
     for start, end in pairwise([*origins, NEVER]):
-        progress(f"Fold from {moment(start):%Y-%m-%d}")
+        progress(f"Fold from {moment_of(start):%Y-%m-%d}")
         test = known.between(start, end)
         if not len(test.labels):
             continue
@@ -68,8 +67,8 @@ def backtest(
         predicted = predictions_of(model.scorer(), test)
         predictions.append(predicted)
         rates.append(np.full(len(predicted), learned.rate))
-        until = moment(int(test.moments.as_of.max())).isoformat()
-        window = {"test_from": moment(start).isoformat(), "test_to": until}
+        until = moment_of(int(test.moments.as_of.max())).isoformat()
+        window = {"test_from": moment_of(start).isoformat(), "test_to": until}
         learned_from = {
             "trained_on": len(learned.labels),
             "base_rate_learned": learned.rate,
@@ -119,16 +118,11 @@ def compared(one: Scorer, other: Scorer, history: History, settings: Settings, a
     return {version: metrics(tested.labels, probability) for version, probability in said.items()}
 
 
-def moment(microseconds: int) -> datetime:
-    """Return microseconds since 1970 as a datetime in UTC."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
-
-
 def _nothing_to_judge(origins: Sequence[int], as_of: int) -> str:
     if not origins:
         return "No snapshot has a known outcome yet. Ingest more history, or shorten goal.horizon_days."
     return (
-        f"No snapshot from {moment(origins[0]):%Y-%m-%d} on has a known outcome before {moment(as_of):%Y-%m-%d}. "
+        f"No snapshot from {moment_of(origins[0]):%Y-%m-%d} on has a known outcome before {moment_of(as_of):%Y-%m-%d}. "
         "Take an earlier --test-from, a shorter goal.horizon_days, or wait."
     )
 

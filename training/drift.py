@@ -2,9 +2,9 @@
 
 Compared are leads of one age: those who reached it in the last weeks, and those who did in the weeks before. Each lead
 counts once, so that nothing but time tells the two groups apart, and if nothing has changed they can be shuffled. What
-moves further than the furthest move of any feature in all but a hundredth of the shuffled groups is no chance: one
-check in a hundred cries wolf, however many features there are and however they hang together (max-T, Westfall and
-Young 1993). A fixed threshold of the population stability index cries on a third of quiet samples of 100 leads, and
+moves further than the furthest move of any feature in all but a share of the shuffled groups is no chance: just that
+share of checks cries wolf, however many features there are and however they hang together (max-T, Westfall and Young
+1993). A fixed threshold of the population stability index cries on a third of quiet samples of 100 leads, and
 sees nothing in large ones.
 """
 

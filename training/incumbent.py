@@ -20,11 +20,10 @@ from features.errors import ConfigError, ModelError
 from features.history import History
 from features.settings import Settings
 from features.verbs import Feature
-from serving.scorer import Scorer, champion
+from serving.scorer import CARD, Scorer, champion
 from training.backtest import backtest, predictions_of
 from training.leaks import Leak
 from training.learning import named
-from training.registry import CARD
 from training.snapshots import Labelled
 
 SEEN, NOT_COMPARED = "The champion has seen these leads:", "it was not compared with"

@@ -1,8 +1,9 @@
 """Monitoring: whether the champion still says what comes true, and if not, what moved, how sure that is, what to do.
 
-Each part cries wolf in at most the configured share of checks of a company in which nothing changes: promises kept or
-not (training/promises.py), drift of features and scores (training/drift.py), and volume (features/volume.py). The
-fourth, skew, needs no chance: a score that is computed again from what was known then is the same score.
+Of a company in which nothing changes, few checks cry wolf: the configured share of those of promises, kept or not
+(training/promises.py), and of drift of features and scores (training/drift.py), and one in a hundred of those of volume
+(features/volume.py). The fourth, skew, needs no chance: a score that is computed again from what was known then is the
+same score.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from features.checkup import checkup
-from features.history import History, microseconds
+from features.history import History, microseconds, moment_of
 from features.lake import Lake
 from features.matrix import feature_matrix
 from features.reading import read_history
@@ -77,7 +78,7 @@ def monitored(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) 
     return {
         "as_of": as_of.astimezone(UTC).isoformat(),
         "model_version": scorer.version,
-        "learned_until": datetime.fromtimestamp(scorer.spec.learned_until / 1e6, UTC).isoformat(),
+        "learned_until": moment_of(scorer.spec.learned_until).isoformat(),
         "promises": [asdict(one) for one in groups],
         "early": {"days": days, "promises": [asdict(one) for one in soon]},
         "expected": expected(latest),

@@ -20,6 +20,7 @@ METRICS = {
     "roc_auc": "ROC AUC", "pr_auc": "PR AUC", "log_loss": "log loss", "brier": "Brier score",
     "ece": "calibration error", "lift_at_10": "lift of the top tenth",
 }  # fmt: skip
+SLICED = ("base_rate", "mean_probability", "roc_auc", "log_loss", "ece")
 
 
 def page(card: dict[str, Any], plot: Figure | None) -> str:
@@ -75,9 +76,6 @@ def _parts(card: dict[str, Any], plot: Figure | None) -> Iterator[str]:
         yield f"<h3>{escape(feature['about'])}</h3>"
         curve = [(point["value"], f"{point['effect']:+.2f}", f"{point['rows']:,}") for point in feature["curve"]]
         yield _table((feature["feature"], "effect on the log-odds", "rows"), curve)
-
-
-SLICED = ("base_rate", "mean_probability", "roc_auc", "log_loss", "ece")
 
 
 def _leaks(found: Sequence[dict[str, str]]) -> Iterator[str]:

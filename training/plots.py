@@ -14,7 +14,7 @@ from training.metrics import lift, reliability
 
 
 def calibration_plot(predictions: pd.DataFrame) -> Figure:
-    """Return promised against realised share of wins; a point's area is its number of leads."""
+    """Return promised against realised share of wins; a point's area is its number of snapshots."""
     labels, probabilities = (predictions[name].to_numpy(np.float64) for name in ("label", "probability"))
     promised, realised, sizes = reliability(labels, probabilities)
     figure = Figure(figsize=(5, 5), layout="constrained")
@@ -22,7 +22,7 @@ def calibration_plot(predictions: pd.DataFrame) -> Figure:
     highest = max(promised.max(), realised.max()) * 1.1 + 0.01
     axes.plot([0, highest], [0, highest], color="0.6", linewidth=1, label="promise kept")
     axes.scatter(
-        promised, realised, s=400 * sizes / sizes.sum(), color="tab:blue", label="leads, in parts of equal size"
+        promised, realised, s=400 * sizes / sizes.sum(), color="tab:blue", label="snapshots, in parts of equal size"
     )
     axes.set(
         xlabel="mean probability promised",

@@ -4,8 +4,8 @@ Looked at are scores whose whole horizon is past, one of each lead, since severa
 of those days. (Its last would be chosen by that fate: who closes is scored no more.) If every promise is true, the
 number that closes follows from the probabilities alone (Poisson's binomial law). But nobody learns true promises from a
 few hundred outcomes: a model that is as good as its data let it be is wrong in some ways for many leads at once, and
-so far that is no news. What that law, with the model's own doubts, would show in fewer than one of a hundred checks,
-in any group, is an alarm if it also matters.
+so far that is no news. What that law, with the model's own doubts, would show in fewer checks than may cry wolf, in
+any group, is an alarm if it also matters.
 
 The whole horizon is long to wait. Early promises are those of the model's first prospect, such as 30 days: of a score,
 so much as its line says comes within them. They tell sooner, and less exactly.
@@ -39,8 +39,8 @@ SERVED = """
     QUALIFY row_number() OVER (PARTITION BY lead_id ORDER BY as_of) = 1
     ORDER BY lead_id
 """
-EARLY_MATTERS = 1.5  # the same of an early promise, which a line makes that was judged by nobody
 MATTERS = 1.2  # times as many closes as promised, or as few, below which an alarm would be pedantry
+EARLY_MATTERS = 1.5  # the same of an early promise, which a line makes that was judged by nobody
 ALL = "all"  # the group of all leads
 LAW = stats.poisson_binom
 TINY = 1e-12  # a probability

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import ModelError
-from serving.scorer import MANIFEST, promote, promoted, roll_back
+from serving.scorer import CARD, MANIFEST, promote, promoted, roll_back
 
 TRIAL_SECONDS = 120
 TRIAL = "import sys, pathlib; from serving.scorer import load; load(pathlib.Path(sys.argv[1]))"
-CARD = "card.json"
 
 
 def listed(models: Path) -> list[dict[str, Any]]:

@@ -23,11 +23,11 @@ from features.outcomes import outcomes_of
 from features.reading import read_history
 from features.settings import Settings
 from features.verbs import columns_of
-from serving.scorer import champion
+from serving.scorer import CARD, champion
 from training.drift import drifted
 from training.incumbent import learned_by
 from training.monitor import monitored
-from training.registry import CARD, listed
+from training.registry import listed
 from training.tracking import sweep
 from training.train import Trained, train
 

@@ -33,7 +33,7 @@ MONDAY = 4 * DAY  # 1970-01-05; weekly snapshots are taken on Mondays at midnigh
 
 @dataclass(frozen=True)
 class Labelled:
-    """Snapshots whose outcome is known, with their labels (1 = won within the horizon) and weights (of mean 1)."""
+    """Snapshots whose outcome is known, with their labels (1 = won within the horizon) and weights (of all, mean 1)."""
 
     moments: Moments
     labels: Floats
@@ -56,7 +56,7 @@ class Labelled:
 
 
 def snapshots(history: History, goal: Goal, when: Snapshots, until: int) -> Moments:
-    """Return all moments before ``until`` at which an open lead is looked at, in order of lead and time."""
+    """Return all moments before ``until`` (microseconds) at which an open lead is looked at, by lead and time."""
     outcomes = outcomes_of(history, goal)
     opened = np.minimum(outcomes.opened, until)
     last = np.minimum(np.minimum(outcomes.closed_known, opened + int(when.max_age_days * DAY)), until)
@@ -182,10 +182,10 @@ def _open_and_known(history: History, settings: Settings, before: int) -> tuple[
     return chosen, won[usable], closed[usable], said.no_fit[person][usable]
 
 
-def _calendar(created: Ints, last: Ints, step: int) -> tuple[Ints, Ints]:
-    """Return every multiple of ``step`` after a lead's creation and up to its last moment."""
-    first = (created - MONDAY) // step + 1
+def _calendar(opened: Ints, last: Ints, step: int) -> tuple[Ints, Ints]:
+    """Return the leads and moments at every multiple of ``step`` after a lead was opened and up to its last moment."""
+    first = (opened - MONDAY) // step + 1
     count = np.maximum((last - MONDAY) // step - first + 1, 0)
-    lead = np.repeat(np.arange(len(created)), count)
+    lead = np.repeat(np.arange(len(opened)), count)
     place = np.arange(len(lead)) - np.repeat(np.cumsum(count) - count, count)
     return lead, MONDAY + (first[lead] + place) * step

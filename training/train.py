@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 from features.catalogue import catalogue_of
 from features.contract import INGESTED
 from features.errors import DataError
-from features.history import NEVER, microseconds
+from features.history import NEVER, microseconds, moment_of
 from features.lake import Lake
 from features.matrix import feature_matrix
 from features.reading import read_history
 from features.settings import Goal, Settings
 from features.store import share
 from features.verbs import columns_of
-from serving.scorer import CHAMPION, save
-from training.backtest import Backtest, backtest, moment
+from serving.scorer import CARD, CHAMPION, Scorer, save
+from training.backtest import Backtest, backtest
 from training.card import effect_curves, purpose, quality
+from training.ensemble import Model
 from training.gate import Verdict, slices_of, verdict
 from training.incumbent import Incumbent, incumbent, learned_by
 from training.learning import model_of
@@ -33,7 +34,7 @@ from training.metrics import Metrics, metrics
 from training.page import page
 from training.plots import calibration_plot
 from training.prospects import prospects
-from training.registry import CARD, serve
+from training.registry import serve
 from training.snapshots import Labelled, labelled
 from training.tracking import Record, UnrecordedError, record
 from training.tuning import tuned
@@ -105,22 +106,13 @@ def train(
     gate = _winless(old, settings.goal) if winless else _gate(judged, models, said, aside, slices)
     if not gate.promoted:
         gate = replace(gate, why=f"{gate.why} {'The champion stays.' if old else 'No model serves yet.'}")
-    written: dict[str, Any] = {
+    written = {
         "version": scorer.version,
         "as_of": as_of.isoformat(),
-        "promoted": gate.promoted,
-        "why": gate.why,
-        "purpose": purpose(settings.goal.horizon_days),
-        "evidence": model.spec.evidence,
-        "learned_from": _window(learned),
-        "leaks": [asdict(leak) for leak in model.leaks],
-        "recalibration": dict(zip(("intercept", "slope"), model.moved, strict=True)),
+        **_card(scorer, model, learned, judged, gate, slices),
         "lake": versions,
         "settings": learned_by(settings),
     }
-    if judged:
-        moved = effect_curves(scorer, _sample(feature_matrix(scorer.spec.features, learned.moments)))
-        written |= quality(judged.predictions, judged.base_rate, slices) | {"features": moved}
     plot = calibration_plot(judged.predictions) if judged else None
     pages = {CARD: json.dumps(written, ensure_ascii=False, indent=1), "card.html": page(written, plot)}
     for name, text in pages.items():
@@ -162,6 +154,25 @@ def train(
     )
 
 
+def _card(
+    scorer: Scorer, model: Model, learned: Labelled, judged: Backtest | None, gate: Verdict, slices: pd.DataFrame
+) -> dict[str, Any]:
+    """Return what the card says of a model: what it is for, what it learned from and, once judged, how good it is."""
+    told = {
+        "promoted": gate.promoted,
+        "why": gate.why,
+        "purpose": purpose(scorer.spec.horizon_days),
+        "evidence": scorer.spec.evidence,
+        "learned_from": _window(learned),
+        "leaks": [asdict(leak) for leak in model.leaks],
+        "recalibration": dict(zip(("intercept", "slope"), model.moved, strict=True)),
+    }
+    if judged is None:
+        return told
+    moved = effect_curves(scorer, _sample(feature_matrix(scorer.spec.features, learned.moments)))
+    return told | quality(judged.predictions, judged.base_rate, slices) | {"features": moved}
+
+
 def _recorded(workspace: Path, run: Record) -> tuple[str, str]:
     """Return the id of MLflow's run, or why there is none: MLflow is a record, and stops nobody."""
     try:
@@ -200,7 +211,7 @@ def _winless(old: Incumbent | None, goal: Goal) -> Verdict:
 def _window(learned: Labelled) -> dict[str, object]:
     """Return when the snapshots that were learned from were taken, and how many they are."""
     taken = learned.moments.as_of
-    first, last = (f"{moment(int(at)):%Y-%m-%d}" for at in (taken.min(), taken.max())) if len(taken) else ("–", "–")
+    first, last = (f"{moment_of(int(at)):%Y-%m-%d}" for at in (taken.min(), taken.max())) if len(taken) else ("–", "–")
     return {"snapshots": len(taken), "wins": int(learned.labels.sum()), "from": first, "to": last}
 
 

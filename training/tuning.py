@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.history import History
+from features.history import History, moment_of
 from features.settings import Settings, Training
-from training.backtest import moment, predictions_of
+from training.backtest import predictions_of
 from training.gate import losses
 from training.learning import model_of
 from training.snapshots import Labelled, labelled
@@ -63,7 +63,7 @@ def tuned(history: History, settings: Settings, before: int, seconds: float) -> 
     gain = given - lowest
     sure = gain.mean() > SURE * gain.std() / np.sqrt(len(gain))
     said = (
-        f"{len(tried)} settings were tried on {len(later.labels):,} snapshots from {moment(cut):%Y-%m-%d} on: "
+        f"{len(tried)} settings were tried on {len(later.labels):,} snapshots from {moment_of(cut):%Y-%m-%d} on: "
         f"log loss {lowest.mean():.4f} against {given.mean():.4f} of those given"
     )
     if not sure:

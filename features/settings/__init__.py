@@ -17,6 +17,7 @@ from features.settings.credit import Attribution, Experiment
 from features.settings.history import ChannelRule, Channels, Expression, Ingest, Keeping, Source
 from features.settings.loop import Exploration, Feedback, Monitor, Report
 from features.settings.score import Features, Goal, Snapshots, Training
+from features.settings.section import problems
 from features.settings.service import Serve
 from features.settings.systems import Connectors, HubSpot, Mailchimp, Marketo, Salesforce
 
@@ -91,13 +92,10 @@ def read_settings(workspace: Path) -> Settings:
     except SettingsError as error:
         raise ConfigError(f"The environment cannot be used: {error}. Write lists as in JSON.") from None
     except ValidationError as error:
-        problems = "; ".join(f"{_place(e['loc'])}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"{path} cannot be used. {problems}. `touchstone init` explains every setting.") from None
+        raise ConfigError(
+            f"{path} cannot be used. {problems(error)}. `touchstone init` explains every setting."
+        ) from None
     if settings.features.file is None:
         return settings
     file = {"file": workspace / settings.features.file}  # from where touchstone.toml is, not from where one stands
     return settings.model_copy(update={"features": settings.features.model_copy(update=file)})
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location if "[" not in str(part))  # pydantic names its validators, too

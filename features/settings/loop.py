@@ -23,7 +23,9 @@ class Monitor(Section):
     recent_days: float = Field(28, description="those who became so old in the last so many days,", gt=0)
     before_days: float = Field(84, description="with those who did in so many days before", gt=0)
     matured_days: float = Field(90, description="promises of so many days, the latest that are past, are judged", gt=0)
-    false_alarms: float = Field(0.01, description="share of checks in which each part may cry wolf", gt=0, lt=1)
+    false_alarms: float = Field(
+        0.01, description="share of checks in which promises, and drift, may cry wolf", gt=0, lt=1
+    )
     webhook: str = Field(
         "", description="alarms are posted to this address, as JSON", examples=["https://chat.example.com/hooks/leads"]
     )

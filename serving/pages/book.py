@@ -35,8 +35,8 @@ READ = ("leads", "touches", "stages", "identities", "spend", "rates", "feedback"
 PAUSE = timedelta(seconds=60)  # at least, between one book and the next
 STEPS = 5  # of a journey that are kept: the first of each stretch of one channel
 MOST_LEVELS = 15  # of an attribute that leads can be told apart by
-KEPT_ANSWERS = 300  # of queries, so that a page that was counted once is there at once
 MOST_TRAITS = 6  # such attributes
+KEPT_ANSWERS = 300  # of queries, so that a page that was counted once is there at once
 
 KNOWN = f"""
     CREATE TEMP TABLE known AS

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,6 +13,7 @@ from serving import ledger
 from serving.pages import drawing
 from serving.pages.book import STEPS, Edition
 from serving.pages.choice import CAMPAIGN, PERIODS, SEGMENT, Choice, chosen
+from serving.pages.earned import Credited, Table, table_of, usual
 from serving.pages.flows import flow_says, flows_of
 from serving.pages.pace import by_first_touch
 from serving.pages.pledges import trued_up
@@ -23,29 +22,11 @@ from serving.pages.together import together
 from serving.pages.words import NOTHING, money, number, percent, span
 from serving.words import plain
 
-USUAL_MODEL = "linear"
-NOBODY, REST = "(unattributed)", "(other campaigns, or nobody)"
-BUCKETS, DRAWS, SEED = 100, 200, 0
 FLOW_STEPS = 3
 FEWEST = 10  # leads of which a share is worth telling
 SHOWN_PATHS = 12
 COHORT_DAYS = (30, 60, 90, 180)
 
-BROUGHT = f"""
-    SELECT channel, count(*) FILTER (created_at >= $since) AS leads,
-           sum(probability * amount) FILTER (won_at IS NULL AND lost_at IS NULL) AS pipeline
-    FROM book WHERE {SEGMENT} AND {CAMPAIGN} GROUP BY channel
-"""
-WON = f"SELECT count(*) AS won, coalesce(sum(value), 0) AS value FROM closes WHERE won_at >= $since AND {SEGMENT}"
-EARNED = f"""
-    SELECT model, channel, bucket, sum(credit) AS credit, sum(value) AS value
-    FROM credit WHERE lead_id IS NOT NULL AND won_at >= $since AND {SEGMENT} AND {CAMPAIGN} GROUP BY ALL
-"""
-REALIZED = f"""
-    SELECT channel, sum(value) AS value FROM credit
-    WHERE model = $model AND touched_on >= CAST($since AS DATE) AND {SEGMENT} AND {CAMPAIGN} GROUP BY channel
-"""
-COST = f"SELECT channel, sum(cost) AS cost FROM spent WHERE day >= CAST($since AS DATE) AND {CAMPAIGN} GROUP BY channel"
 QUALITY = f"""
     SELECT channel, count(*) AS leads, avg(first_probability) AS promised,
            avg(CAST(coalesce(won_at <= first_scored_at + $horizon * INTERVAL 1 DAY, false) AS INTEGER)) AS realised
@@ -86,16 +67,6 @@ COHORTS = f"""
 """
 
 
-@dataclass(frozen=True)
-class Credited:
-    """What one model gives each channel: closes with a 90 % interval, and their value."""
-
-    closes: dict[str, float]
-    low: dict[str, float]
-    high: dict[str, float]
-    value: dict[str, float]
-
-
 def channels(site: Site, request: Request, _form: Form) -> Response:
     """Show the page."""
     edition = site.book.edition(site.clock())
@@ -105,7 +76,7 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
     choice, how = chosen(query, edition), site.desk.settings.attribution
     currency = how.currency
     horizon = int(site.desk.champion.scorer.spec.horizon_days)
-    table = _table(edition, choice, query)
+    table = table_of(edition, choice, query)
     best = max((row for row in table.rows if not row["apart"]), key=lambda row: row["credit"], default=None)
     quality = edition.rows(QUALITY, choice.values(horizon=horizon, as_of=edition.as_of))
     closing, paths = (edition.rows(sql, choice.values()) for sql in (CLOSING, PATHS))
@@ -119,8 +90,8 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
     said = f"{said} {edition.unrated}".rstrip()
     return site.show(
         request, "channels.html", query=query, said=said, as_of=edition.as_of, period_said=choice.said(edition.as_of),
-        periods=PERIODS, models=[(name, plain(name)) for name in edition.models if name != _usual(edition)],
-        usual=plain(_usual(edition)).lower(),
+        periods=PERIODS, models=[(name, plain(name)) for name in edition.models if name != usual(edition)],
+        usual=plain(usual(edition)).lower(),
         segments=[(f"{name}={value}", f"{plain(name)}: {value}") for name, value in edition.segments],
         campaigns=[(name, name) for name in edition.campaigns], model=table.model, book_rows=table.rows,
         total=table.total,
@@ -152,88 +123,13 @@ def channels_file(site: Site, request: Request, _form: Form) -> Response:
     if wanted == "paths":
         found = edition.rows(PATHS, choice.values())
         return site.table("paths", ("path", "won", "leads", "revenue"), [list(row.values()) for row in found])
-    table = _table(edition, choice, query)
+    table = table_of(edition, choice, query)
     if wanted == "models":
         rows = [(name, channel, one.closes[channel], one.low[channel], one.high[channel], one.value[channel])
                 for name, one in table.compared for channel in one.closes]  # fmt: skip
         return site.table("models", ("model", "channel", "closes", "low", "high", "revenue"), rows)
     columns = ("channel", "leads", "credit", "low", "high", "value", "pipeline", "cost", "cac", "roas", "roi")
     return site.table("channels", columns, [[row[name] for name in columns] for row in table.rows])
-
-
-@dataclass(frozen=True)
-class Table:
-    """Channels under the model asked for, with all that closed, and every model beside it."""
-
-    model: str
-    rows: list[dict[str, Any]]
-    total: dict[str, Any]
-    compared: list[tuple[str, Credited]]
-    cost: dict[str, float]
-
-
-def _table(edition: Edition, choice: Choice, query: dict[str, str]) -> Table:
-    model = query.get("model", "")
-    if model not in edition.models:
-        model = _usual(edition)
-    by_model = _credited(edition, choice)
-    (won,) = edition.rows(WON, choice.values())
-    brought = {row["channel"]: row for row in edition.rows(BROUGHT, choice.values())}
-    cost = {row["channel"]: row["cost"] or 0.0 for row in edition.rows(COST, choice.values())}
-    realized = {row["channel"]: row["value"] for row in edition.rows(REALIZED, choice.values(model=model))}
-    one = by_model.get(model, Credited({}, {}, {}, {}))
-    names = sorted({*one.closes, *cost, *brought}, key=lambda name: (-one.closes.get(name, 0), name))
-    rows = [_row(name, one, brought.get(name, {}), cost.get(name), realized.get(name, 0.0)) for name in names]
-    rows = [row for row in rows if row["leads"] or row["credit"] or row["cost"] or row["pipeline"]]
-    left = won["won"] - sum(one.closes.values()), won["value"] - sum(one.value.values())
-    rest = dict.fromkeys(("leads", "low", "high", "pipeline", "cost", "cac", "roas", "roi"))
-    if rows or won["won"]:
-        rows.append({"channel": REST if choice.campaign else NOBODY, "credit": round(left[0], 6) + 0.0,
-                     "value": round(left[1], 2) + 0.0, "apart": True, **rest})  # fmt: skip
-    spent, back = sum(cost.values()), sum(realized.values())
-    total = {
-        "leads": sum(row["leads"] or 0 for row in rows), "credit": won["won"], "won": won["won"], "value": won["value"],
-        "pipeline": sum(row["pipeline"] or 0 for row in rows), "cost": spent,
-        "cac": spent / won["won"] if won["won"] else None,
-        "roas": won["value"] / spent if spent else None, "roi": (back - spent) / spent if spent else None,
-    }  # fmt: skip
-    compared = sorted(by_model.items(), key=lambda item: (item[0] != model, item[0]))
-    return Table(model, rows, total, compared, cost)
-
-
-def _usual(edition: Edition) -> str:
-    """Return the model that is shown unless another is asked for."""
-    return USUAL_MODEL if USUAL_MODEL in edition.models or not edition.models else edition.models[0]
-
-
-def _row(name: str, one: Credited, brought: dict[str, Any], cost: float | None, realized: float) -> dict[str, Any]:
-    closes, value = one.closes.get(name, 0.0), one.value.get(name, 0.0)
-    return {
-        "channel": name, "leads": brought.get("leads", 0), "pipeline": brought.get("pipeline"), "credit": closes,
-        "low": one.low.get(name), "high": one.high.get(name), "value": value, "cost": cost,
-        "cac": cost / closes if cost and closes else None, "roas": value / cost if cost else None,
-        "roi": (realized - cost) / cost if cost else None, "apart": False,
-    }  # fmt: skip
-
-
-def _credited(edition: Edition, choice: Choice) -> dict[str, Credited]:
-    """Return what each model gives, with intervals by drawing hundredths of the leads with replacement."""
-    found = edition.rows(EARNED, choice.values())
-    models, names = sorted({row["model"] for row in found}), sorted({row["channel"] for row in found})
-    closes = np.zeros((len(models), len(names), BUCKETS))
-    value = np.zeros((len(models), len(names)))
-    at_model, at_name = ({name: i for i, name in enumerate(listed)} for listed in (models, names))
-    for row in found:
-        m, k = at_model[row["model"]], at_name[row["channel"]]
-        closes[m, k, row["bucket"]] += row["credit"]
-        value[m, k] += row["value"] or 0
-    drawn = np.random.default_rng(SEED).multinomial(BUCKETS, np.full(BUCKETS, 1 / BUCKETS), DRAWS)
-    said, varied = closes.sum(axis=2), closes @ drawn.T
-    low, high = np.minimum(np.quantile(varied, 0.05, axis=2), said), np.maximum(np.quantile(varied, 0.95, axis=2), said)
-    return {
-        model: Credited(*(dict(zip(names, part[m].tolist(), strict=True)) for part in (said, low, high, value)))
-        for m, model in enumerate(models)
-    }
 
 
 def _flip(table: Table) -> str:

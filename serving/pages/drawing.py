@@ -12,7 +12,10 @@ from markupsafe import Markup, escape
 
 Point = tuple[float, float]
 HALF = 0.5
-WIDE = 1100.0  # of a chart that fills a section; on a narrow screen it is scrolled
+WON = "Won"  # the end of a flow
+WIDE, TALL = 1100.0, 220.0  # of a chart that fills a section; on a narrow screen it is scrolled
+FLOWS_WIDE, FLOWS_TALL = 900.0, 420.0
+SIDE = 320.0  # of a reliability diagram
 
 
 def _svg(kind: str, width: float, height: float, says: str, parts: Iterator[str]) -> Markup:
@@ -67,8 +70,9 @@ def bar(value: float, top: float, says: str, width: float = 120) -> Markup:
     )
 
 
-def lever(effect: float, top: float, says: str, width: float = 90) -> Markup:
+def lever(effect: float, top: float, says: str) -> Markup:
     """Return a bar from the middle to the right for what raises, to the left for what lowers."""
+    width = 90.0
     middle, reach = width / 2, min(abs(effect) / (top or 1), 1) * width / 2
     return _svg(
         "lever",
@@ -98,18 +102,16 @@ def ticks(top: float, most: int = 5) -> list[float]:
     return [round(step * i, 12) for i in range(math.ceil(top / step - 1e-9) + 1)]
 
 
-def columns(
-    labels: Sequence[str], series: Sequence[tuple[str, Sequence[float]]], says: str, unit: str = "", height: float = 220
-) -> Markup:
+def columns(labels: Sequence[str], series: Sequence[tuple[str, Sequence[float]]], says: str) -> Markup:
     """Return columns side by side: one group for each label, one column in it for each series."""
-    left, bottom, width = 44.0, 24.0, WIDE
+    left, bottom, width, height = 44.0, 24.0, WIDE, TALL
     steps = ticks(max((value for _, values in series for value in values), default=1))
     top, inner = steps[-1], height - bottom - 10
 
     def parts() -> Iterator[str]:
         for step in steps:
             y = 10 + inner * (1 - step / top)
-            yield _line(left, y, width, y, "grid") + _text(left - 6, y + 4, f"{step:,g}{unit}", "end")
+            yield _line(left, y, width, y, "grid") + _text(left - 6, y + 4, f"{step:,g}", "end")
         group = (width - left) / max(len(labels), 1)
         each = group * 0.72 / max(len(series), 1)
         every = max(1, math.ceil(len(labels) / 12))
@@ -117,7 +119,7 @@ def columns(
             for k, (name, values) in enumerate(series):
                 tall = values[i] / top * inner
                 x = left + group * i + group * 0.14 + each * k
-                yield f"<g><title>{escape(f'{label}, {name}: {values[i]:,g}{unit}')}</title>"
+                yield f"<g><title>{escape(f'{label}, {name}: {values[i]:,g}')}</title>"
                 yield _rect(x, 10 + inner - tall, each * 0.92, tall, f"series-{k + 1}", 1.5) + "</g>"
             if i % every == 0:
                 yield _text(left + group * (i + HALF), height - 6, label, "middle")
@@ -126,11 +128,10 @@ def columns(
 
 
 def lines(
-    labels: Sequence[str], middle: Sequence[float], low: Sequence[float], high: Sequence[float], says: str,
-    height: float = 220,
-) -> Markup:  # fmt: skip
+    labels: Sequence[str], middle: Sequence[float], low: Sequence[float], high: Sequence[float], says: str
+) -> Markup:
     """Return shares (0 to 1) over time as a line with its band."""
-    left, bottom, width = 44.0, 24.0, WIDE
+    left, bottom, width, height = 44.0, 24.0, WIDE, TALL
     steps = ticks(max([*high, *middle, 0.01]))
     top, inner = steps[-1], height - bottom - 10
     gap = (width - left - 16) / max(len(labels) - 1, 1)
@@ -160,10 +161,9 @@ def promises(
     sizes: Sequence[float],
     errors: Sequence[float],
     says: str,
-    side: float = 320,
 ) -> Markup:
     """Return a reliability diagram: what was promised against what came true, whose standard errors are given."""
-    left, bottom = 44.0, 40.0
+    left, bottom, side = 44.0, 40.0, SIDE
     steps = ticks(max([*promised, *realised, 0.05]), 4)
     top, inner = steps[-1], side - bottom - 10
 
@@ -187,13 +187,13 @@ def promises(
     return _svg("reliability", side, side, says, parts())
 
 
-def sankey(flows: Sequence[tuple[int, str, str, float]], says: str, width: float = 900, height: float = 420) -> Markup:
+def sankey(flows: Sequence[tuple[int, str, str, float]], says: str) -> Markup:
     """Return flows (step, from, to, how many) as bands between columns of names; a step leads to the next column."""
     steps = max((step for step, *_ in flows), default=0) + 2
     columns_ = [_heights(flows, step) for step in range(steps)]
     total = max((sum(column.values()) for column in columns_), default=1) or 1
     most = max((len(column) for column in columns_), default=1)
-    gap, bar_width, label = 14.0, 10.0, 118.0
+    width, height, gap, bar_width, label = FLOWS_WIDE, FLOWS_TALL, 14.0, 10.0, 118.0
     scale = (height - gap * (most + 1)) / total
     pitch = (width - bar_width - label) / max(steps - 1, 1)
     top = [_stacked(column, scale, gap) for column in columns_]
@@ -227,9 +227,6 @@ def sankey(flows: Sequence[tuple[int, str, str, float]], says: str, width: float
                 )
 
     return _svg("sankey", width, height, says, parts())
-
-
-WON = "Won"
 
 
 def _heights(flows: Sequence[tuple[int, str, str, float]], step: int) -> dict[str, float]:

@@ -21,10 +21,9 @@ from serving.pages import drawing
 from serving.pages.book import Edition
 from serving.pages.site import Form, Refusal, Site, back
 from serving.pages.words import counted, day, number, percent
-from serving.scorer import MANIFEST
+from serving.scorer import CARD, MANIFEST
 from serving.words import plain
 
-CARD = "card.json"
 SHOWN_VERSIONS, SHOWN_SLICES, SHOWN_WEEKS = 12, 12, 26
 COMMAND_SECONDS = 120
 RELIABILITY = ("promised", "realised", "leads")

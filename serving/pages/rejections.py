@@ -7,9 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from features.events import Events
 from features.history import History
 from features.matrix import feature_matrix
 from features.settings import Goal
@@ -68,7 +66,7 @@ def notes(scorer: Scorer, history: History, goal: Goal, as_of: int) -> list[dict
         own = rejected & (said.codes["by"] == code)
         some = np.isin(moments.lead, leads[own])
         asked = Moments(history, moments.lead[some], moments.as_of[some])
-        without = Moments(replace(history, feedback=_but(said, own)), asked.lead, asked.as_of)
+        without = Moments(replace(history, feedback=said.chosen(~own)), asked.lead, asked.as_of)
         now, then = (scorer.probabilities(feature_matrix(features, one)) for one in (asked, without))
         moved = np.abs(now - then)
         order = [i for i in np.argsort(-moved, kind="stable")[:EXAMPLES].tolist() if moved[i] >= MOVED]
@@ -87,11 +85,3 @@ def notes(scorer: Scorer, history: History, goal: Goal, as_of: int) -> list[dict
 
 def _place(names: tuple[str, ...], name: str) -> int:
     return names.index(name) if name in names else -2
-
-
-def _but(events: Events, gone: NDArray[np.bool_]) -> Events:
-    """Return events without some of them."""
-    stays = ~gone
-    before = np.append(0, np.cumsum(stays))
-    codes = {name: codes[stays] for name, codes in events.codes.items()}
-    return Events(before[events.start], events.occurred[stays], events.known[stays], codes, events.names)

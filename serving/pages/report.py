@@ -50,17 +50,17 @@ def report(workspace: Path, lake: Lake, settings: Settings, as_of: datetime) -> 
     realised by probability), ``funnel``, ``channels`` (those that brought the leads, or cost something), ``goals``,
     ``definitions`` (MQL and SQL as score bands), ``heard`` (self-reported sources beside the tracked), ``rejections``
     by channel and week, ``notes`` (what each rep's rejections changed) and ``earned`` (what showing scores was worth)
-    are lists of rows; ``unrated`` says which costs are left out.
+    are lists of rows; ``unrated`` says which costs and open deals are left out.
     Money is in the reporting currency.
     """
     edition, goal = Book(workspace, lake, settings).make(as_of), settings.goal
     choice = Choice(edition.as_of - timedelta(days=USUAL))
-    found = aligned(edition, settings.goal, choice)
+    found = aligned(edition, goal, choice)
     return {
         "as_of": edition.as_of,
         "since": choice.since,
         "currency": settings.attribution.currency,
-        "horizon_days": settings.goal.horizon_days,
+        "horizon_days": goal.horizon_days,
         "hot_from": HOT,
         "passed_on": {"stage": found.passed, **found.tally},
         "why_not": found.why_not,

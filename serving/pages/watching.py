@@ -14,9 +14,7 @@ from serving.pages.site import Form, Site
 
 def monitor(site: Site, request: Request, _form: Form) -> Response:
     """Show the page."""
-    found = {
-        name: latest(room_of(site.desk.workspace, name)) for name in ("", *site.desk.settings.goals)
-    }  # fmt: skip
+    found = {name: latest(room_of(site.desk.workspace, name)) for name in ("", *site.desk.settings.goals)}
     shown = [
         {
             "goal": name or site.desk.settings.goal.won[0],
