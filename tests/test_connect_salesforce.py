@@ -166,6 +166,14 @@ def account_fields() -> tuple[str, ...]:
             "IsConverted", "ConvertedContactId", "ConvertedDate")  # fmt: skip
 
 
+def test_a_stage_that_the_list_no_longer_has_keeps_its_name(account: Account) -> None:
+    account.streams = ("opportunities",)
+    (won,) = (one for one in salesforce_of(account).objects["OpportunityStage"].values() if one["IsWon"])
+    won["ApiName"] = "Signed"
+    account.read()
+    assert account.told("stages", "stage", "reason") == [("closed won", "Closed Won"), ("opportunity", "Qualification")]
+
+
 def test_the_calls_of_24_hours_that_are_used_up_are_a_sentence(account: Account) -> None:
     account.standin.switches.calls_a_day = 2
     with pytest.raises(
