@@ -37,6 +37,11 @@ BATCH = 100
 GROUP = "touchstone"
 KINDS = {"number": ("number", "number"), "text": ("string", "textarea"), "time": ("datetime", "date")}
 TOO_MANY = 429
+# A change of a deal's stage is one, whoever becomes its first contact later, and whatever the stage is called then.
+DEALS = Present(
+    lambda line: f"{line['id']} {line['at']} {line['stage']}",
+    ("contact_id", "label", "closed", "probability", "amount", "currency"),
+)
 COMPANIES = Present(lambda line: str(line["id"]) if line["record"] == "company" else "", ("at",))
 
 
@@ -74,7 +79,8 @@ class HubSpot(System):
             "forms": self.forms,
         }
         read |= {"webevents": self.webevents} if self.settings.web_events else {}
-        return [Reading(name, pages, COMPANIES if name == "contacts" else HISTORY) for name, pages in read.items()]
+        present = {"contacts": COMPANIES, "deals": DEALS}
+        return [Reading(name, pages, present.get(name, HISTORY)) for name, pages in read.items()]
 
     def contacts(self, since: str, at: Row) -> Iterator[Page]:
         """Yield contacts with what is known of their companies."""

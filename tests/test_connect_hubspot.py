@@ -12,7 +12,8 @@ from connected import NOW, SECRETS, Account, FakeClock, people, scored
 
 from connectors.moments import milliseconds
 from connectors.session import Refused
-from connectors.standins.hubspot import FORMS, HubSpot
+from connectors.standins import hubspot as standin
+from connectors.standins.hubspot import FORMS, PIPELINE, HubSpot
 from features.errors import ConfigError
 
 
@@ -61,6 +62,28 @@ def test_a_deal_s_stages_are_its_first_contact_s_so_that_its_amount_counts_once(
         ("hubspot:1", day(3), "salesqualifiedlead", None, None),
         ("hubspot:1", day(4), "opportunity", Decimal("100.50"), "EUR"),
         ("hubspot:1", day(9), "won", Decimal("120.50"), "EUR"),
+    ]
+
+
+def test_a_change_of_stage_counts_once_whoever_is_linked_later_and_whatever_it_is_called_then(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hubspot, account.streams = hubspot_of(account), ("deals",)
+    hubspot.links["deals", "contacts"]["70"] = ["2"]
+    hubspot.put("deals", "71", day(5), dealstage="closedwon", amount="7.00", deal_currency_code="EUR")  # nobody's yet
+    account.read()
+    account.clock.wait(3600)
+    monkeypatch.setattr(standin, "PIPELINE", (("appointmentscheduled", "Meeting", "false", "0.4"), *PIPELINE[1:]))
+    for deal in ("70", "71"):
+        hubspot.link("deals", deal, "contacts", "1")
+    hubspot.put("deals", "70", hubspot.moment(), dealstage="appointmentscheduled")
+    hubspot.put("deals", "71", hubspot.moment(), closedate="2026-03-01")
+    account.read()
+    assert account.told("stages", "lead_id", "stage", "amount") == [
+        ("hubspot:1", "meeting", Decimal("120.50")),
+        ("hubspot:1", "won", Decimal("7.00")),
+        ("hubspot:2", "opportunity", Decimal("100.50")),
+        ("hubspot:2", "won", Decimal("120.50")),
     ]
 
 
