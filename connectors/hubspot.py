@@ -38,10 +38,7 @@ GROUP = "touchstone"
 KINDS = {"number": ("number", "number"), "text": ("string", "textarea"), "time": ("datetime", "date")}
 TOO_MANY = 429
 # A change of a deal's stage is one, whoever becomes its first contact later, and whatever the stage is called then.
-DEALS = Present(
-    lambda line: f"{line['id']} {line['at']} {line['stage']}",
-    ("contact_id", "label", "closed", "probability", "amount", "currency"),
-)
+DEALS = Present(lambda line: f"{line['id']} {line['at']} {line['stage']}", once=True)
 COMPANIES = Present(lambda line: str(line["id"]) if line["record"] == "company" else "", ("at",))
 
 
