@@ -17,7 +17,7 @@ import pandas as pd
 from attribution.credit import Attribution
 from features.errors import DataError
 from features.lake import Lake
-from features.money import COSTS
+from features.money import COSTS, UNTOLD_COST, unpriced
 from features.settings import Settings
 
 ALL = "(all)"
@@ -25,25 +25,23 @@ CENT = Decimal("0.01")
 
 
 def costs(lake: Lake, settings: Settings, as_of: datetime) -> pd.DataFrame:
-    """Return what was spent, as known before a moment: day, channel, campaign, cost (Decimal).
+    """Return what was spent, as known before a moment: day, channel, campaign, currency, cost.
 
-    Raises:
-        DataError: when a currency has no rate.
-
+    The cost is a Decimal in the reporting currency; None where no rate is known.
     """
     how = settings.attribution
     asked = {"as_of": as_of, "currency": how.currency, "rate_days": how.rate_days}
     with lake.connection(("spend", "rates")) as connection:
         rows: pd.DataFrame = connection.sql(COSTS, params=asked).to_arrow_table().to_pandas()
-    unrated = rows[rows["cost_cents"].isna()]
-    if len(unrated):
-        raise DataError(
-            f"{len(unrated)} costs are in {', '.join(sorted(set(unrated['currency'])))}, and attribution.currency is "
-            f"{how.currency}. No rate is known of {unrated['day'].iloc[0]}, nor of the {how.rate_days} days before. "
-            "Ingest rates.csv, with day, currency and rate. Nothing was compared."
-        )
-    cost = [Decimal(int(cents)).scaleb(-2) for cents in rows["cost_cents"]]
-    return rows[["day", "channel", "campaign"]].assign(cost=pd.Series(cost, index=rows.index, dtype=object))
+    cost = [None if pd.isna(cents) else Decimal(int(cents)).scaleb(-2) for cents in rows["cost_cents"]]
+    told = rows[["day", "channel", "campaign", "currency"]]
+    return told.assign(cost=pd.Series(cost, index=rows.index, dtype=object))
+
+
+def unknown(spent: pd.DataFrame, reporting: str) -> str:
+    """Return a sentence on costs of which no rate is known; nothing, if there are none."""
+    unrated = spent[spent["cost"].isna()]
+    return unpriced(len(unrated), "cost", sorted(set(unrated["currency"])), UNTOLD_COST, reporting)
 
 
 def returns(
@@ -58,7 +56,7 @@ def returns(
         since: first day of the period, or None.
         until: the day after its last, or None.
 
-    What has no denominator (nothing spent, or nobody won) is None.
+    What has no denominator (nothing spent, or nobody won) is None, and so is what a cost of unknown rate is a part of.
 
     Raises:
         DataError: when a model that knows no touches is asked about a period.
@@ -78,10 +76,10 @@ def returns(
 
 def spent_on(lake: Lake, settings: Settings, as_of: datetime) -> dict[str, Decimal] | None:
     """Return what was spent on each channel, as known before a moment; None where a currency has no rate."""
-    try:
-        by_channel = costs(lake, settings, as_of).groupby("channel")["cost"].sum()
-    except DataError:
+    spent = costs(lake, settings, as_of)
+    if spent["cost"].isna().any():
         return None
+    by_channel = spent.groupby("channel")["cost"].sum()
     return {str(channel): cost for channel, cost in by_channel.items()}
 
 
@@ -89,7 +87,8 @@ def blended(answer: Attribution, spent: pd.DataFrame) -> dict[str, float | None]
     """Return spend, closes, revenue, cac and roas of all that closed, credited to a channel or not."""
     model = answer.models[0]  # under each all that closed is the same
     earned = answer.channels[answer.channels["model"] == model]
-    left, spend = answer.anyway.get(model, answer.unattributed), float(sum(spent["cost"], Decimal(0)))
+    left, paid = answer.anyway.get(model, answer.unattributed), _sum(spent["cost"])
+    spend = None if paid is None else float(paid)
     closes = float(earned["credit"].sum()) + left["credit"]
     revenue = float(sum(earned["value"], Decimal(0)) + left["value"])
     return {
@@ -130,8 +129,13 @@ def _within(moments: pd.Series, since: date | None, until: date | None) -> pd.Se
     return (every if first is None else day >= first) & (every if end is None else day < end)
 
 
+def _sum(cost: pd.Series) -> Decimal | None:
+    return None if cost.isna().any() else sum(cost, Decimal(0))
+
+
 def _line(name: str, paid: pd.DataFrame, closed: pd.DataFrame, touched: pd.DataFrame) -> dict[str, object]:
-    spend, revenue, realized = (sum(part, Decimal(0)) for part in (paid["cost"], closed["value"], touched["value"]))
+    spend = _sum(paid["cost"])
+    revenue, realized = (sum(part, Decimal(0)) for part in (closed["value"], touched["value"]))
     credit = float(closed["credit"].sum())
     return {
         "channel": name,

@@ -159,12 +159,16 @@ def _velocity(lake: Lake, settings: Settings, cut: datetime) -> dict[str, Any]:
 def _returns(lake: Lake, settings: Settings, cut: datetime, answer: Attribution) -> dict[str, Any]:
     """Return returns and returns_by_month, by model and channel, and blended; what has no denominator is None.
 
+    ``unpriced`` says of which costs no rate is known, if there are some.
+
     Of all time, what was realized is what closed; and only models that credit touches can tell months apart.
     """
-    from attribution.returns import blended, by_month, costs, returns
+    from attribution.returns import blended, by_month, costs, returns, unknown
 
     spent, names = costs(lake, settings, cut), ["model", "channel", "spend", "credit", "revenue", "cac", "roas", "roi"]
     told: dict[str, Any] = {"returns": [], "returns_by_month": [], "blended": blended(answer, spent)}
+    if said := unknown(spent, settings.attribution.currency):
+        told["unpriced"] = said
     for model in answer.models:
         table, months = returns(answer, spent, model).assign(model=model), by_month(answer, spent, model)
         told["returns"] += _records(table[names].astype(dict.fromkeys(names[2:], "float64")))

@@ -60,7 +60,7 @@ def _show_velocity(rows: Rows, _models: tuple[str, ...]) -> None:
 
 def _show_returns(rows: Rows, models: tuple[str, ...]) -> None:
     told = {(row["channel"], row["model"]): row for row in rows}
-    spent = {row["channel"]: f"{row['spend']:,.2f}" for row in rows}
+    spent = {row["channel"]: _cost(row["spend"]) for row in rows}
     worth = [(name, spend, *(_worth(told.get((name, model))) for model in models)) for name, spend in spent.items()]
     title = "Spend for a close (CAC), and revenue for spend (ROAS)"
     terminal.show_table(title, ("channel", "spend", *_plain(models)), worth)
@@ -77,7 +77,7 @@ def _show_months(rows: Rows, _models: tuple[str, ...]) -> None:
     if not rows:  # no model here credits touches
         return
     model = rows[0]["model"]
-    lines = [(row["month"][:7], f"{row['spend']:,.2f}", f"{row['revenue']:,.2f}", _gain(row["roi"]),
+    lines = [(row["month"][:7], _cost(row["spend"]), f"{row['revenue']:,.2f}", _gain(row["roi"]),
               f"{row['realized']:,.2f}", _gain(row["realized_roi"]))
              for row in rows if row["model"] == model and row["channel"] == ALL]  # fmt: skip
     head = ("month", "spend", "earned of its closes", "ROI", "brought by its touches", "realized ROI")
@@ -114,6 +114,7 @@ MORE: dict[str, Callable[[Any, tuple[str, ...]], None]] = {
     "velocity": _show_velocity,
     "returns": _show_returns,
     "blended": _show_blended,
+    "unpriced": lambda said, _: typer.echo(f"• {said}"),
     "returns_by_month": _show_months,
     "places": _show_places,
     "trued_up": _show_trued_up,
@@ -127,6 +128,10 @@ def _plain(models: tuple[str, ...]) -> tuple[str, ...]:
 
 def _moved(row: dict[str, Any] | None) -> str:
     return "–" if row is None else f"{row['moved']:.0%} ({row['channel']} {row['before']:.0%} → {row['after']:.0%})"
+
+
+def _cost(spend: float | None) -> str:
+    return "–" if spend is None else f"{spend:,.2f}"
 
 
 def _gain(roi: float | None) -> str:

@@ -12,6 +12,7 @@ import terminal
 from commands.clock import moment, now
 from commands.options import FILE, HERE, TABLE, AnyWorkspace, Engine, Json, Quiet, Workspace, lake_with_leads
 from commands.statuses import NOTHING_TO_DO, REFUSED
+from commands.systems import each, fail
 
 
 def ingest(
@@ -44,21 +45,21 @@ def ingest(
     files = files_in(given)
     if left_out := of_no_known_kind(passed_over(given)):
         terminal.warn(f"Left out: {left_out}")
-    lake, settings, partly = Lake(workspace / "lake"), read_settings(workspace), None
+    lake, settings = Lake(workspace / "lake"), read_settings(workspace)
     with terminal.progress(quiet, "Reading files", len(files) or None) as step:
         results = ingest_files(lake, settings, files, now(), step)
         if retry:
             results += retry_quarantined(lake, mapped(settings, workspace), now(), step)
-        try:
-            for system in systems:
-                for result in landed(system, workspace, settings, now(), step):
-                    results.append(result)  # what was landed before the day's quota was used up counts
-        except Partly as stopped:
-            partly = stopped
+
+        def read(system: str) -> None:
+            results.extend(landed(system, workspace, settings, now(), step))  # what came before it failed counts
+
+        failed = each(systems, read)
     document: dict[str, Any] = {"files": [vars(result) for result in results]}
-    terminal.finish(document | ({"partly": str(partly)} if partly else {}), json, quiet, lambda: show_ingested(results))
-    if partly:
-        raise partly
+    if partly := [str(error) for error in failed if isinstance(error, Partly)]:
+        document["partly"] = " ".join(partly)
+    terminal.finish(document, json, quiet, lambda: show_ingested(results) if results or not failed else None)
+    fail(failed)
     if any(result.refused for result in results):
         raise typer.Exit(REFUSED)
     if not any(result.stored for result in results):
@@ -134,6 +135,9 @@ def features(
 
 def show_ingested(results: Sequence[Any]) -> None:
     """Print what became of each file, and why rows were refused."""
+    if not results:
+        typer.echo("Nothing new came.")
+        return
     rows = [(r.file, r.table, *(f"{n:,}" for n in (r.stored, r.already_there, r.refused))) for r in results]
     terminal.show_table("Ingested", ("file", "table", "stored", "already there", "refused"), rows)
     for result in results:

@@ -14,6 +14,7 @@ import terminal
 from commands.clock import moment, now
 from commands.options import HERE, TABLE, AsOf, Engine, Goal, Json, Quiet, Workspace, towards
 from commands.statuses import NOTHING_TO_DO, PARTLY
+from commands.systems import each, fail
 
 SHOWN = 10  # leads in a table
 EFFECT = re.compile(", (?:raises|lowers) the odds ")  # of a reason: what stands before is the fact
@@ -97,11 +98,15 @@ def sync(
         raise NothingToDo("No system was read yet. Give `touchstone ingest hubspot`, or name a system.")
     results = []
     with terminal.progress(quiet, "Writing scores back") as step:
-        for system in named:
+
+        def write(system: str) -> None:
             with opened(system, workspace, settings, now()) as (connection, dock):
                 band = getattr(settings.connectors, system).band
                 results.append(write_back(connection, dock, band, step, dry=dry_run))
+
+        failed = each(named, write)
     terminal.finish({"systems": [vars(one) for one in results]}, json, quiet, lambda: show_synced(results))
+    fail(failed)
     if any(one.refused for one in results):
         raise typer.Exit(PARTLY)
     if not any(one.written or one.changes for one in results):
@@ -141,6 +146,8 @@ def show_synced(results: Sequence[Any]) -> None:
         )
         for reason in one.reasons:
             typer.echo(f"  {reason}")
+        if one.refused:
+            typer.echo(f"  connectors/{one.system}/refused.jsonl names each; they are tried again next time.")
         if one.changes:
             rows = [
                 (

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from connectors.hubspot import HubSpot
-from connectors.landing import Dock, land
+from connectors.landing import Dock, Reading, land
 from connectors.mailchimp import Mailchimp
 from connectors.mapping import mapped, mapping_of
 from connectors.marketo import Marketo
@@ -82,4 +82,21 @@ def landed(
 ) -> Iterator[Ingested]:  # fmt: skip
     """Land what is new in a system, and yield what became of it."""
     with opened(name, workspace, settings, as_of, environment) as (system, dock):
-        yield from land(dock, system.session, system.readings(), say)
+        yield from land(dock, system.session, wanted(system), say)
+
+
+def wanted(system: System) -> list[Reading]:
+    """Return the streams of a system that are read.
+
+    Raises:
+        ConfigError: when leave_out names what is no stream of it.
+
+    """
+    readings, left_out = system.readings(), system.settings.leave_out
+    names = [reading.name for reading in readings]
+    if unknown := sorted({*left_out} - {*names}):
+        raise ConfigError(
+            f"connectors.{system.name}.leave_out names {', '.join(unknown)}, which {system.name} does not have. It has "
+            f"{', '.join(names)}."
+        )
+    return [reading for reading in readings if reading.name not in left_out]

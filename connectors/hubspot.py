@@ -29,6 +29,7 @@ from connectors.said import HISTORY, Present
 from connectors.secret import needed, secret
 from connectors.session import Manners, Verdict, by_status
 from connectors.system import FIELDS, Score, System
+from features.errors import ConfigError
 from features.settings import HubSpot as Settings
 
 WITH_HISTORY, EMAIL_EVENTS, SUBMISSIONS, FORMS = "50", "1000", "50", "500"  # at most in one call
@@ -36,6 +37,8 @@ BATCH = 100
 GROUP = "touchstone"
 KINDS = {"number": ("number", "number"), "text": ("string", "textarea"), "time": ("datetime", "date")}
 TOO_MANY = 429
+# A change of a deal's stage is one, whoever becomes its first contact later, and whatever the stage is called then.
+DEALS = Present(lambda line: f"{line['id']} {line['at']} {line['stage']}", once=True)
 COMPANIES = Present(lambda line: str(line["id"]) if line["record"] == "company" else "", ("at",))
 
 
@@ -73,7 +76,8 @@ class HubSpot(System):
             "forms": self.forms,
         }
         read |= {"webevents": self.webevents} if self.settings.web_events else {}
-        return [Reading(name, pages, COMPANIES if name == "contacts" else HISTORY) for name, pages in read.items()]
+        present = {"contacts": COMPANIES, "deals": DEALS}
+        return [Reading(name, pages, present.get(name, HISTORY)) for name, pages in read.items()]
 
     def contacts(self, since: str, at: Row) -> Iterator[Page]:
         """Yield contacts with what is known of their companies."""
@@ -113,8 +117,9 @@ class HubSpot(System):
             while place.get("form") == form["id"]:
                 found, more = self._page(f"/form-integrations/v1/submissions/forms/{form['id']}", SUBMISSIONS, place)
                 some = [lines.of_submission(form, one) for one in found]
-                place = {"form": form["id"], **more} if more and not _reaches(some, since) else next_form
-                yield Page(some, place)
+                new = [one for one in some if not (since and _is_before(one["at"], since))]
+                place = {"form": form["id"], **more} if more and len(new) == len(some) else next_form
+                yield Page(new, place)
             at = {}
 
     def webevents(self, since: str, at: Row) -> Iterator[Page]:
@@ -123,8 +128,21 @@ class HubSpot(System):
             yield Page([line for contact in some for line in self._visits(contact["id"], since)], then)
 
     def prepare(self) -> None:
-        """Define the properties that hold a score, where they are missing."""
-        there = {one["name"] for one in self.session.ask("GET", self._path("properties", "/contacts"))["results"]}
+        """Define the properties that hold a score, where they are missing.
+
+        Raises:
+            ConfigError: when some are there, and cannot hold it: HubSpot would refuse every call, contact by contact.
+
+        """
+        known = self.session.ask("GET", self._path("properties", "/contacts"))["results"]
+        there = {one["name"]: one for one in known}
+        if unfit := [
+            why for name in FIELDS for why in _unfit(there.get(f"ml_{name}", {}), KINDS[FIELDS[name].kind][0])
+        ]:
+            raise ConfigError(
+                f"HubSpot's contact properties cannot hold a score: {'; '.join(unfit)}. Delete them there, and sync "
+                "makes them anew."
+            )
         missing = [name for name in FIELDS if f"ml_{name}" not in there]
         groups = self._path("properties", "/contacts/groups")
         if missing and GROUP not in {one["name"] for one in self.session.ask("GET", groups)["results"]}:
@@ -220,11 +238,18 @@ def _judge(response: httpx.Response) -> Verdict:
     return by_status(response)
 
 
+def _unfit(field: Row, kind: str) -> Iterator[str]:
+    """Yield why a property cannot hold values of a kind; nothing, if it can or is not there."""
+    if field and field["type"] != kind:
+        yield f"{field['name']} is of the type {field['type']}, not {kind}"
+    if field.get("modificationMetadata", {}).get("readOnlyValue"):
+        yield f"{field['name']} is read-only"
+
+
 def _next(found: Row) -> Row:
     """Return where the next page begins; nothing, if this is the last."""
     return {"after": found["paging"]["next"]["after"]} if "paging" in found else {}
 
 
-def _reaches(some: Iterable[Row], since: str) -> bool:
-    """Say whether some submissions go back beyond a moment; if there is none, they never do."""
-    return bool(since) and any(datetime.fromisoformat(one["at"]) < datetime.fromisoformat(since) for one in some)
+def _is_before(at: str, since: str) -> bool:
+    return datetime.fromisoformat(at) < datetime.fromisoformat(since)

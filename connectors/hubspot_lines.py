@@ -55,7 +55,7 @@ def of_email_event(event: Row) -> Row:
 def of_submission(form: Row, submission: Row) -> Row:
     """Return what was submitted with a form."""
     said = {value["name"]: value["value"] for value in submission["values"]}
-    told = {"form": form["name"], "email": said.get("email"), "url": submission.get("pageUrl")}
+    told = {"id": form["id"], "form": form["name"], "email": said.get("email"), "url": submission.get("pageUrl")}
     return {**told, "at": iso_of(submission["submittedAt"])}
 
 

@@ -33,6 +33,7 @@ from features.settings import Settings
 OVERLAP = timedelta(minutes=5)  # what a system's index may lag behind, and its clocks may differ among themselves
 SPOOL_BYTES = 32_000_000
 FORGOTTEN = {200, 400, 404}  # how systems refuse a place that they gave out long ago; Marketo does with 200
+OF_A_STREAM = {200, 400, 403, 404}  # how they refuse what others may read, or what is not there
 SAID = "said.db"
 ALL = {"all": "landed"}  # the place after the last page
 
@@ -82,10 +83,13 @@ class Dock:
 def land(dock: Dock, session: Session, readings: Iterable[Reading], say: Callable[[str], None]) -> Iterator[Ingested]:
     """Read what is new of each stream into the lake, and yield what became of it.
 
+    A stream that we may not read, or that is asked for what is not there, keeps no other waiting.
+
     Raises:
         Partly, Refused: what was landed until then is kept, and the next run goes on there.
 
     """
+    refusals = dict[str, Refused]()
     for reading in readings:
         stream, said = _resumed(dock, reading.name), dock.said(reading)
         if not stream.since and not stream.at:
@@ -100,12 +104,22 @@ def land(dock: Dock, session: Session, readings: Iterable[Reading], say: Callabl
                 say(f"{dock.system}: {reading.name}, {stream.rows:,} landed")
                 if stream.bytes > SPOOL_BYTES:
                     yield from _unload(dock, said, stream)
-        except TouchstoneError:
+        except TouchstoneError as error:
             yield from _unload(dock, said, stream)
-            raise
+            if not isinstance(error, Refused) or error.status not in OF_A_STREAM:
+                raise
+            refusals[reading.name] = error
+            continue
         yield from _unload(dock, said, stream)
         dock.progress.streams[reading.name] = Stream(since=stream.began or stream.since)
         dock.progress.save()
+    if refusals:
+        names = ", ".join(refusals)
+        raise Refused(
+            f"{' '.join(map(str, refusals.values()))} So {names} could not be read, and all else was. Have that "
+            f"allowed or mended there, mend what the mapping asks for, or name {names} in "
+            f"connectors.{dock.system}.leave_out."
+        )
 
 
 def _pages(reading: Reading, stream: Stream) -> Iterator[Page]:

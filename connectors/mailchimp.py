@@ -193,4 +193,5 @@ def _unpacked(content: bytes) -> Iterator[Row]:
 
 def _detail(one: Row) -> str:
     told = json.loads(one["response"])
-    return str(told.get("detail") or told.get("title") or f"Mailchimp said {one['status_code']}.")
+    which = (f"{wrong.get('field') or 'member'}: {wrong.get('message')}" for wrong in told.get("errors", []))
+    return " ".join([told.get("detail") or told.get("title") or f"Mailchimp said {one['status_code']}.", *which])

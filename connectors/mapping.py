@@ -39,8 +39,8 @@ def mapping_of(system: str, settings: Settings, workspace: Path) -> Mapping:
     own = getattr(settings.connectors, system).mapping
     file = OURS / f"{system}.toml" if own is None else workspace / own
     try:
-        read = tomllib.loads(file.read_text("utf-8"))
-        return Mapping(dict(read["read"]), [Source.model_validate(block) for block in read["sources"]])
+        read, ours = (tomllib.loads(one.read_text("utf-8")) for one in (file, OURS / f"{system}.toml"))
+        found = Mapping(dict(read["read"]), [Source.model_validate(block) for block in read["sources"]])
     except OSError as error:
         raise ConfigError(
             f"The mapping {file} cannot be read: {error.strerror}. Name a file that is there, or none, in "
@@ -52,6 +52,12 @@ def mapping_of(system: str, settings: Settings, workspace: Path) -> Mapping:
         raise ConfigError(f"The mapping {file} cannot be used: {error}. Mend it.") from None
     except ValidationError as error:
         raise ConfigError(f"The mapping {file} cannot be used: {problems(error)}. Mend it.") from None
+    if lacking := sorted({*ours["read"]} - {*found.read}):
+        raise ConfigError(
+            f"The mapping {file} has no {', '.join(lacking)} under [read]. Take it from {OURS / system}.toml; a stream "
+            f"that is not to be read is named in connectors.{system}.leave_out."
+        )
+    return found
 
 
 def mapped(settings: Settings, workspace: Path) -> Settings:

@@ -25,6 +25,7 @@ import httpx
 
 from connectors import marketo_lines as lines
 from connectors.landing import Page, Reading, Row
+from connectors.said import Present
 from connectors.secret import needed
 from connectors.session import Manners, Verdict, by_status
 from connectors.system import FIELDS, Score, System
@@ -36,6 +37,9 @@ PROGRAMS = "200"  # at most in one call
 WINDOW = timedelta(days=31)  # of a bulk extract
 EXPIRED, DAY_OVER = {"601", "602"}, {"607", "1029"}
 BUSY = {"502", "604", "606", "608", "611", "615", "713", "1016"}
+SUCCESSES = Present(  # which happened, whatever the program is called later
+    lambda line: f"{line['program']} {line['leadId']}" if line.get("reachedSuccess") == "true" else "", once=True
+)
 KINDS = {"number": "float", "text": "text", "time": "datetime"}
 
 
@@ -66,7 +70,7 @@ class Marketo(System):
             Reading("leads", self.leads),
             Reading("changes", self.changes),
             Reading("activities", self.activities),
-            Reading("members", self.members),
+            Reading("members", self.members, SUCCESSES),
         ]
 
     def leads(self, since: str, at: Row) -> Iterator[Page]:

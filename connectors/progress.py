@@ -72,6 +72,6 @@ def progress_of(folder: Path) -> Iterator[Progress]:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(
                 f"{file} cannot be understood ({error}). Mend it, or delete it: then everything is read once more, "
-                "and nothing is stored twice."
+                "and what happened is not stored twice."
             ) from None
         yield progress

@@ -1,7 +1,8 @@
 """What was said: what each record said last that a system tells only as it is now, so that it is not news again.
 
 Whoever writes scores into records finds them modified at the next read, with nothing new in what is read of them; each
-would become one more version of a lead, every day. Only hashes are kept, of records and of what they said.
+would become one more version of a lead, every day. And what happened once is told again whenever a campaign is renamed,
+or what a lead did is moved to its contact. Only hashes are kept, of records and of what they said.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ Line = dict[str, Any]
 class Present:
     """How lines that tell a record as it is now are compared.
 
-    ``record`` names it, and is empty for lines that are history; fields ``moved`` say when, and nothing else.
+    ``record`` names it, and is empty for lines that are history; fields ``moved`` say when, and nothing else. Of what
+    happened ``once``, nothing that is said later is news.
     """
 
     record: Callable[[Line], str] = lambda _: ""
     moved: tuple[str, ...] = ()
+    once: bool = False
 
 
 HISTORY = Present()  # of a stream that tells nothing but history
@@ -63,7 +66,8 @@ class Said:
         return bool(self.present.record(row) and known.execute(asked, (self.stream, *self._hashed(row))).fetchone())
 
     def _hashed(self, row: Line) -> tuple[str, str]:
-        content = {name: value for name, value in row.items() if name not in {*self.present.moved, "landed_at"}}
+        apart = set(row) if self.present.once else {*self.present.moved, "landed_at"}
+        content = {name: value for name, value in row.items() if name not in apart}
         texts = self.present.record(row), json.dumps(content, sort_keys=True)
         record, said = (hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts)
         return record, said

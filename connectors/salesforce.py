@@ -51,7 +51,26 @@ STREAMS = {  # object, the moment by which it is read, a condition
     "events": ("Event", "SystemModstamp", ""),
     "emails": ("EmailMessage", "SystemModstamp", ""),
 }
-PRESENT = dict.fromkeys(("leads", "contacts"), Present(itemgetter("Id"), ("SystemModstamp",)))
+
+
+def _happened(moment: str, *whose: str) -> Present:
+    """Return how records are compared that tell what happened at a moment to somebody, or nothing while either lacks.
+
+    When a lead is converted or merged its tasks are another's, and campaigns are renamed: they happened all the same.
+    """
+
+    def record(line: Row) -> str:
+        return f"{line['Id']} {line.get(moment)}" if line.get(moment) and any(map(line.get, whose)) else ""
+
+    return Present(record, once=True)
+
+
+PRESENT = {
+    **dict.fromkeys(("leads", "contacts"), Present(itemgetter("Id"), ("SystemModstamp",))),
+    "members": _happened("FirstRespondedDate", "LeadId", "ContactId"),
+    "tasks": _happened("CompletedDateTime", "WhoId"),
+    "events": _happened("StartDateTime", "WhoId"),
+}
 NAMES = {name: f"{'_'.join(map(str.title, name.split('_')))}__c" for name in FIELDS}
 PERCENT = "Close_Score__c"
 UTC = re.compile(r"\+0000$")  # which queries write, and bulk jobs write as Z

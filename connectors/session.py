@@ -106,7 +106,8 @@ class Session:
                 raise self._refused(method, path, response, f"refused with {response.status_code}", remedy)
             elif attempt < ATTEMPTS - 1:
                 self.clock.wait(self._pause(attempt, response))
-        raise self._refused(method, path, last, f"was busy or away {ATTEMPTS} times in a row")
+        what = f"was busy or away {ATTEMPTS} times in a row"
+        raise self._refused(method, path, last, what, " What was done is kept; give the command again, and it goes on.")
 
     def moment(self) -> datetime:
         """Return what time it is by our clock."""

@@ -122,8 +122,11 @@ def _hubspot(request: Request, settings: Settings, environment: Mapping[str, str
         raise Forged("The signature is wrong. See that connectors.hubspot.public_url is the address HubSpot sends to.")
     if not stamp.isdecimal() or abs(milliseconds(request.at) - int(stamp)) > OLDEST / timedelta(milliseconds=1):
         raise Forged("The webhook is not of the last five minutes. See that this machine's clock is right.")
+    events = json.loads(request.body)
+    if not (isinstance(events, list) and events):
+        raise Unreadable("This is not a webhook as hubspot sends them.")
     lines, leads, forget, fields = list[Row](), list[str](), list[str](), asked()["contacts"]
-    for event in json.loads(request.body):
+    for event in events:
         kind, lead = event["subscriptionType"], f"hubspot:{event['objectId']}"
         (forget if kind == "contact.privacyDeletion" else leads).append(lead)
         lines += _of_event(event, kind, fields)

@@ -64,12 +64,19 @@ STRAY = """
     (SELECT {{'rows': count(*), 'first': min(lead_id)}} FROM {table} WHERE lead_id NOT IN (
         SELECT lead_id FROM leads UNION ALL SELECT duplicate_id FROM identities WHERE duplicate_id IS NOT NULL))
 """
+POINTED = """
+    (SELECT {'ids': count(*), 'first': min(lead_id)} FROM (
+        SELECT lead_id FROM touches UNION SELECT lead_id FROM stages UNION SELECT lead_id FROM feedback)
+     WHERE regexp_full_match(lead_id, '\\d+(\\.0)?') AND lead_id NOT IN (SELECT lead_id FROM leads)
+       AND if(lead_id LIKE '%.0', lead_id[:-3], lead_id || '.0') IN (SELECT lead_id FROM leads))
+"""
 SAID_OF = f"""
     SELECT (SELECT coalesce(sum(future), 0)::BIGINT FROM touch_days) AS future,
            (SELECT count(*) FROM stages WHERE stage IN (SELECT unnest($won::VARCHAR[]))) AS wins,
            (SELECT count(*) FROM stages WHERE stage IN (SELECT unnest($lost::VARCHAR[]))) AS losses,
            (SELECT count(*) FROM leads) AS leads,
            {STRAY.format(table="stages")} AS stray_stages, {STRAY.format(table="feedback")} AS stray_feedback,
+           {POINTED} AS pointed,
            (SELECT count(*) FROM ({ORPHANED})) AS refunds
 """
 MOST_MOVES = 10  # said; all are among the sources
@@ -192,6 +199,13 @@ def _strays(said_of: Mapping[str, Any]) -> Iterator[str]:
             rows = _counted(stray["rows"], f"row of {table} is", f"rows of {table} are")
             example = f'such as "{stray["first"]}"'
             yield f"{rows} of leads that are not in the lake ({example}). Correct the ids, or ingest the leads."
+    if said_of["pointed"]["ids"]:
+        ids = _counted(said_of["pointed"]["ids"], "of these ids is a number", "of these ids are numbers")
+        yield (
+            f'{ids} (such as "{said_of["pointed"]["first"]}") that leads bear with .0, or without it: so '
+            "spreadsheets and pandas write a column of numbers that has gaps. Export ids as text, or let lead_id be "
+            "{ sql = \"regexp_replace(lead_id, '[.]0$', '')\" } under [sources.columns]."
+        )
 
 
 def _arrivals(sources: Sequence[Source], as_of: datetime) -> Iterator[str]:

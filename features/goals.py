@@ -13,6 +13,11 @@ def room_of(workspace: Path, name: str) -> Path:
     return workspace / ROOMS / name if name else workspace
 
 
+def for_goal_of(room: Path, command: str) -> str:
+    """Return a command as it is given for the goal whose room this is."""
+    return f"{command} --goal {room.name}" if room.parent.name == ROOMS else command
+
+
 def rooms(workspace: Path) -> Iterator[Path]:
     """Yield the rooms of all goals that ever had one, the main one first."""
     yield workspace

@@ -13,6 +13,8 @@ Of several statements of what one day, channel and campaign cost, the one receiv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 FIRST_ONLY = "QUALIFY row_number() OVER (PARTITION BY lead_id ORDER BY occurred_at, row_hash) = 1"
 STATED_ONCE = (
     "QUALIFY row_number() OVER (PARTITION BY lead_id, occurred_at, stage, amount, currency ORDER BY row_hash) = 1"
@@ -81,3 +83,15 @@ COSTS = f"""
            CAST(round(cost * CAST(rate AS DECIMAL(20, 12)), 2) * 100 AS BIGINT) AS cost_cents
     FROM rated ORDER BY day, channel, campaign, currency
 """  # what was spent, at the rate of its day as values are; without cost_cents where no rate is known
+UNTOLD_COST = "what their channels cost, and all together, is not told"
+KNOWN_COST = "if(count(cost) = count(*), sum(cost), NULL)"  # a sum without what has no rate would be too small
+
+
+def unpriced(number: int, what: str, currencies: Sequence[str], so: str, reporting: str) -> str:
+    """Return a sentence on amounts of which no rate is known, and what is told instead; nothing, if there are none."""
+    if not number:
+        return ""
+    return (
+        f"No rate is known of {number:,} {what}{'' if number == 1 else 's'} in {', '.join(currencies)}: {so}. "
+        f"Ingest rates.csv, with day, currency and rate (what one unit is worth in {reporting})."
+    )

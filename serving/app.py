@@ -177,12 +177,11 @@ class App:
     def _get(self, call: Call) -> Callable[[Request], Any]:
         async def endpoint(request: Request) -> Response:
             try:
-                asked = request.path_params.get("lead_id")
-                if asked is None:
-                    asked = call.asks.model_validate_strings(dict(request.query_params))
-                elif "\0" in asked:
+                asked = call.asks.model_validate_strings(dict(request.query_params))
+                lead_id = request.path_params.get("lead_id")
+                if "\0" in (lead_id or ""):
                     return _refusal(HTTPStatus.BAD_REQUEST, "lead_id: a NUL is in no lead's id.")
-                content = await self._beside(lambda: self._answer(call, asked))
+                content = await self._beside(lambda: self._answer(call, lead_id or asked))
             except ValidationError as error:
                 return _refusal(HTTPStatus.BAD_REQUEST, sentence(error))
             except (BentoMLException, DataError) as error:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from features.errors import ModelError
+from features.goals import for_goal_of
 from features.store import share
 from serving.forest import Forest
 from serving.hazards import Hazards, trees_of
@@ -244,7 +245,8 @@ def roll_back(models: Path) -> str:
     """
     before = promoted(models)[1:]
     if not before:
-        raise ModelError(f"No version served in {models} before this one. Name one: touchstone models promote VERSION.")
+        command = for_goal_of(models.parent, "touchstone models promote VERSION")
+        raise ModelError(f"No version served in {models} before this one. Name one: {command}.")
     load(models / before[0])
     share(models / CHAMPION, json.dumps({"version": before[0], "before": before[1:]}))
     return before[0]
@@ -276,13 +278,13 @@ def champion_folder(models: Path) -> Path:
         ModelError: when none was promoted yet.
 
     """
-    pointer = models / CHAMPION
+    pointer, command = models / CHAMPION, for_goal_of(models.parent, "touchstone train")
     if not pointer.exists():
-        raise ModelError(f"There is no champion in {models}. Run `touchstone train` first.")
+        raise ModelError(f"There is no champion in {models}. Run `{command}` first.")
     try:
         version = json.loads(pointer.read_bytes())["version"]
     except (ValueError, KeyError, TypeError):
-        raise ModelError(f"{pointer} does not name a version. Run `touchstone train` again.") from None
+        raise ModelError(f"{pointer} does not name a version. Run `{command}` again.") from None
     return models / str(version)
 
 

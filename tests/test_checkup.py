@@ -93,6 +93,17 @@ def test_stages_and_feedback_of_leads_that_nobody_knows_are_found(lake: Lake) ->
     assert findings(lake) == [f"1 row of stages is {told.format('ad')}", f"2 rows of feedback are {told.format('L-9')}"]
 
 
+def test_ids_that_a_spreadsheet_wrote_with_a_point_are_told(lake: Lake) -> None:
+    lake.append("leads", table("leads", [{**LEADS[0], "lead_id": one} for one in ("7", "8.0", "9", "x")]))
+    lake.append("touches", table("touches", [touch(one, 2) for one in ("7.0", "8", "9", "x.0", "6.0")]))
+    (said,) = (one for one in findings(lake) if ".0" in one)
+    assert said == (
+        '2 of these ids are numbers (such as "7.0") that leads bear with .0, or without it: so spreadsheets and pandas '
+        "write a column of numbers that has gaps. Export ids as text, or let lead_id be "
+        "{ sql = \"regexp_replace(lead_id, '[.]0$', '')\" } under [sources.columns]."
+    )
+
+
 def test_a_goal_that_no_stage_means_is_found(lake: Lake) -> None:
     lake.append("leads", table("leads", LEADS))
     lake.append("stages", table("stages", ENDS))

@@ -72,8 +72,49 @@ def test_what_is_partly_written_back_ends_with_5(workspace: Path, hubspot: HubSp
     hubspot.switches.refused = {"2"}
     assert command("sync", "hubspot", workspace=workspace) == (
         5,
-        "hubspot: 2 written, 0 unchanged, 0 withheld, 1 refused\n  Validation rule: no scores\n",
+        """hubspot: 2 written, 0 unchanged, 0 withheld, 1 refused
+  Validation rule: no scores
+  connectors/hubspot/refused.jsonl names each; they are tried again next time.
+""",
     )
+
+
+def test_a_system_that_fails_keeps_no_other_waiting(workspace: Path, hubspot: HubSpot, command: Command) -> None:
+    own = '[connectors.salesforce]\nbase_url = "http://127.0.0.1:1"\nleave_out = ["leeds"]\n'
+    with (workspace / "touchstone.toml").open("a") as file:
+        file.write(own)
+    sentence = (
+        "connectors.salesforce.leave_out names leeds, which salesforce does not have. It has leads, contacts, "
+        "leadstages, opportunities, members, tasks, events, emails."
+    )
+    status, printed = command("ingest", "salesforce", "hubspot", workspace=workspace)
+    assert (status, "hubspot-contacts.jsonl" in printed) == (2, True)
+    assert command("ingest", "salesforce", workspace=workspace) == (2, f"ConfigError: {sentence}\n")
+    hubspot.token = "another"  # noqa: S105
+    status, printed = command("ingest", "salesforce", "hubspot", workspace=workspace)
+    assert status == 1
+    assert re.fullmatch(rf"TouchstoneError: {re.escape(sentence)} hubspot refused with 401, .*\n", printed)
+    hubspot.token = "pat-standin"  # noqa: S105
+    scored(Stored(workspace), {"hubspot:1": 0.25})  # type: ignore[arg-type]
+    status, printed = command("sync", "pipedrive", "hubspot", workspace=workspace)
+    assert (status, printed) == (2, "hubspot: 1 written, 0 unchanged, 0 withheld, 0 refused\n")
+
+
+def test_nothing_new_is_said(workspace: Path, command: Command) -> None:
+    command("ingest", "hubspot", workspace=workspace)
+    assert command("ingest", "hubspot", workspace=workspace) == (4, "Nothing new came.\n")
+
+
+def test_a_mapping_that_lacks_what_is_read_is_a_usage_error(workspace: Path, command: Command) -> None:
+    ours = ROOT / "connectors" / "mappings" / "hubspot.toml"
+    (workspace / "own.toml").write_text(re.sub(r"(?m)^(calls|deals) = .*$", "", ours.read_text()))
+    with (workspace / "touchstone.toml").open("a") as file:
+        file.write('mapping = "own.toml"\n')
+    sentence = (
+        f"The mapping {workspace / 'own.toml'} has no calls, deals under [read]. Take it from {ours}; a stream that is "
+        "not to be read is named in connectors.hubspot.leave_out."
+    )
+    assert command("ingest", "hubspot", workspace=workspace) == (2, f"ConfigError: {sentence}\n")
 
 
 def test_a_daily_limit_ends_with_5_and_says_what_came(workspace: Path, hubspot: HubSpot, command: Command) -> None:

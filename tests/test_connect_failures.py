@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from connected import NOW, SECRETS, Account, account_of
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
+from connectors.connections import wanted
+from connectors.landing import land
+from connectors.progress import Stream
 from connectors.session import Refused
 from connectors.standins.company import shown
 from connectors.system import Score
@@ -87,7 +93,7 @@ def people_of(account: Account) -> list[str]:
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_system_that_stays_away_is_a_sentence_with_what_it_said(name: str, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=rf"^{name} was busy or away 7 times in a row, when asked to .*\.$"):
+    with pytest.raises(Refused, match=rf"^{name} was busy or away 7 times in a row, when asked to .* it goes on\.$"):
         read(troubled(name, tmp_path, {"broken": 99}))
 
 
@@ -101,3 +107,38 @@ def test_calls_of_the_day_that_are_used_up_are_a_sentence_that_says_when_to_go_o
     if name != "mailchimp":  # which has no quota of its own
         with pytest.raises(Partly, match=rf"^{name} says that its calls for today are used up \(.*\)\. .* tomorrow"):
             read(troubled(name, tmp_path / "theirs", {"calls_a_day": 2}))
+
+
+def test_what_may_not_be_read_is_named_keeps_nothing_else_waiting_and_can_be_left_out(tmp_path: Path) -> None:
+    account = account_of("salesforce", tmp_path, 20)
+    standin: Any = account.standin
+    begin = standin.begin
+
+    async def begin_if_allowed(request: Request) -> Response:
+        kind = (await request.json())["query"].split(" FROM ")[1].split()[0]
+        if kind in {"LeadHistory", "Task"}:
+            return JSONResponse([{"errorCode": "INVALID_TYPE", "message": f"{kind} is not supported."}], 400)
+        answer: Response = await begin(request)
+        return answer
+
+    standin.begin = begin_if_allowed
+    asked = "salesforce refused with 400, when asked to POST /services/data/v62.0/jobs/query: "
+    said = [f'{asked}[{{"errorCode":"INVALID_TYPE","message":"{kind} is not supported."}}].'
+            for kind in ("LeadHistory", "Task")]  # fmt: skip
+    sentence = (
+        f"{' '.join(said)} So leadstages, tasks could not be read, and all else was. Have that allowed or mended "
+        "there, mend what the mapping asks for, or name leadstages, tasks in connectors.salesforce.leave_out."
+    )
+    with pytest.raises(Refused, match=f"^{re.escape(sentence)}$"):
+        account.read()
+    read = {stream: progress.since for stream, progress in progress_in(account).items()}
+    assert {stream for stream, since in read.items() if not since} == {"leadstages", "tasks"}
+    account.configured = {**account.configured, "leave_out": ["leadstages", "tasks"]}
+    with account.open() as (system, dock):
+        assert list(land(dock, system.session, wanted(system), str)) == []
+
+
+def progress_in(account: Account) -> Mapping[str, Stream]:
+    """Return how far each stream was read."""
+    with account.open() as (_, dock):
+        return dict(dock.progress.streams)

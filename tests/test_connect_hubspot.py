@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from connected import NOW, SECRETS, Account, FakeClock, people
+from connected import NOW, SECRETS, Account, FakeClock, people, scored
 
+from connectors.moments import milliseconds
 from connectors.session import Refused
-from connectors.standins.hubspot import HubSpot
+from connectors.standins import hubspot as standin
+from connectors.standins.hubspot import FORMS, PIPELINE, HubSpot
 from features.errors import ConfigError
 
 
@@ -62,6 +65,28 @@ def test_a_deal_s_stages_are_its_first_contact_s_so_that_its_amount_counts_once(
     ]
 
 
+def test_a_change_of_stage_counts_once_whoever_is_linked_later_and_whatever_it_is_called_then(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hubspot, account.streams = hubspot_of(account), ("deals",)
+    hubspot.links["deals", "contacts"]["70"] = ["2"]
+    hubspot.put("deals", "71", day(5), dealstage="closedwon", amount="7.00", deal_currency_code="EUR")  # nobody's yet
+    account.read()
+    account.clock.wait(3600)
+    monkeypatch.setattr(standin, "PIPELINE", (("appointmentscheduled", "Meeting", "false", "0.4"), *PIPELINE[1:]))
+    for deal in ("70", "71"):
+        hubspot.link("deals", deal, "contacts", "1")
+    hubspot.put("deals", "70", hubspot.moment(), dealstage="appointmentscheduled")
+    hubspot.put("deals", "71", hubspot.moment(), closedate="2026-03-01")
+    account.read()
+    assert account.told("stages", "lead_id", "stage", "amount") == [
+        ("hubspot:1", "meeting", Decimal("120.50")),
+        ("hubspot:1", "won", Decimal("7.00")),
+        ("hubspot:2", "opportunity", Decimal("100.50")),
+        ("hubspot:2", "won", Decimal("120.50")),
+    ]
+
+
 def test_mail_and_forms_find_their_contact_by_the_hash_of_an_address(account: Account) -> None:
     hubspot = hubspot_of(account)
     hubspot.emails.append({"id": "e1", "created": 1767600000000, "type": "CLICK", "recipient": "ada@example.com"})
@@ -72,6 +97,43 @@ def test_mail_and_forms_find_their_contact_by_the_hash_of_an_address(account: Ac
     claims = {row["email_hash"] for row in account.rows("identities") if row["lead_id"] == "hubspot:1"}
     touches = [(row["anonymous_id"] in claims, row["kind"], row["channel"]) for row in account.rows("touches")]
     assert sorted(touches) == [(True, "demo_request", "Paid Search"), (True, "email_click", "Email")]
+
+
+def test_what_was_submitted_comes_once_whatever_the_form_is_called_later(account: Account) -> None:
+    hubspot = hubspot_of(account)
+    values, at = [{"name": "email", "value": "ada@example.com"}], milliseconds(NOW - timedelta(minutes=20))
+    hubspot.submissions["demo_request"] = [{"submittedAt": at, "values": values, "pageUrl": "https://example.com/"}]
+    account.streams = ("forms",)
+    account.read()
+    account.clock.wait(600)
+    assert account.read() == []
+    account.clock.wait(600)
+    hubspot.submissions["demo_request"].insert(0, {"submittedAt": at + 1_500_000, "values": values, "pageUrl": ""})
+    assert [(one.stored, one.already_there, one.refused) for one in account.read()] == [(1, 0, 0)]
+    (account.workspace / "connectors" / "hubspot" / "state.json").unlink()
+    FORMS["demo_request"], name = "Talk to us", FORMS["demo_request"]
+    try:
+        account.read()
+    finally:
+        FORMS["demo_request"] = name
+    assert account.count("touches") == 2
+
+
+def test_a_property_that_cannot_hold_a_score_is_named_before_anything_is_written(account: Account) -> None:
+    account.streams = ("contacts",)
+    account.read()
+    scored(account, {"hubspot:1": 0.25})
+    hubspot = hubspot_of(account)
+    hubspot.properties["ml_score_grade"] = {"name": "ml_score_grade", "type": "enumeration"}
+    read_only = {"name": "ml_scored_at", "type": "datetime", "modificationMetadata": {"readOnlyValue": True}}
+    hubspot.properties["ml_scored_at"] = read_only
+    sentence = (
+        "HubSpot's contact properties cannot hold a score: ml_score_grade is of the type enumeration, not string; "
+        "ml_scored_at is read-only. Delete them there, and sync makes them anew."
+    )
+    with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}$"):
+        account.sync()
+    assert sorted(hubspot.properties) == ["ml_score_grade", "ml_scored_at"]
 
 
 def test_meetings_and_calls_are_touches_of_everybody_who_was_there(account: Account) -> None:

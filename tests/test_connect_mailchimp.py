@@ -86,7 +86,7 @@ def test_scores_are_written_by_a_batch_with_a_tag_of_the_grade(account: Account,
     scored(account, {f"mailchimp:{member}": 0.25 for member in mailchimp.people})
     synced = account.sync()
     assert (synced.written, synced.refused, synced.withheld) == (3, 1, 1)
-    assert synced.reasons == ["Your merge fields were invalid."]
+    assert synced.reasons == ["Your merge fields were invalid. SCOREGRADE: Value must be one of: Hot, Cold"]
     assert mailchimp.tags == {member: {"grade-B"} for member in [next(iter(mailchimp.people)), *others[1:]]}
     assert mailchimp.people[others[1]]["merge_fields"] == {
         "CLOSEPROB": 0.25,

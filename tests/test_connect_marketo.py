@@ -157,6 +157,12 @@ def test_who_reached_what_a_program_is_for_was_touched_by_it_once_and_then(accou
     account.read()
     assert account.told("touches", *told)[:-1] == first
     assert len([call for call in marketo.calls if "members.json" in call]) == len(marketo.programs)
+    before = account.rows("touches")
+    account.clock.wait(86_400)
+    marketo.join(1, marketo.moment(), "Spring webinar", "Webinar")  # once more, and it was renamed
+    next(one for one in marketo.programs.values() if one["name"] == "Spring webinar")["name"] = "Webinar 1"
+    account.read()
+    assert (account.rows("touches"), account.count("quarantine")) == (before, 0)
 
 
 def test_programs_and_their_members_come_in_pages_and_a_killed_read_goes_on_at_the_next(account: Account) -> None:

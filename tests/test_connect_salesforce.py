@@ -166,6 +166,31 @@ def account_fields() -> tuple[str, ...]:
             "IsConverted", "ConvertedContactId", "ConvertedDate")  # fmt: skip
 
 
+def test_what_happened_once_is_no_news_when_it_is_moved_to_a_contact_or_its_campaign_is_renamed(
+    account: Account,
+) -> None:
+    account.streams = ("members", "tasks", "events")
+    account.read()
+    before, salesforce = account.rows("touches"), salesforce_of(account)
+    account.clock.wait(3600)
+    salesforce.put("CampaignMember", "00v1", salesforce.moment(), **{"Campaign.Name": "Summer"})
+    salesforce.put("Task", "00T1", salesforce.moment(), WhoId=CONTACT)
+    salesforce.put("Event", "00U1", salesforce.moment(), WhoId=BOB)
+    account.read()
+    assert (account.rows("touches"), account.count("quarantine")) == (before, 0)
+    account.clock.wait(3600)
+    salesforce.put("Event", "00U1", salesforce.moment(), StartDateTime="2026-02-09T00:00:00.000+0000")
+    assert [(one.stored, one.refused) for one in account.read()] == [(1, 0)]
+
+
+def test_a_stage_that_the_list_no_longer_has_keeps_its_name(account: Account) -> None:
+    account.streams = ("opportunities",)
+    (won,) = (one for one in salesforce_of(account).objects["OpportunityStage"].values() if one["IsWon"])
+    won["ApiName"] = "Signed"
+    account.read()
+    assert account.told("stages", "stage", "reason") == [("closed won", "Closed Won"), ("opportunity", "Qualification")]
+
+
 def test_the_calls_of_24_hours_that_are_used_up_are_a_sentence(account: Account) -> None:
     account.standin.switches.calls_a_day = 2
     with pytest.raises(

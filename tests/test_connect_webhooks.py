@@ -23,7 +23,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 from conftest import ROOT
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from served import serving, until_ready
 from trained import Company
@@ -141,6 +141,8 @@ def test_what_is_forged_replayed_or_of_the_future_is_refused(forged: Request, wh
 
 
 @given(st.binary(max_size=200))
+@example(b"{}")
+@example(b"[]")
 def test_whatever_is_signed_is_answered_and_never_breaks(body: bytes) -> None:
     with pytest.raises(Unreadable, match=r"^This is not a webhook as hubspot sends them\.$"):
         answer(signed(body))

@@ -100,7 +100,9 @@ def test_promises_of_the_horizon_and_early_ones_share_the_false_alarms_and_early
     assert doubted == [False, True]
 
 
-def test_what_moved_and_what_arrives_is_told_as_it_was_found(scored: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_moved_and_what_arrives_is_told_as_it_was_found(
+    scored: Company, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     moved = Shift("age_days", "3 days on average", "9 days on average", 0.001)
     monkeypatch.setattr("training.monitor.drifted", lambda *_: ([moved], np.array([True, False, False])))
     monkeypatch.setattr("training.monitor.checkup", lambda *_: {"arrivals": ["No touches for 9 days."]})
@@ -110,6 +112,11 @@ def test_what_moved_and_what_arrives_is_told_as_it_was_found(scored: Company, mo
         "The leads of the last 28 days are different. age_days: 9 days on average, 3 days on average before.",
         "No touches for 9 days.",
     ]
+    (tmp_path / "goals").mkdir()
+    room = tmp_path / "goals" / "renewed"
+    room.symlink_to(scored.workspace)
+    (drift, _) = monitored(scored.lake, scored.settings, room, NOW)["alarms"]
+    assert drift["do"].endswith("if the market has moved, train again: touchstone retrain --goal renewed.")
 
 
 def test_of_what_moved_and_of_broken_promises_five_are_named() -> None:

@@ -91,6 +91,21 @@ def test_of_a_period_closes_are_counted_by_when_they_closed_and_realized_roi_by_
     assert by_channel(edition, Choice(moment(15)), "credit")["Ads"] == (1,)
 
 
+def test_of_a_channel_with_a_cost_of_unknown_rate_no_cost_is_told_and_none_of_all(tmp_path: Path) -> None:
+    lake, day = Lake(tmp_path / "lake"), moment(1).date()
+    paid = [("Ads", "EUR"), ("Ads", "USD"), ("Email", "EUR"), ("Print", "USD")]
+    spent = [
+        {"day": day, "channel": name, "cost": 5, "currency": code, "received_at": moment(2)} for name, code in paid
+    ]
+    lake.append("spend", table("spend", spent))
+    made = Book(tmp_path, lake, Settings()).make(NOW)
+    rows = by_channel(made, ALL, "cost", "cac", "roas", "roi")
+    nothing = (None, None, None, None)
+    assert rows == {"Ads": nothing, "Email": (5, None, 0, -1), "Print": nothing, NOBODY: nothing}
+    total = table_of(made, ALL, {}).total
+    assert [total[name] for name in ("cost", "cac", "roas", "roi")] == [*nothing]
+
+
 def test_of_a_campaign_the_rest_is_called_the_rest(edition: Edition) -> None:
     rows = by_channel(edition, replace(ALL, campaign="spring"), "credit", "cost")
     assert rows == {"Ads": (0.5, 100), REST: (2.5, None)}
@@ -127,7 +142,10 @@ def test_open_pipeline_takes_no_old_rate_and_an_account_s_deal_once(tmp_path: Pa
     settings = Settings.model_validate({"attribution": {"of": "account", "rate_days": 14}})
     edition = Book(tmp_path, lake, settings).make(NOW)
     assert by_channel(edition, ALL, "pipeline") == {"Ads": (0.5 * 500 + 0.5 * 100 * 2,), NOBODY: (None,)}
-    assert edition.unrated == "1 open deals in USD are left out, for no rate of late is known. Ingest rates.csv."
+    assert edition.unrated == (
+        "No rate is known of 1 open deal in USD: open pipeline is told without. Ingest rates.csv, with day, currency "
+        "and rate (what one unit is worth in EUR)."
+    )
 
 
 def test_an_account_s_deal_that_two_contacts_tell_of_is_one_close_and_touches_of_all_contacts_earn_it(

@@ -157,6 +157,11 @@ def test_a_challenger_that_is_worse_is_refused_and_the_champion_stays(own: Small
     )
     with pytest.raises(NothingToDo, match=f"^{re.escape(sentence)}$"):
         retrain(own.lake, own_settings, own.workspace, a_month_later)
+    (own.workspace / "goals").mkdir()
+    room = own.workspace / "goals" / "renewed"
+    room.symlink_to(own.workspace)
+    with pytest.raises(NothingToDo, match=r"train all the same: touchstone retrain --goal renewed --force\.$"):
+        due(own.lake, own_settings, room, a_month_later)
     why = "The champion learned 231 days ago; 30 are allowed."
     assert due(own.lake, FEW, own.workspace, a_month_later) == why  # by other settings
     promote(models, refused)  # by hand

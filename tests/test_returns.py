@@ -15,7 +15,7 @@ from pathed import path_journeys
 from attribution.credit import Attribution, credit
 from attribution.decision import decision
 from attribution.journeys import Journeys, journeys
-from attribution.returns import blended, by_month, costs, returns, spent_on
+from attribution.returns import blended, by_month, costs, returns, spent_on, unknown
 from attribution.routes import routes
 from features.contract import schema
 from features.errors import DataError
@@ -137,13 +137,22 @@ def lake(tmp_path: Path) -> Lake:
     return made
 
 
-def test_costs_are_worth_the_rate_of_their_day_or_refused(lake: Lake) -> None:
+def test_costs_are_worth_the_rate_of_their_day_and_without_one_no_sum_is_told(lake: Lake) -> None:
     april = datetime(2026, 4, 1, tzinfo=UTC)
-    with pytest.raises(DataError, match=r"^1 costs are in USD, and attribution\.currency is EUR\. No rate is known of"):
-        costs(lake, Settings(), april)
+    unrated = costs(lake, Settings(), april)
+    assert unrated["cost"].tolist() == [Decimal("10.00"), None]
+    assert unknown(unrated, "EUR") == (
+        "No rate is known of 1 cost in USD: what their channels cost, and all together, is not told. Ingest "
+        "rates.csv, with day, currency and rate (what one unit is worth in EUR)."
+    )
+    told = lines(returns(answer("linear"), pd.concat([spent(), unrated]), "linear"))
+    assert (told["Email"][0], told["(all)"][0], pd.isna(pd.Series(told["Email"][3:6])).all()) == (None, None, True)
+    assert told["Events"] == lines(returns(answer("linear"), spent(), "linear"))["Events"]
+    assert blended(answer("linear"), unrated)["spend"] is None
     assert spent_on(lake, Settings(), april) is None
     rate = {"day": date(2026, 1, 1), "currency": "USD", "rate": 0.91237}
     lake.append("rates", pa.Table.from_pylist([rate], schema("rates")))
+    assert unknown(costs(lake, Settings(), april), "EUR") == ""
     assert costs(lake, Settings(), april)["cost"].tolist() == [Decimal("10.00"), Decimal("91.24")]
     assert spent_on(lake, Settings(), april) == {"Email": Decimal("101.24")}
     assert costs(lake, Settings(), datetime(2026, 1, 4, tzinfo=UTC)).empty

@@ -30,7 +30,7 @@ from features.matrix import feature_matrix
 from features.settings import Training
 from features.templates import learned_features
 from serving import scorer as scorer_module
-from serving.scorer import Scorer, champion, load, promote, save
+from serving.scorer import Scorer, champion, load, promote, roll_back, save
 from serving.spec import Calibration, Spec, probability
 from training.ensemble import Model, fit
 
@@ -229,10 +229,15 @@ def test_a_promotion_that_fails_leaves_the_champion(saved: Path, monkeypatch: py
     assert champion(saved.parent).version == saved.name
 
 
-def test_without_a_promoted_model_the_error_says_what_to_do(tmp_path: Path) -> None:
-    sentence = f"There is no champion in {tmp_path}. Run `touchstone train` first."
+@pytest.mark.parametrize(("room", "goal"), [("", ""), ("goals/renewed", " --goal renewed")])
+def test_without_a_promoted_model_the_error_says_what_to_do(room: str, goal: str, tmp_path: Path) -> None:
+    models = tmp_path / room / "models"
+    sentence = f"There is no champion in {models}. Run `touchstone train{goal}` first."
     with pytest.raises(ModelError, match=f"^{re.escape(sentence)}$"):
-        champion(tmp_path)
+        champion(models)
+    sentence = f"No version served in {models} before this one. Name one: touchstone models promote VERSION{goal}."
+    with pytest.raises(ModelError, match=f"^{re.escape(sentence)}$"):
+        roll_back(models)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"model": 1}', "\udcff"])

@@ -166,6 +166,12 @@ def test_an_unknown_lead_is_not_found(client: httpx.Client) -> None:
     assert (reply.status_code, reply.json()) == (404, {"error": "nobody is not in the lake. Ingest first."})
 
 
+def test_what_a_lead_is_not_asked_by_is_refused_and_not_passed_over(client: httpx.Client) -> None:
+    reply = client.get("/leads/nobody?goal=renewed")
+    sentence = "goal: Is not known here; GET /docs.json tells what is."
+    assert (reply.status_code, reply.json()) == (400, {"error": sentence})
+
+
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [

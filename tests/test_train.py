@@ -312,6 +312,33 @@ def test_for_a_champion_that_has_seen_the_later_leads_stands_a_model_of_its_sett
     assert len(unrecorded) == 5
 
 
+@pytest.mark.parametrize(
+    ("goal", "sentence"),
+    [
+        ({"horizon_days": 20}, " The champion looks 30 days ahead, and not 20: it was not compared with."),
+        ({"won": ["won", "sold"]}, " The champion learned of another goal: it was not compared with."),
+    ],
+)
+def test_a_champion_of_another_goal_is_no_bar(
+    goal: dict[str, Any], sentence: str, unrecorded: list[Record], tmp_path: Path
+) -> None:
+    lake, other = Lake(tmp_path / "lake"), SETTINGS.model_copy(update={"goal": SETTINGS.goal.model_copy(update=goal)})
+    eager_and_idle(lake)
+    train(lake, SETTINGS, tmp_path, moment(110))  # it has not seen the later leads
+    after = train(lake, other, tmp_path, moment(175))
+    assert after.why.startswith("Not worse than the base rate (log loss ")
+    assert (after.why.endswith(sentence), len(unrecorded)) == (True, 2)
+
+
+def test_a_goal_s_name_is_no_other_goal(unrecorded: list[Record], tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    named = SETTINGS.model_copy(update={"goal": SETTINGS.goal.called("renewed")})
+    eager_and_idle(lake)
+    first, same = (train(lake, named, tmp_path, moment(day)) for day in (174, 175))
+    assert same.why.endswith(" The champion has seen these leads: it learned by the same settings.")
+    assert (first.promoted, len(unrecorded)) == (True, 2)
+
+
 def test_a_champion_that_looks_at_a_leak_is_no_bar(
     unrecorded: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

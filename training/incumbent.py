@@ -18,7 +18,7 @@ import pandas as pd
 from features.catalogue import catalogue_of
 from features.errors import ConfigError, ModelError
 from features.history import History
-from features.settings import Settings
+from features.settings import Goal, Settings
 from features.verbs import Feature
 from serving.scorer import CARD, Scorer, champion
 from training.backtest import backtest, predictions_of
@@ -46,19 +46,29 @@ class Incumbent:
     ) -> tuple[pd.DataFrame | None, str]:
         """Return predictions of later snapshots, and a sentence where they are not the champion's own.
 
-        None where there is nothing to compare: it learned by the same settings, of another goal or other snapshots, or
-        looks at what the leak report names, so that no model that does not can beat it.
+        None where there is nothing to compare: it learned of another goal, by the same settings or of other snapshots,
+        or looks at what the leak report names, so that no model that does not can beat it.
         """
+        if unlike := self._other_goal(settings.goal):
+            return None, f"The champion {unlike}: {NOT_COMPARED}."
         if knowing := named(self.scorer.spec.features, leaks):
             return None, f"The champion looks at {', '.join(knowing)}, which the leak report names: {NOT_COMPARED}."
         start, then = int(tested.moments.as_of.min()), self.settings
         if self.scorer.spec.learned_until <= start:
             return predictions_of(self.scorer, tested), ""
-        if then is None or (then.goal, then.snapshots) != (settings.goal, settings.snapshots):
+        if then is None or then.snapshots != settings.snapshots:
             return None, f"{SEEN} {NOT_COMPARED}."
         if learned_by(then) == learned_by(settings):
             return None, f"{SEEN} it learned by the same settings."
         return backtest(history, then, as_of, [start]).predictions, f"{SEEN} a model of its settings stands for it."
+
+    def _other_goal(self, goal: Goal) -> str:
+        """Say what it learned to tell instead of a goal; nothing, if it is the same. A goal's name is no part of it."""
+        if (days := self.scorer.spec.horizon_days) != goal.horizon_days:
+            return f"looks {days:g} days ahead, and not {goal.horizon_days:g}"
+        if self.settings and self.settings.goal.model_dump() != goal.model_dump():
+            return "learned of another goal"
+        return ""
 
 
 def incumbent(models: Path) -> Incumbent | None:

@@ -9,7 +9,7 @@ same score.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from features.checkup import checkup
+from features.goals import for_goal_of
 from features.history import History, microseconds, moment_of
 from features.lake import Lake
 from features.matrix import feature_matrix
@@ -35,6 +36,7 @@ LATEST = """
 """
 SAME = 1e-9  # a probability that differs by less is the same
 POST_SECONDS = 10
+RETRAIN = "touchstone retrain"
 TOLD = 5  # features, groups or leads that one alarm names
 
 
@@ -68,6 +70,7 @@ def monitored(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) 
     share = watch.false_alarms / 2  # of each of the two looks at promises
     moved, recent = drifted(scorer, history, settings, now)
     again, latest = _skew(lake, history, scorer)
+    retrain = for_goal_of(workspace, RETRAIN)
     alarms = [
         *_of_promises(broken(kept(said[news], slices[news], unsure[:, news]), share), watch.false_alarms),
         *_of_promises(broken(soon, share, EARLY_MATTERS), watch.false_alarms, f" within {days or 0:g} days"),
@@ -88,7 +91,7 @@ def monitored(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) 
             "moved": [asdict(one) for one in moved],
         },
         "skew": again,
-        "alarms": [asdict(alarm) for alarm in alarms],
+        "alarms": [asdict(replace(alarm, do=alarm.do.replace(RETRAIN, retrain))) for alarm in alarms],
     }
 
 
@@ -135,7 +138,7 @@ def _skew(lake: Lake, history: History, scorer: Scorer) -> tuple[dict[str, Any],
 
 def _of_promises(groups: Sequence[Kept], false_alarms: float, within: str = "") -> list[Alarm]:
     sure = f"A model as sure as this one is so far off in fewer than {false_alarms:.0%} of checks."
-    do = "Train again: touchstone retrain. If the new model is refused, look at what drifted."
+    do = f"Train again: {RETRAIN}. If the new model is refused, look at what drifted."
     return [
         Alarm(
             "promises",
@@ -158,7 +161,7 @@ def _of_drift(moved: Sequence[Shift], days: float, false_alarms: float) -> list[
             f"The leads of the last {days:g} days are different. {told}{more}.",
             f"Unchanged leads look so in fewer than {false_alarms:.0%} of checks, in any feature.",
             "If a field was renamed or a source broke, mend its mapping (touchstone check); if the market has moved, "
-            "train again: touchstone retrain.",
+            f"train again: {RETRAIN}.",
         )
     ]
 

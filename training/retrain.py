@@ -17,6 +17,7 @@ import numpy as np
 
 from features.contract import INGESTED
 from features.errors import ModelError, NothingToDo
+from features.goals import for_goal_of
 from features.history import DAY, microseconds
 from features.lake import Lake
 from features.outcomes import outcomes_of
@@ -77,7 +78,7 @@ def due(lake: Lake, settings: Settings, workspace: Path, as_of: datetime) -> str
     if refused := _refused(models, lake, settings):
         raise NothingToDo(
             f"No training is due: nothing was ingested since {refused} was trained and refused. Ingest what is new, or "
-            "train all the same: touchstone retrain --force."
+            f"train all the same: {for_goal_of(workspace, 'touchstone retrain')} --force."
         )
     learned, now, watch = scorer.spec, microseconds(as_of), settings.monitor
     age = (now - learned.learned_until) / DAY

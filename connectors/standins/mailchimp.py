@@ -22,6 +22,10 @@ from connectors.standins.standin import Standin
 Record = dict[str, Any]
 ACTIONS = {"email_open": "open", "email_click": "click"}
 
+NOT_FOUND = {"title": "Resource Not Found", "status": 404, "detail": "The requested resource could not be found."}
+INVALID = {"title": "Invalid Resource", "status": 400, "detail": "Your merge fields were invalid.",
+           "errors": [{"field": "SCOREGRADE", "message": "Value must be one of: Hot, Cold"}]}  # fmt: skip
+
 
 @dataclass
 class Mailchimp(Standin):
@@ -220,13 +224,9 @@ class Mailchimp(Standin):
 
     def _patch(self, member: str, sent: Record) -> tuple[int, Record]:
         if member not in self.people:
-            return 404, {
-                "title": "Resource Not Found",
-                "status": 404,
-                "detail": "The requested resource could not be found.",
-            }
+            return 404, NOT_FOUND
         if member in self.switches.refused and sent:
-            return 400, {"title": "Invalid Resource", "status": 400, "detail": "Your merge fields were invalid."}
+            return 400, INVALID
         one = self.people[member]
         if sent:
             one["merge_fields"] |= sent.get("merge_fields", {})
@@ -234,8 +234,10 @@ class Mailchimp(Standin):
         return 200, one
 
     def _tag(self, member: str, sent: Record) -> tuple[int, Record]:
-        if member not in self.people or member in self.switches.refused:
-            return 404, {"title": "Resource Not Found", "status": 404, "detail": "Your merge fields were invalid."}
+        if member not in self.people:
+            return 404, NOT_FOUND
+        if member in self.switches.refused:
+            return 400, INVALID
         for tag in sent["tags"]:
             held = self.tags.setdefault(member, set())
             (held.add if tag["status"] == "active" else held.discard)(tag["name"])

@@ -15,6 +15,9 @@ class Connector(Section):
     mapping: Path | None = Field(
         None, description="a mapping of your own, in place of connectors/mappings/", examples=["our-mapping.toml"]
     )
+    leave_out: list[str] = Field(
+        [], description="streams that are not read, such as those that the account does not have", examples=[["calls"]]
+    )
     share_of_quota: float = Field(0.5, description="share of a day's calls that may be ours", gt=0, le=1)
     band: float = Field(0.02, description="a probability is written again once it moved so far", ge=0)
 

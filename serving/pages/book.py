@@ -23,7 +23,7 @@ from features.errors import NothingToDo
 from features.history import microseconds
 from features.identities import touches_of_leads
 from features.lake import Lake
-from features.money import OPEN
+from features.money import OPEN, UNTOLD_COST, unpriced
 from features.settings import Settings
 from features.versions import MERGED, WHOLE_SINCE
 from serving import ledger
@@ -170,6 +170,7 @@ class Edition:
     connection: duckdb.DuckDBPyConnection
     as_of: datetime
     versions: Mapping[str, int]
+    currency: str  # of all money in it
     pledged_at: datetime | None  # when the open pipeline was credited that is trued up since
     _answers: dict[tuple[object, ...], list[dict[str, Any]]] = field(default_factory=dict, repr=False)
 
@@ -200,16 +201,16 @@ class Edition:
 
     @cached_property
     def unrated(self) -> str:
-        """Return sentences on costs and open deals of unknown rate, which are left out; nothing where none are."""
-        found = self.rows("""
-            SELECT count(*) AS rows, string_agg(DISTINCT currency, ', ' ORDER BY currency) AS named,
-                   'costs' AS what, 'their days' AS days FROM spent WHERE cost IS NULL
+        """Return sentences on costs and open deals of which no rate is known; nothing where there are none."""
+        (costs, deals) = self.rows("""
+            SELECT count(*) AS rows, list(DISTINCT currency ORDER BY currency) AS named FROM spent WHERE cost IS NULL
             UNION ALL
-            SELECT count(DISTINCT lead_id), string_agg(DISTINCT code, ', ' ORDER BY code), 'open deals', 'late'
+            SELECT count(DISTINCT lead_id), list(DISTINCT code ORDER BY code)
             FROM (SELECT lead_id, unnest(unrated) AS code FROM book)""")
-        said = [f"{one['rows']:,} {one['what']} in {one['named']} are left out, for no rate of {one['days']} is known."
-                for one in found if one["rows"]]  # fmt: skip
-        return " ".join([*said, "Ingest rates.csv."] if said else [])
+        return " ".join(filter(None, [
+            unpriced(costs["rows"], "cost", costs["named"], UNTOLD_COST, self.currency),
+            unpriced(deals["rows"], "open deal", deals["named"], "open pipeline is told without", self.currency),
+        ]))  # fmt: skip
 
     @cached_property
     def models(self) -> list[str]:
@@ -287,4 +288,4 @@ def edition_of(
         made.execute(f"DROP TABLE {name}")
     for name in ("found", "owned"):
         made.unregister(name)
-    return Edition(made, as_of, versions, datetime.fromisoformat(pledged["as_of"]) if pledged else None)
+    return Edition(made, as_of, versions, how.currency, datetime.fromisoformat(pledged["as_of"]) if pledged else None)

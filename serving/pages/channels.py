@@ -83,8 +83,8 @@ def channels(site: Site, request: Request, _form: Form) -> Response:
     velocity = edition.rows(VELOCITY, choice.values())
     flows = flows_of(edition.rows(WON_PATHS, choice.values()))
     names = [f"{plain(row['before'])} → {plain(row['stage'])}" for row in velocity]
-    said = (f"{number(table.total['won'])} deals closed, worth {money(table.total['value'], currency)}, for "
-            f"{money(table.total['cost'], currency)} of spend.")  # fmt: skip
+    cost = "" if table.total["cost"] is None else f", for {money(table.total['cost'], currency)} of spend"
+    said = f"{number(table.total['won'])} deals closed, worth {money(table.total['value'], currency)}{cost}."
     if best and best["credit"]:
         said += f" {best['channel']} earned most of them, by {plain(table.model).lower()}."
     said = f"{said} {edition.unrated}".rstrip()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from features.money import KNOWN_COST
 from serving.pages.book import Edition
 from serving.pages.choice import CAMPAIGN, SEGMENT, Choice
 
@@ -28,7 +29,9 @@ REALIZED = f"""
     SELECT channel, sum(value) AS value FROM credit
     WHERE model = $model AND touched_on >= CAST($since AS DATE) AND {SEGMENT} AND {CAMPAIGN} GROUP BY channel
 """
-COST = f"SELECT channel, sum(cost) AS cost FROM spent WHERE day >= CAST($since AS DATE) AND {CAMPAIGN} GROUP BY channel"
+COST = (
+    f"SELECT channel, {KNOWN_COST} AS cost FROM spent WHERE day >= CAST($since AS DATE) AND {CAMPAIGN} GROUP BY channel"
+)
 
 
 @dataclass(frozen=True)
@@ -60,26 +63,27 @@ def table_of(edition: Edition, choice: Choice, query: dict[str, str]) -> Table:
     by_model = _credited(edition, choice)
     (won,) = edition.rows(WON, choice.values())
     brought = {row["channel"]: row for row in edition.rows(BROUGHT, choice.values())}
-    cost = {row["channel"]: row["cost"] or 0.0 for row in edition.rows(COST, choice.values())}
+    cost = {row["channel"]: row["cost"] for row in edition.rows(COST, choice.values())}  # None: a rate is unknown
     realized = {row["channel"]: row["value"] for row in edition.rows(REALIZED, choice.values(model=model))}
     one = by_model.get(model, Credited({}, {}, {}, {}))
     names = sorted({*one.closes, *cost, *brought}, key=lambda name: (-one.closes.get(name, 0), name))
     rows = [_row(name, one, brought.get(name, {}), cost.get(name), realized.get(name, 0.0)) for name in names]
-    rows = [row for row in rows if row["leads"] or row["credit"] or row["cost"] or row["pipeline"]]
+    rows = [row for row in rows if row["leads"] or row["credit"] or row["pipeline"] or cost.get(row["channel"], 0) != 0]
     left = won["won"] - sum(one.closes.values()), won["value"] - sum(one.value.values())
     rest = dict.fromkeys(("leads", "low", "high", "pipeline", "cost", "cac", "roas", "roi"))
     if rows or won["won"]:
         rows.append({"channel": REST if choice.campaign else NOBODY, "credit": round(left[0], 6) + 0.0,
                      "value": round(left[1], 2) + 0.0, "apart": True, **rest})  # fmt: skip
-    spent, back = sum(cost.values()), sum(realized.values())
+    known, back = {name: one for name, one in cost.items() if one is not None}, sum(realized.values())
+    spent = sum(known.values()) if len(known) == len(cost) else None
     total = {
         "leads": sum(row["leads"] or 0 for row in rows), "credit": won["won"], "won": won["won"], "value": won["value"],
         "pipeline": sum(row["pipeline"] or 0 for row in rows), "cost": spent,
-        "cac": spent / won["won"] if won["won"] else None,
+        "cac": spent / won["won"] if spent is not None and won["won"] else None,
         "roas": won["value"] / spent if spent else None, "roi": (back - spent) / spent if spent else None,
     }  # fmt: skip
     compared = sorted(by_model.items(), key=lambda item: (item[0] != model, item[0]))
-    return Table(model, rows, total, compared, cost)
+    return Table(model, rows, total, compared, known)
 
 
 def usual(edition: Edition) -> str:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from features.errors import ModelError
 from features.history import microseconds
 from features.lake import Lake
+from features.money import KNOWN_COST
 from features.settings import Goal, Settings
 from serving.batch import champion_and_history
 from serving.pages.alignment import HOT, aligned
@@ -29,8 +30,8 @@ from serving.pages.words import FILTERS
 from serving.pages.worth import worth
 
 HERE = Path(__file__).parent
-CHANNELS = """
-    WITH paid AS (SELECT channel, sum(cost) AS spend FROM spent WHERE day >= CAST($since AS DATE) GROUP BY channel)
+CHANNELS = f"""
+    WITH paid AS (SELECT channel, {KNOWN_COST} AS spend FROM spent WHERE day >= CAST($since AS DATE) GROUP BY channel)
     SELECT channel, count(lead_id) AS leads, avg(first_probability) AS promised, count(won_at) AS won,
            coalesce(sum(value), 0) AS revenue, any_value(spend) AS spend,
            any_value(spend) / nullif(count(won_at), 0) AS cac,
@@ -50,7 +51,7 @@ def report(workspace: Path, lake: Lake, settings: Settings, as_of: datetime) -> 
     realised by probability), ``funnel``, ``channels`` (those that brought the leads, or cost something), ``goals``,
     ``definitions`` (MQL and SQL as score bands), ``heard`` (self-reported sources beside the tracked), ``rejections``
     by channel and week, ``notes`` (what each rep's rejections changed) and ``earned`` (what showing scores was worth)
-    are lists of rows; ``unrated`` says which costs and open deals are left out.
+    are lists of rows; ``unrated`` says what has no known rate.
     Money is in the reporting currency.
     """
     edition, goal = Book(workspace, lake, settings).make(as_of), settings.goal
