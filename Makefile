@@ -31,7 +31,7 @@ demo: $(STAMP)
 	$(BIN)/touchstone demo --workspace demo-workspace
 
 ## These are half of the work; they run beside the others, and say what they found after them.
-APART := $(wildcard $(addprefix tests/test_,$(addsuffix .py,adjusted batch connect_pages connect_round_trip demo \
+APART := $(wildcard $(addprefix tests/test_,$(addsuffix .py,adjusted batch bpic2012 connect_pages connect_round_trip demo \
     documentation erase exploration few_outcomes goals ingestion monitor newcomer notebooks retrain robustness spark \
     spark_answers team train truth)))
 
