@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 
+from features import database
 from features.admission import MACROS
 from features.contract import literal, quoted
 from features.errors import DataError
@@ -172,7 +174,7 @@ def opened(file: Path) -> Iterator[Sheet]:
         first = lines.readline().strip()
     if first.lower().startswith("sep="):
         raise DataError(f"{file} begins with {first}, which is for Excel alone. Delete that line. Nothing was written.")
-    with closing(duckdb.connect()) as connection:
+    with TemporaryDirectory() as own, closing(database.opened(Path(own), [file], Path(own))) as connection:
         connection.execute(MACROS)
         open_file(connection, file, encoding)
         sheet = Sheet(file, encoding, connection)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import exports
 import pytest
 
@@ -196,6 +197,15 @@ def test_the_encoding_of_a_spreadsheet_is_found(encoding: str, found: str | None
     assert encoding_of(sheet) == found
     with opened(sheet) as rows:
         assert rows.values("Größe", 1) == ["ü"]
+
+
+def test_while_a_sheet_is_open_no_other_file_can_be_read(tmp_path: Path) -> None:
+    other = exports.write(tmp_path / "other.csv", ["a", "b"], [["x", "1"]])
+    with (
+        opened(exports.write(tmp_path / "x.csv", ["a", "b"], [["x", "1"]])) as sheet,
+        pytest.raises(duckdb.PermissionException, match="disabled by configuration"),
+    ):
+        sheet.ask(f"SELECT count(*) FROM '{other}'")
 
 
 def test_a_state_is_a_region_or_an_outcome_by_its_values(tmp_path: Path) -> None:
