@@ -202,10 +202,11 @@ class Edition:
     @cached_property
     def unrated(self) -> str:
         """Return sentences on costs and open deals of which no rate is known; nothing where there are none."""
-        (costs, deals) = self.rows("""
-            SELECT count(*) AS rows, list(DISTINCT currency ORDER BY currency) AS named FROM spent WHERE cost IS NULL
-            UNION ALL
-            SELECT count(DISTINCT lead_id), list(DISTINCT code ORDER BY code)
+        (costs,) = self.rows(
+            "SELECT count(*) AS rows, list(DISTINCT currency ORDER BY currency) AS named FROM spent WHERE cost IS NULL"
+        )
+        (deals,) = self.rows("""
+            SELECT count(DISTINCT lead_id) AS rows, list(DISTINCT code ORDER BY code) AS named
             FROM (SELECT lead_id, unnest(unrated) AS code FROM book)""")
         return " ".join(filter(None, [
             unpriced(costs["rows"], "cost", costs["named"], UNTOLD_COST, self.currency),
