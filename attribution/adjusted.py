@@ -6,6 +6,10 @@ of its own, so that intent is not mistaken for effect. Of each close, a channel'
 its touches added; of each loss that its touches added, it owes the chance that the lead would have closed. The rest
 of the closes would have happened anyway. Credit may be negative, and is shown so.
 
+Whom targeting sees is keener than the score knows. So what a touch tells of intent is told apart from its effect: that
+somebody was ever touched, and how often, fades no more than intent does. A channel is guarded so far as its touches
+follow the score (``targeting``).
+
 A channel whose touches come right before the close far more than later effects can explain only collects what was
 decided (brand search on the way to signing): its touches of the same period then count for nothing.
 """
@@ -20,6 +24,7 @@ import numpy as np
 from attribution.hazard import Fit, Rows, fitted
 from attribution.journeys import Flags, Floats, Ints
 from attribution.moments import Moments, OpenTime, Touched, adstock, moments, recent
+from attribution.targeting import precision, targeting
 
 HALF_LIVES_DAYS = (7.0, 10.0, 14.0)  # of what touches leave behind; closes can hardly tell these apart: all are asked
 MIDDLE = 1  # of them, by which harvests are told
@@ -67,7 +72,8 @@ class Model(NamedTuple):
     """One hazard as fitted.
 
     The columns of exposure are sets of k: touches of the same period, earlier ones as they fade, and all of them. The
-    last is a memory of whom targeting saw: it does not fade, as intent does not and effects do, and earns nothing.
+    last is a memory of whom targeting saw: it does not fade, as intent does not and effects do, and earns nothing. That
+    of closing knows besides, among the columns of the baseline, who was touched at all.
     """
 
     rows: Rows
@@ -159,14 +165,34 @@ def _models(
         scale=np.exp(relative) if scaled else np.ones(len(relative)),
         z=z[:, np.any(z != 0, axis=0)],
         x=np.empty((0, 0)),
+        precision=np.empty(0),
     )
     where = (looked.lead, looked.day, *touched)
     same, memory = recent(*where, k), adstock(*where, np.full(k, np.inf))
-    models = []
-    for half_life in half_lives:
-        exposed = rows._replace(x=np.concatenate([same, adstock(*where, np.full(k, half_life)), memory], axis=1))
-        models.append(Model(exposed, fitted(exposed), looked, probability))
-    return models
+    exposed = [
+        rows._replace(x=np.concatenate([same, adstock(*where, np.full(k, half_life)), memory], axis=1))
+        for half_life in half_lives
+    ]
+    if scaled:
+        n = looked.ends
+        follows = targeting(same[n:] > 0, relative[n:], nearest[n:], looked.days[n:])
+        exposed = _guarded(exposed, memory > 0, follows)
+    else:
+        exposed = [some._replace(precision=np.zeros(some.z.shape[1] + some.x.shape[1])) for some in exposed]
+    return [Model(some, fitted(some), looked, probability) for some in exposed]
+
+
+def _guarded(exposed: list[Rows], seen: Flags, follows: Floats) -> list[Rows]:
+    """Return rows whose baseline knows who was ever touched (r, k), and priors on what tells of intent.
+
+    If touches follow the score, being touched cannot tell of less intent than it knows, nor of more if they shun it.
+    """
+    k, middle = len(follows), exposed[len(exposed) // 2]
+    for_good, intent = precision(follows, middle.ends / float(middle.days @ middle.scale))
+    known = np.concatenate([np.zeros(middle.z.shape[1]), intent, np.zeros(EARNING * k), for_good])
+    told = fitted(middle._replace(z=np.column_stack([middle.z, seen]), precision=known)).beta[-k:]
+    z = np.column_stack([middle.z, seen & (told * follows >= 0)])
+    return [some._replace(z=z, precision=known) for some in exposed]
 
 
 def _over_age(age: Floats, of_ends: Floats) -> Floats:

@@ -7,7 +7,8 @@ At a moment, a lead whose score is s times that of an average lead of its age cl
 Touches add to the rate and do not multiply it, so a lead that needs nobody owes nothing to the fifth e-mail; and they
 add in proportion to s. θ may be negative: touches that take away leave at least something, so below a ``FLOOR`` of the
 rate without touches it fades out instead of becoming negative. Fitted by Newton's method on the Poisson likelihood of a
-point process, with its expected information: a solver that stops early finds nothing where closes are rare.
+point process, with its expected information: a solver that stops early finds nothing where closes are rare. What is
+known of coefficients beforehand is a normal prior about 0.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Rows(NamedTuple):
     scale: Floats  # (r,) s
     z: Floats  # (r, b) weights over ages, and log s
     x: Floats  # (r, p) exposure; what it stands for is the caller's (``adjusted.Model``)
+    precision: Floats  # (b + p,) of the prior of each coefficient, β first; 0 if nothing is known of it
 
 
 class Fit(NamedTuple):
@@ -39,7 +41,7 @@ class Fit(NamedTuple):
 
     beta: Floats  # (b,)
     theta: Floats  # (p,)
-    covariance: Floats  # (p, p) of theta
+    covariance: Floats  # (p, p) of theta, the prior counted in
 
     def rate(self, rows: Rows) -> Floats:
         """Return how many end a day with all touches (r,), as on an average day of the week."""
@@ -77,8 +79,8 @@ def fitted(rows: Rows) -> Fit:
             ],
             axis=1,
         )
-        gradient = (J[:n] / rate[:n, None]).sum(axis=0) - rows.days @ J
-        information = (J * (rows.days / rate)[:, None]).T @ J
+        gradient = (J[:n] / rate[:n, None]).sum(axis=0) - rows.days @ J - rows.precision * np.append(beta, theta)
+        information = (J * (rows.days / rate)[:, None]).T @ J + np.diag(rows.precision)
         step = np.linalg.lstsq(information, gradient, rcond=1e-12)[0]
         size, new = 1.0, -np.inf
         while new < likelihood and size > SHORTEST:
@@ -102,5 +104,7 @@ def _rates(rows: Rows, beta: Floats, theta: Floats) -> tuple[Floats, Floats, Flo
 
 
 def _likelihood(rows: Rows, beta: Floats, theta: Floats) -> float:
+    """Return the log likelihood, and that of the prior."""
     _, rate, _ = _rates(rows, beta, theta)
-    return float(np.log(rate[: rows.ends].clip(1e-300)).sum() - rows.days @ rate)
+    unlikely = rows.precision @ np.append(beta, theta) ** 2 / 2
+    return float(np.log(rate[: rows.ends].clip(1e-300)).sum() - rows.days @ rate - unlikely)
