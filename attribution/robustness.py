@@ -73,10 +73,14 @@ def changed(touches: pd.DataFrame, seed: int) -> Iterator[tuple[str, pd.DataFram
 
 
 def with_placebo(touches: pd.DataFrame, random: Random) -> pd.DataFrame:
-    """Return touches and those of a placebo: moments of a tenth of them, each given to a lead drawn at random."""
+    """Return touches and those of a placebo: moments of a tenth of them, each given to a lead drawn at random.
+
+    Drawn is among leads that were touched by then: who will be touched later has not closed before that.
+    """
     drawn = touches.sample(ceil(PLACED * len(touches)), random_state=random)
-    leads = random.permutation(touches["lead_id"].unique())
-    given = pd.Series(leads[random.integers(0, len(leads), len(drawn))], drawn.index, touches["lead_id"].dtype)
+    first = touches.groupby("lead_id")["occurred_at"].min().sort_values(kind="stable")
+    by_then = np.searchsorted(first.to_numpy(), drawn["occurred_at"].to_numpy(), side="right")
+    given = pd.Series(first.index[(random.random(len(drawn)) * by_then).astype(np.int64)], drawn.index)
     placebo = drawn.assign(lead_id=given, channel=PLACEBO, event_id="placebo " + drawn["event_id"].astype("str"))
     return pd.concat([touches, placebo], ignore_index=True)
 

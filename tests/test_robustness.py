@@ -185,6 +185,18 @@ def test_lost_touches_move_the_first_touch_and_rules_pay_a_placebo_for_being_the
     assert 0 < placebo["low"] < placebo["high"]  # type: ignore[operator]
 
 
+def test_a_placebo_touches_nobody_before_others_do_which_would_tell_that_the_lead_does_not_close_till_then() -> None:
+    time, touched, _, intent = company(1)
+    days = LeadDays(tuple(f"lead-{i:05}" for i in range(len(intent))), time, touched, ("Display", "Email", "Events"))
+    found = with_placebo(touches_of(days), np.random.default_rng(0))
+    placebo = found["channel"] == PLACEBO
+    first = found[~placebo].groupby("lead_id")["occurred_at"].min()
+    given = found[placebo]
+    assert (given["occurred_at"] >= given["lead_id"].map(first)).all()
+    assert given["lead_id"].nunique() > 0.5 * len(given)
+    assert len(given) == pytest.approx(0.1 * (~placebo).sum(), abs=1)
+
+
 def test_score_adjusted_credit_of_a_placebo_covers_zero() -> None:
     time, touched, _, intent = company(1)
     days = LeadDays(tuple(f"lead-{i:05}" for i in range(len(intent))), time, touched, ("Display", "Email", "Events"))
