@@ -2,7 +2,7 @@
 
 At a moment, a lead whose score is s times that of an average lead of its age closes at the rate
 
-    e · s · (exp(z · β) + x · θ)        e: the rhythm of the week; z: age, log s; x: exposure to channels
+    e · s · (exp(z · β) + x · θ)        e: the rhythm of the week; z: age, log s, …; x: exposure to channels
 
 Touches add to the rate and do not multiply it, so a lead that needs nobody owes nothing to the fifth e-mail; and they
 add in proportion to s. θ may be negative: touches that take away leave at least something, so below a ``FLOOR`` of the
@@ -31,7 +31,7 @@ class Rows(NamedTuple):
     ends: int  # how many of the rows, the first ones, are ends
     days: Floats  # (r,) of open time, times the rhythm e; 0 of an end
     scale: Floats  # (r,) s
-    z: Floats  # (r, b) weights over ages, and log s
+    z: Floats  # (r, b) weights over ages, log s, and what else multiplies the rate without touches
     x: Floats  # (r, p) exposure; what it stands for is the caller's (``adjusted.Model``)
     precision: Floats  # (b + p,) of the prior of each coefficient, β first; 0 if nothing is known of it
 
