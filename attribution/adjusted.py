@@ -16,28 +16,25 @@ decided (brand search on the way to signing): its touches of the same period the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from attribution.hazard import Fit, Rows, fitted
 from attribution.journeys import Flags, Floats, Ints
-from attribution.moments import Moments, OpenTime, Touched, adstock, moments, recent
+from attribution.moments import Moments, OpenTime, Touched, adstock, recent
 from attribution.targeting import precision, targeting
+from attribution.unexposed import Score, unexposed
 
 HALF_LIVES_DAYS = (7.0, 10.0, 14.0)  # of what touches leave behind; closes can hardly tell these apart: all are asked
 MIDDLE = 1  # of them, by which harvests are told
 EARNING = 2  # sets of exposure that earn credit: touches of the same period, and earlier ones as they fade
-AGES = 24  # pieces of the baseline over a lead's age
 MOST_LOSSES = 10_000  # looked at; the rest are like them
 SURE = 4.0  # standard errors that a harvest must stand out by
 VERY_SURE = 8.0  # that an effect on losses must: they are so many that a baseline a little off looks like effects
 TIMES = 1.5  # times the lagged effect that a harvest must be
 NORMAL_90 = 1.645
 FEWEST_ENDS = 20  # closes, or losses, from which anything can be told
-
-Score = Callable[[Ints, Floats], Floats]  # (lead, day) -> probability of closing, from before the touches
 
 
 class Adjusted(NamedTuple):
@@ -88,7 +85,7 @@ def score_adjusted(time: OpenTime, touched: Touched, channels: int, score: Score
     The score must not have learned from these leads' own outcomes, nor from the touches that are credited. Credit is
     the mean over the half-lives, and its covariance holds how far these are apart.
     """
-    models = _models(time, time.won, None, touched, channels, score, HALF_LIVES_DAYS, scaled=True)
+    models = _closing(time, touched, channels, score)
     unguarded = _parts(models[MIDDLE], channels)[0].sum(axis=0)
     harvests = _harvests(models[MIDDLE], channels)
     if harvests.any():
@@ -120,8 +117,7 @@ def _owed(time: OpenTime, touched: Touched, k: int, score: Score) -> tuple[Float
     """Return the closes that losses cost which each channel surely brought about (k,), and their covariance (k, k)."""
     if time.lost.sum() < FEWEST_ENDS:
         return np.zeros(k), np.zeros((k, k))
-    half_life = HALF_LIVES_DAYS[MIDDLE]
-    (lost,) = _models(time, time.lost, MOST_LOSSES, touched, k, score, (half_life,), scaled=False)
+    lost = _losing(time, touched, k, score)
     parts, slopes = _parts(lost, k)
     chance = lost.probability[: len(parts)] * lost.moments.stands_for
     owed, covariance = chance @ parts, _covariance(chance, slopes, lost.fit, k)
@@ -145,73 +141,43 @@ def _without_same_period(model: Model, of: Flags) -> Model:
     return model._replace(rows=rows, fit=fitted(rows))
 
 
-def _models(
-    time: OpenTime, ended: Flags, most: int | None, touched: Touched, k: int, score: Score,
-    half_lives: Sequence[float], *, scaled: bool,
-) -> list[Model]:  # fmt: skip
-    """Return the hazard of an end, fitted with each half-life."""
-    looked = moments(time, ended, most)
-    probability = np.clip(score(looked.lead, looked.asked(time)), 1e-6, 1 - 1e-6)
-    days = looked.days * _rhythm(looked)
-    age = looked.day - time.born[looked.lead]
-    of_age = _over_age(age, age[: looked.ends])
-    nearest, ages = of_age.argmax(axis=1), of_age.shape[1]
-    usual = np.bincount(nearest, probability * days, ages) / np.bincount(nearest, days, ages).clip(1e-12)
-    relative = np.log(probability) - np.log(usual.clip(1e-9))[nearest]
-    z = np.column_stack([of_age, relative])
-    rows = Rows(
-        ends=looked.ends,
-        days=days,
-        scale=np.exp(relative) if scaled else np.ones(len(relative)),
-        z=z[:, np.any(z != 0, axis=0)],
-        x=np.empty((0, 0)),
-        precision=np.empty(0),
-    )
+def _closing(time: OpenTime, touched: Touched, k: int, score: Score) -> list[Model]:
+    """Return the hazard of closing, which goes with the score, fitted with each half-life."""
+    some = unexposed(time, time.won, None, score)
+    rows = some.rows._replace(scale=np.exp(some.relative))
+    exposed = [rows._replace(x=_exposure(some.moments, touched, k, days)) for days in HALF_LIVES_DAYS]
+    n = rows.ends
+    follows = targeting(exposed[MIDDLE].x[n:, :k] > 0, some.relative[n:], some.age[n:], some.moments.days[n:])
+    return [Model(them, fitted(them), some.moments, some.probability) for them in _guarded(exposed, follows)]
+
+
+def _losing(time: OpenTime, touched: Touched, k: int, score: Score) -> Model:
+    """Return the hazard of being lost, on which touches count alike for whoever they reach."""
+    some = unexposed(time, time.lost, MOST_LOSSES, score)
+    rows = some.rows._replace(x=_exposure(some.moments, touched, k, HALF_LIVES_DAYS[MIDDLE]))
+    rows = rows._replace(precision=np.zeros(rows.z.shape[1] + rows.x.shape[1]))
+    return Model(rows, fitted(rows), some.moments, some.probability)
+
+
+def _exposure(looked: Moments, touched: Touched, k: int, half_life: float) -> Floats:
+    """Return touches of the same period, earlier ones as they fade, and all of the latter (r, 3 k)."""
     where = (looked.lead, looked.day, *touched)
-    same, memory = recent(*where, k), adstock(*where, np.full(k, np.inf))
-    exposed = [
-        rows._replace(x=np.concatenate([same, adstock(*where, np.full(k, half_life)), memory], axis=1))
-        for half_life in half_lives
-    ]
-    if scaled:
-        n = looked.ends
-        follows = targeting(same[n:] > 0, relative[n:], nearest[n:], looked.days[n:])
-        exposed = _guarded(exposed, memory > 0, follows)
-    else:
-        exposed = [some._replace(precision=np.zeros(some.z.shape[1] + some.x.shape[1])) for some in exposed]
-    return [Model(some, fitted(some), looked, probability) for some in exposed]
+    earlier = [adstock(*where, np.full(k, fades)) for fades in (half_life, np.inf)]
+    return np.concatenate([recent(*where, k), *earlier], axis=1)
 
 
-def _guarded(exposed: list[Rows], seen: Flags, follows: Floats) -> list[Rows]:
-    """Return rows whose baseline knows who was ever touched (r, k), and priors on what tells of intent.
+def _guarded(exposed: list[Rows], follows: Floats) -> list[Rows]:
+    """Return rows whose baseline knows who was ever touched, and priors on what tells of intent.
 
     If touches follow the score, being touched cannot tell of less intent than it knows, nor of more if they shun it.
     """
-    k, middle = len(follows), exposed[len(exposed) // 2]
+    k, middle = len(follows), exposed[MIDDLE]
+    ever = middle.x[:, EARNING * k :] > 0
     for_good, intent = precision(follows, middle.ends / float(middle.days @ middle.scale))
     known = np.concatenate([np.zeros(middle.z.shape[1]), intent, np.zeros(EARNING * k), for_good])
-    told = fitted(middle._replace(z=np.column_stack([middle.z, seen]), precision=known)).beta[-k:]
-    z = np.column_stack([middle.z, seen & (told * follows >= 0)])
+    told = fitted(middle._replace(z=np.column_stack([middle.z, ever]), precision=known)).beta[-k:]
+    z = np.column_stack([middle.z, ever & (told * follows >= 0)])
     return [some._replace(z=z, precision=known) for some in exposed]
-
-
-def _over_age(age: Floats, of_ends: Floats) -> Floats:
-    """Return weights (r, ages) by which the baseline is a line between ages at which as many ended; they add up to 1.
-
-    Steps would not do: within a step, what comes regularly grows with age, and would seem to have an effect.
-    """
-    if not len(of_ends):
-        return np.ones((len(age), 1))
-    knots = np.unique(np.quantile(of_ends, np.linspace(0, 1, AGES + 1)))
-    return np.stack([np.interp(age, knots, row) for row in np.eye(len(knots))], axis=1)
-
-
-def _rhythm(looked: Moments) -> Floats:
-    """How much more ends happen on each row's day of the week than on an average day."""
-    weekday = np.floor(looked.day).astype(np.int64) % 7
-    ends = np.bincount(weekday[: looked.ends], minlength=7) + 1 / 7
-    beat = ends / np.bincount(weekday, looked.days, 7).clip(1e-9)
-    return np.asarray((beat / (ends.sum() / looked.days.sum()))[weekday])
 
 
 def _parts(model: Model, k: int) -> tuple[Floats, Floats]:

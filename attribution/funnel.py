@@ -16,13 +16,14 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from attribution.adjusted import MOST_LOSSES, NORMAL_90, Score
+from attribution.adjusted import MOST_LOSSES, NORMAL_90
 from attribution.counterfactual import Funnel, counterfactual_values
 from attribution.credit import Unattributed
 from attribution.journeys import Codes, Floats, Ints
 from attribution.lead_days import LeadDays, Probability, refuse_too_few
 from attribution.moments import PERIOD_DAYS, OpenTime, Touched, moments, recent
 from attribution.shares import whole
+from attribution.unexposed import Score
 from features.history import DAY
 
 FADES_DAYS = 14.0  # after which nobody remembers what reached it last

@@ -37,6 +37,7 @@ def world(
     touches: Iterable[Row] = (),
     stages: Iterable[Row] = (),
     attributes: Mapping[str, Mapping[str, Any]] | None = None,
+    feedback: Iterable[Row] = (),
 ) -> History:
     """Return a history.
 
@@ -45,6 +46,7 @@ def world(
         touches: (lead, day, kind, channel), and the day received if it is a later one.
         stages: (lead, day, stage), and the day received if it is a later one.
         attributes: lead → attributes, from its creation on.
+        feedback: (lead, day, verdict, reason) of sales.
 
     """
     known = {lead: json.dumps(values) for lead, values in (attributes or {}).items()}
@@ -57,8 +59,9 @@ def world(
         for i, (lead, on, kind, channel, *received) in enumerate(touches)
     ]
     moved = [{"lead_id": lead, **_times(on, *received), "stage": stage} for lead, on, stage, *received in stages]
-    tables = (("leads", leads), ("touches", touched), ("stages", moved))
-    return history_of(*(pa.Table.from_pylist(rows, schema(name)) for name, rows in tables))
+    said = [{"lead_id": lead, "at": moment(on), "verdict": it, "reason": why} for lead, on, it, why in feedback]
+    tables = {"leads": leads, "touches": touched, "stages": moved, "identities": [], "feedback": said}
+    return history_of(*(pa.Table.from_pylist(rows, schema(name)) for name, rows in tables.items()))
 
 
 def eager_and_idle(leads: int = 120, *, until: float = 360, reverse_from: float = float("inf")) -> History:

@@ -1,8 +1,8 @@
 """The baseline of attribution: the score of what a lead is and does of its own, by models that have not seen the lead.
 
 Half of the leads are scored by a model of the other half, so that no score has learned the answer it is held against;
-and of touches only those kinds are seen that leads make of their own, so that it has not seen the effect that it is to
-tell apart from intent.
+and of touches only those kinds are seen that leads make of their own, of sales' answers none, so that it has not seen
+the effect that it is to tell apart from intent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from training.ensemble import fit
 from training.snapshots import learnable
 
 Floats = NDArray[np.float64]
-OWN = [line for line in CATALOGUE if line.table != "stages"]  # sales' answers
+OWN = [line for line in CATALOGUE if line.table not in ("stages", "feedback")]  # sales' answers
 
 
 def baseline(history: History, settings: Settings, as_of: int) -> Callable[[Ints, Ints], Floats]:

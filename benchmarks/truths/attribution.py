@@ -66,9 +66,10 @@ def learned_elsewhere(world: World, leads: int) -> Baseline:
         own = own_history(read_history(lake), settings.attribution.own_kinds)
     features = learned_features(own, cut, OWN)
     scorer = fit(labelled(own, settings, cut), features, HORIZON, settings.training).scorer()
+    kept = scorer.spec.features
 
     def baseline(history: History) -> Probability:
-        return lambda lead, moment: scorer.probabilities(feature_matrix(features, Moments(history, lead, moment)))
+        return lambda lead, moment: scorer.probabilities(feature_matrix(kept, Moments(history, lead, moment)))
 
     return baseline
 
