@@ -32,7 +32,7 @@ from training.ensemble import fit
 from training.snapshots import labelled
 
 BARS = {"no confounding": 0.08, "confounded retargeting": 0.20, "harvesting brand search": 0.15}  # distances
-PLACEBOS = 10  # a company: with three, chance alone would miss the bar in every third run
+PLACEBOS, AT_ONCE = 30, 10  # a company: with three, chance alone missed the bar in every third run
 DRAWS = 1_000  # of credit that errs by chance alone
 OF_THEIR_OWN = ["page_view", "pricing_view", "email_open", "email_click", "demo_request", "sales_meeting"]
 SETTINGS = Settings.model_validate({"attribution": {"exclude_kinds": OF_THEIR_OWN}})
@@ -82,7 +82,7 @@ def credited(lake: Lake, company: Company, effects: pd.DataFrame, baseline: Base
     scale = company.leads / effects.attrs["leads"]
     once = {
         "harvests": ", ".join(run.answer.harvests),
-        "placebo": np.mean([covers_placebo(days, score, company.seed + 100 * draw) for draw in range(PLACEBOS)]),
+        "placebo": placebos_covered(days, score, company.seed),
         "by_chance": by_chance(unsure, effects, scale),
     }
     for name, rows in run.answer.channels.groupby("model", sort=False):
@@ -125,11 +125,16 @@ def by_chance(unsure: pd.DataFrame, effects: pd.DataFrame, scale: float) -> floa
     )
 
 
-def covers_placebo(days: LeadDays, score: Probability, seed: int) -> bool:
-    """Whether the interval of the credit of touches that were given to leads by chance covers zero."""
-    other = with_touches(days, with_placebo(touches_of(days), np.random.default_rng(seed)))
-    low, high = adjusted(other, score).low_and_high[:, other.channels.index(PLACEBO)]
-    return bool(low <= 0 <= high)
+def placebos_covered(days: LeadDays, score: Probability, seed: int) -> float:
+    """Return of how many placebos, touches that were given to leads by chance, the credit's interval covers zero."""
+    random, touches, covered = np.random.default_rng((seed, PLACEBOS)), touches_of(days), []
+    named = [f"{PLACEBO} {n}" for n in range(AT_ONCE)]
+    for _ in range(PLACEBOS // AT_ONCE):
+        drawn = [with_placebo(touches, random)[len(touches) :].assign(channel=name) for name in named]
+        other = with_touches(days, pd.concat([touches, *drawn], ignore_index=True))
+        low, high = adjusted(other, score).low_and_high[:, np.isin(other.channels, named)]
+        covered.append((low <= 0) & (high >= 0))
+    return float(np.mean(covered))
 
 
 def show_credit(found: pd.DataFrame, size: Size) -> int:
