@@ -32,7 +32,7 @@ from training.ensemble import fit
 from training.snapshots import labelled
 
 BARS = {"no confounding": 0.08, "confounded retargeting": 0.20, "harvesting brand search": 0.15}  # distances
-PLACEBOS, AT_ONCE = 30, 10  # a company: with three, chance alone missed the bar in every third run
+PLACEBOS, AT_ONCE = 30, 10  # a company: with three, chance would miss a bar in every third run
 DRAWS = 1_000  # of credit that errs by chance alone
 OF_THEIR_OWN = ["page_view", "pricing_view", "email_open", "email_click", "demo_request", "sales_meeting"]
 SETTINGS = Settings.model_validate({"attribution": {"exclude_kinds": OF_THEIR_OWN}})
