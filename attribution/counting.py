@@ -95,6 +95,7 @@ def counted_in_parts(parts: Iterable[Journeys], rules: Sequence[Rule], *, transi
             untouched += float(part.conversions[bare].sum())
             untouched_cents += int(part.value_cents[bare].sum())
         value_cents += int(part.value_cents.sum())
+        del part  # its memory is the next one's
     found = _folded(found)
     where = Spread(np.empty(0, np.int32), len(found.converted_by_bucket), np.empty(0), exact=False)
     by_name = tuple(sorted(channels))

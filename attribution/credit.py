@@ -121,7 +121,8 @@ def _counted(
         parts = iter(journeys)
         first = list(islice(parts, 2))
         if len(first) > 1 and all(counted_alone(name, rules) for name in models):
-            return counted_in_parts(chain(first, parts), named, transitions=transitions), None
+            once = chain(map(first.pop, (0, 0)), parts)  # no part is kept when it has been counted
+            return counted_in_parts(once, named, transitions=transitions), None
         journeys = joined(chain(first, parts))
     return counted(journeys, named, transitions=transitions), journeys
 

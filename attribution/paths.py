@@ -23,7 +23,7 @@ REQUIRED = ("path", "conversions")
 COLUMNS = (*REQUIRED, "value", "nulls")
 REMEDY = 'Write paths as "Email > Webinar", counts as numbers of 0 or more, amounts as 1234.50.'
 LARGEST = 10**15  # of a count, and of an amount in cents: what floats still hold exactly
-ROWS_AT_ONCE, BYTES_AT_ONCE = 25_000, 1 << 16  # fresh memory costs more than reading what is in it
+ROWS_AT_ONCE, BYTES_AT_ONCE = 35_000, 1 << 16  # fresh memory costs more than reading what is in it
 
 
 def read_paths(file: Path) -> Journeys:
@@ -68,24 +68,11 @@ def path_parts(file: Path) -> Iterator[Journeys]:
 
 
 def _parts(file: Path) -> Iterator[Journeys]:
-    known, names, problems, done = lexicon(), tuple[str, ...](), Problems(), 0
-    for table in _tables(file):
-        texts = table["path"] if _is_text(table["path"]) else table["path"].cast(pa.large_string())
-        texts = pc.fill_null(texts, "") if texts.null_count else texts
-        paths, known = parsed(texts, known)
-        conversions, nulls = _counts(table["conversions"]), _counts(table["nulls"], missing=0.0)
-        value_cents, is_amount = _cents(table["value"])
-        problems.add("path", texts, paths.state == EMPTY, "is empty", done)
-        problems.add("path", texts, paths.state == GAP, "lacks a channel beside a separator", done)
-        problems.add("conversions", table["conversions"], ~_is_count(conversions), "is not a count", done)
-        problems.add("value", table["value"], ~is_amount, "is not an amount", done)
-        problems.add("nulls", table["nulls"], ~_is_count(nulls), "is not a count", done)
-        done += len(table)
-        names = names if len(names) == known.size[0] else tuple(known.names())
-        if not problems.found:
-            yield Journeys(names, paths.start, paths.channel, None, conversions, nulls, value_cents)
-    if problems.found:
-        raise DataError(f"{file.name}: {' '.join(problems.sentences(done))} {REMEDY} Nothing was read.")
+    reading = Reading()
+    yield from filter(None, map(reading.journeys, _tables(file)))  # keeping none while the next one is read
+    if reading.problems.found:
+        found = " ".join(reading.problems.sentences(reading.rows))
+        raise DataError(f"{file.name}: {found} {REMEDY} Nothing was read.")
 
 
 def _named(
@@ -96,6 +83,34 @@ def _named(
     rank = np.empty(len(names), np.int32)
     rank[order] = np.arange(len(names), dtype=np.int32)
     return Journeys(tuple(names[code] for code in order), start, rank[channel], None, conversions, nulls, value_cents)
+
+
+class Reading:
+    """What is known of a file so far: its channels, its problems, and how many rows were read."""
+
+    def __init__(self) -> None:
+        self.known, self.names, self.problems, self.rows = lexicon(), tuple[str, ...](), Problems(), 0
+
+    def journeys(self, table: pa.RecordBatch) -> Journeys | None:
+        """Return the journeys of the next rows, or None once there is a problem."""
+        texts = table["path"] if _is_text(table["path"]) else table["path"].cast(pa.large_string())
+        texts = pc.fill_null(texts, "") if texts.null_count else texts
+        paths, self.known = parsed(texts, self.known)
+        conversions, nulls = _counts(table["conversions"]), _counts(table["nulls"], missing=0.0)
+        value_cents, is_amount = _cents(table["value"])
+        for column, values, wrong, claim in (
+            ("path", texts, paths.state == EMPTY, "is empty"),
+            ("path", texts, paths.state == GAP, "lacks a channel beside a separator"),
+            ("conversions", table["conversions"], ~_is_count(conversions), "is not a count"),
+            ("value", table["value"], ~is_amount, "is not an amount"),
+            ("nulls", table["nulls"], ~_is_count(nulls), "is not a count"),
+        ):
+            self.problems.add(column, values, wrong, claim, self.rows)
+        self.rows += len(table)
+        self.names = self.names if len(self.names) == self.known.size[0] else tuple(self.known.names())
+        if self.problems.found:
+            return None
+        return Journeys(self.names, paths.start, paths.channel, None, conversions, nulls, value_cents)
 
 
 class Problems:

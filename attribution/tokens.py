@@ -1,7 +1,7 @@
 """Texts of paths as codes of channels: "Email > Webinar" is (0, 1), parsed where it lies, without an object a channel.
 
-Eight bytes are read at once, and a name is known by its first eight, its last eight and its length; what a longer one
-has between is compared. Blanks around names mean nothing.
+Eight bytes are read at once, and a name is known by its first eight, its last eight and its length; a longer one by a
+hash of all but its last eight, and then it is compared. Blanks around names mean nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 from numba import njit
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from attribution.journeys import Codes, Ints
@@ -23,6 +22,7 @@ GOOD, EMPTY, GAP = range(3)  # what a path is
 BLANK = ord(" ")  # bytes up to it are blanks
 WORD = 8  # bytes
 SEPARATORS = U(0x3E3E3E3E3E3E3E3E)  # eight times ">"
+MIXER = U(0x9E3779B97F4A7C15)  # odd, of 2^64 by the golden ratio: its products spread over the high bits
 ONES, HIGHS, PLACES = U(0x0101010101010101), U(0x8080808080808080), U(0x0001020304050607)
 
 
@@ -30,8 +30,9 @@ class Lexicon(NamedTuple):
     """Names met so far: mostly empty slots by the ends of names, and each name's bytes."""
 
     slots: Ints  # code + 1, or 0
-    heads: Words  # each name's first eight bytes, or all of a shorter one
+    heads: Words  # of the slot's name, the first eight bytes, or all of a shorter one; hashed with more of a long one
     tails: Words  # its last eight
+    lengths: Ints
     start: Ints  # (1 + names,)
     text: Bytes
     size: Ints  # (1,) names met
@@ -43,23 +44,24 @@ class Lexicon(NamedTuple):
 
 def lexicon(names: int = 1_024, letters: int = 65_536) -> Lexicon:
     """Return an empty lexicon with room for so many names, a power of two, and letters."""
-    heads, tails = np.zeros((2, names), U)
-    letters_free = np.zeros(letters, np.uint8)
-    return Lexicon(np.zeros(4 * names, np.int64), heads, tails, np.zeros(names + 1, np.int64), letters_free,
+    heads, tails = np.zeros((2, 4 * names), U)
+    slots, lengths = np.zeros((2, 4 * names), np.int64)
+    return Lexicon(slots, heads, tails, lengths, np.zeros(names + 1, np.int64), np.zeros(letters, np.uint8),
                    np.zeros(1, np.int64))  # fmt: skip
 
 
 def larger(old: Lexicon) -> Lexicon:
     """Return a lexicon of the same names with twice the room."""
-    new = lexicon(2 * len(old.heads), 2 * len(old.text))
-    for name in Lexicon._fields[1:]:
+    new = lexicon(2 * (len(old.start) - 1), 2 * len(old.text))
+    for name in ("start", "text", "size"):
         known = getattr(old, name)
         getattr(new, name)[: len(known)] = known
-    for code in range(old.size[0]):
-        slot = _slot(old.heads[code], old.tails[code], len(new.slots))
+    for taken in np.flatnonzero(old.slots):
+        slot = _slot(old.heads[taken], old.tails[taken], len(new.slots))
         while new.slots[slot]:
             slot = (slot + 1) & (len(new.slots) - 1)
-        new.slots[slot] = code + 1
+        for name in ("slots", "heads", "tails", "lengths"):
+            getattr(new, name)[slot] = getattr(old, name)[taken]
     return new
 
 
@@ -93,7 +95,7 @@ def _added(found: Parsed, row: int, offset: Ints | Codes, text: Bytes, known: Le
     """Write the codes of rows from one on; a word may be read that begins at any of their bytes."""
     start, state, done = found.start[row:], found.state[row:], 0
     text.setflags(write=False)
-    words = as_strided(text[:WORD].view(U), (len(text) - WORD + 1,), (1,), writeable=False)
+    words = np.ndarray(len(text) - WORD + 1, U, text, 0, 1)
     while True:
         done = _parse(done, offset, text, words, start, found.channel, state, *known)
         if done == len(offset) - 1:
@@ -103,15 +105,14 @@ def _added(found: Parsed, row: int, offset: Ints | Codes, text: Bytes, known: Le
 
 @njit(cache=True, nogil=True, inline="always")
 def _slot(head: U, tail: U, slots: int) -> Any:
-    h = (head ^ (tail >> U(7))) * U(0x9E3779B97F4A7C15) + tail
-    h = (h ^ (h >> U(29))) * U(0xBF58476D1CE4E5B9)
-    return np.int64((h ^ (h >> U(32))) & U(slots - 1))
+    h = (head ^ (tail << U(29)) ^ (tail >> U(35))) * MIXER
+    return np.int64((h >> U(32)) & U(slots - 1))
 
 
 @njit(cache=True, nogil=True)
-def _parse(  # noqa: C901, PLR0912, PLR0915  # one loop nest: a call with so many arrays costs more than a name
+def _parse(  # noqa: C901, PLR0912  # one loop nest: a call with so many arrays costs more than a name
     row: int, offset: Ints | Codes, text: Bytes, words: Words, start: Ints, channel: Codes, state: NDArray[np.int8],
-    slots: Ints, heads: Words, tails: Words, name_start: Ints, names: Bytes, size: Ints,
+    slots: Ints, heads: Words, tails: Words, lengths: Ints, name_start: Ints, names: Bytes, size: Ints,
 ) -> int:  # fmt: skip
     """Parse from a row on; return the rows done, which are not all when the lexicon is full."""
     if words.strides[0] != 1:  # never; but now the compiler knows, and need not multiply by it
@@ -140,41 +141,44 @@ def _parse(  # noqa: C901, PLR0912, PLR0915  # one loop nest: a call with so man
                 head = words[U(begin)]
                 if length < WORD:
                     head &= (U(1) << U(8 * length)) - U(1)
+                for k in range(WORD, length - WORD, WORD):
+                    head = (head ^ (head >> U(32)) ^ words[U(begin + k)]) * MIXER
                 tail = head if length < WORD else words[U(last - WORD)]
                 slot = _slot(head, tail, len(slots))
                 while code < 0 and slots[U(slot)]:
-                    code = slots[U(slot)] - 1
                     if (
-                        heads[U(code)] != head
-                        or tails[U(code)] != tail
-                        or name_start[U(code + 1)] - name_start[U(code)] != length
+                        heads[U(slot)] == head
+                        and tails[U(slot)] == tail
+                        and lengths[U(slot)] == length
+                        and (length <= 2 * WORD or _same(text, begin, names, name_start[slots[U(slot)] - 1], length))
                     ):
-                        code = -1
-                    for k in range(WORD, length - WORD):
-                        if code >= 0 and text[begin + k] != names[name_start[code] + k]:
-                            code = -1
+                        code = slots[U(slot)] - 1
                     slot = (slot + 1) & (len(slots) - 1)
                 if code < 0:
                     code = size[0]
-                    if code == len(heads) or name_start[code] + length > len(names):
+                    if code == len(name_start) - 1 or name_start[code] + length > len(names):
                         return j
-                    slots[slot], heads[code], tails[code] = code + 1, head, tail
+                    slots[slot], heads[slot], tails[slot], lengths[slot] = code + 1, head, tail, length
                     for k in range(length):
                         names[name_start[code] + k] = text[begin + k]
                     name_start[code + 1] = name_start[code] + length
                     size[0] = code + 1
                 channel[U(at)] = code
                 at += 1
-            if i >= end:
-                break
             i += 1
-            gap = gap or i >= end
             if i >= end:
+                gap = gap or i == end  # after a last separator
                 break
         if gap:
-            state[j] = GAP if at > start[j] or (i > offset[j] and _has_separator(text, offset[j], end)) else EMPTY
+            state[j] = GAP if at > start[j] or _has_separator(text, offset[j], end) else EMPTY
         start[j + 1] = at
     return len(offset) - 1
+
+
+@njit(cache=True, nogil=True)
+def _same(text: Bytes, begin: int, names: Bytes, name: int, length: int) -> bool:
+    """Say whether two names of one length are the same."""
+    return bool((text[begin : begin + length] == names[name : name + length]).all())
 
 
 @njit(cache=True, nogil=True)

@@ -6,6 +6,7 @@ import re
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from weakref import ReferenceType, ref
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from pathed import path_journeys
 
 from attribution.counting import Counted, counted, counted_in_parts
+from attribution.credit import credit
 from attribution.journeys import Journeys
 from attribution.paths import path_parts, read_paths
 from attribution.rules import RULES, shares, time_decay
@@ -212,6 +214,20 @@ def test_moves_of_very_many_channels_are_listed_as_a_table_would_have_them(
                 np.testing.assert_allclose(listed, table.moves_by_bucket, atol=1e-9)
             np.testing.assert_allclose(seen.counts.moves, table.moves, atol=1e-9)
             np.testing.assert_allclose(seen.counts.converted_by_bucket, table.converted_by_bucket, atol=1e-9)
+
+
+def test_no_part_is_kept_when_it_has_been_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attribution.paths.ROWS_AT_ONCE", 2)
+    file, seen, kept = tmp_path / "paths.parquet", list[ReferenceType[Journeys]](), list[int]()
+    pd.DataFrame({"path": ["Email", "Email > Paid"] * 5, "conversions": 1}).to_parquet(file)
+
+    def passing(part: Journeys) -> Journeys:
+        kept.append(sum(each() is not None for each in seen))
+        seen.append(ref(part))
+        return part
+
+    credit(map(passing, path_parts(file)), ["linear", "markov:1"])
+    assert kept == [0, 1, 0, 0, 0]  # the second is asked for first, to know whether there are any parts
 
 
 def in_parts_and_at_once(rows: list[tuple[list[str], int, int, int]]) -> tuple[Counted, Counted]:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attribution.tokens import EMPTY, GAP, GOOD, Lexicon, lexicon, parsed
+from attribution.tokens import EMPTY, GAP, GOOD, Lexicon, _slot, lexicon, parsed
 
 TEXTS = st.lists(st.text(" >AbÄ→\t", max_size=30), max_size=6)
 NAMES = st.sampled_from(
-    ["A", "Email", "12345678", "123456789", "Channel number one of many", "Channel number two of many", "Ä→"]
+    [
+        *("A", "Email", "Ä→", "12345678", "123456789", "a" * 9, "a" * 10, "a" * 17, "a" * 18),
+        *("Channel number one of many", "Channel number two of many"),
+        *("May saleMay sale in shops", "Day saleDay sale in shops"),  # of one hash
+    ]
 )
 
 
 def told(texts: list[str], known: Lexicon) -> list[tuple[int, list[str]]]:
     found, known = parsed(pa.array(texts, pa.large_string()), known)
     names = known.names()
+    assert len(set(names)) == len(names)
     steps = [found.channel[found.start[i] : found.start[i + 1]] for i in range(len(texts))]
     return [(state, [names[code] for code in step]) for state, step in zip(found.state.tolist(), steps, strict=True)]
 
@@ -61,3 +67,18 @@ def test_a_slice_of_texts_is_read_where_it_begins(offsets: pa.DataType) -> None:
     texts = pa.array(["Aaaaaaaaa > B", "C > D", "E"], offsets)[1:]
     found, known = parsed(texts, lexicon())
     assert (known.names(), found.channel.tolist(), found.start.tolist()) == (["C", "D", "E"], [0, 1, 2], [0, 2, 3])
+
+
+@pytest.mark.parametrize("alike", ["Channel {:03d}", "{:03d} channel"])
+def test_names_that_begin_or_end_alike_are_told_apart(alike: str) -> None:
+    names = [alike.format(i) for i in range(600)]
+    assert told([" > ".join(names)] * 2, lexicon()) == [(GOOD, names)] * 2
+
+
+def test_names_that_differ_in_the_middle_alone_do_not_wait_for_each_other() -> None:
+    texts = pa.array([f"newsletter {i:04d} opened in spring" for i in range(2_000)], pa.string())
+    _, known = parsed(texts, lexicon())
+    taken = np.flatnonzero(known.slots)
+    at_home = [_slot(known.heads[slot], known.tails[slot], len(known.slots)) for slot in taken]
+    assert len(taken) == len(texts)
+    assert ((taken - at_home) % len(known.slots)).max() < 20  # steps to the slot of a name; all in one row: 2,000
