@@ -105,8 +105,9 @@ def _added(found: Parsed, row: int, offset: Ints | Codes, text: Bytes, known: Le
 
 @njit(cache=True, nogil=True, inline="always")
 def _slot(head: U, tail: U, slots: int) -> Any:
-    h = (head ^ (tail << U(29)) ^ (tail >> U(35))) * MIXER
-    return np.int64((h >> U(32)) & U(slots - 1))
+    h = head * MIXER ^ tail
+    h = (h ^ (h >> U(32))) * MIXER
+    return np.int64((h ^ (h >> U(32))) & U(slots - 1))
 
 
 @njit(cache=True, nogil=True)
