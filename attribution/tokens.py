@@ -1,7 +1,7 @@
 """Texts of paths as codes of channels: "Email > Webinar" is (0, 1), parsed where it lies, without an object a channel.
 
-Eight bytes are read at once, and a name is known by its first eight, its last eight and its length; a longer one by a
-hash of all but its last eight, and then it is compared. Blanks around names mean nothing.
+Eight bytes are read at once, and a name is known by its first eight, its last eight and its length; one of more than
+sixteen by a hash of all but its last eight, and then it is compared. Blanks around names mean nothing.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ ONES, HIGHS, PLACES = U(0x0101010101010101), U(0x8080808080808080), U(0x00010203
 
 
 class Lexicon(NamedTuple):
-    """Names met so far: mostly empty slots by the ends of names, and each name's bytes."""
+    """Names met so far: mostly empty slots by the hash of names, and each name's bytes."""
 
     slots: Ints  # code + 1, or 0
     heads: Words  # of the slot's name, the first eight bytes, or all of a shorter one; hashed with more of a long one
     tails: Words  # its last eight
-    lengths: Ints
+    lengths: Ints  # bytes
     start: Ints  # (1 + names,)
     text: Bytes
     size: Ints  # (1,) names met
